@@ -1,0 +1,59 @@
+# Everything a user or a developer does, on a machine with Python 3.11 to 3.13 and make.
+# Each target sets up .venv by itself.
+
+VENV := .venv
+BIN := $(VENV)/bin
+ALWAYS := embedded,memory,server,dev
+EXTRAS ?=
+STAMP := $(VENV)/.installed
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+Q ?= What is the nature of consciousness?
+export Q
+
+.DEFAULT_GOAL := help
+.PHONY: help install ask test test-unit test-integration check format dev picture bench lock
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+install: $(STAMP) ## put everything into .venv; EXTRAS=huggingface adds more
+	@if [ -n "$(EXTRAS)" ]; then echo "Installing $(EXTRAS)"; $(PIP) -e ".[$(ALWAYS),$(EXTRAS)]"; fi
+
+$(STAMP): pyproject.toml constraints.txt
+	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11, 3.12 or 3.13 is needed and was not found; name one: make PYTHON=/path/to/python"; exit 1; fi
+	@[ -x $(BIN)/python ] || { echo "Creating $(VENV) with $$($(PYTHON) --version)"; $(PYTHON) -m venv $(VENV); }
+	@echo "Installing into $(VENV) (about a minute)"
+	@$(PIP) -e ".[$(ALWAYS)]"
+	@touch $@
+
+ask: install ## answer a question: make ask Q="What is the nature of consciousness?"
+	@$(BIN)/swarm-brain ask "$$Q"
+
+test: test-unit test-integration ## all tests
+
+test-unit: install ## tests without any network
+	@start=$$(date +%s); $(BIN)/pytest tests/unit -n 2 && echo "time: unit tests $$(($$(date +%s) - start)) s"
+
+test-integration: install ## tests against real processes on loopback
+	@start=$$(date +%s); $(BIN)/pytest tests/integration && echo "time: integration tests $$(($$(date +%s) - start)) s"
+
+check: install ## ruff, mypy --strict and the import directions
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pytest tests/unit/test_imports.py
+
+format: install ## put the code into its form
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+dev: install ## the graph in a local LangGraph server, for Studio
+	@[ -f .env ] || cp .env.example .env
+	@LANGGRAPH_CLI_NO_ANALYTICS=1 LANGGRAPH_NO_VERSION_CHECK=true $(BIN)/langgraph dev --no-browser --n-jobs-per-worker 10
+
+picture: install ## draw the graph into the README
+	@$(BIN)/python docs/picture.py
+
+bench: install ## the figures that the README and the docs state
+	@$(BIN)/python -m benchmarks
+
+lock: ## resolve constraints.txt anew (needs uv)
+	@uv pip compile --universal --all-extras --upgrade --no-annotate --no-header -q pyproject.toml -o constraints.txt

@@ -1,0 +1,1 @@
+"""Measurements: datasets, evaluators, arms, statistics, reports."""

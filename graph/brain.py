@@ -1,0 +1,146 @@
+"""The brain: a StateGraph built from a topology, and `graph`, which langgraph.json names."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig, RunnableLambda
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.store.base import BaseStore
+
+from graph import propagation
+from graph.context import Context
+from graph.state import BEGIN, FINISH, BrainInput, BrainOutput, BrainState
+from graph.topology import EFFORTS, Topology, load
+from nodes.begin import begin
+from nodes.expert import current_context, run_expert
+from nodes.finish import finish
+from swarm_brain.models.loop import wait_for
+
+Work = Callable[[BrainState, RunnableConfig], Awaitable[dict[str, Any]]]
+Builder = StateGraph[BrainState, Context, BrainInput, BrainOutput]
+Brain = CompiledStateGraph[BrainState, Context, BrainInput, BrainOutput]
+
+SPARE_SUPERSTEPS = 8  # begin, finish, the revision, and room for a client's own
+PARALLEL_NODES = 64  # LangGraph's default pool for invoke() has cpu + 4 threads
+
+
+def build(topology: Topology | None = None) -> Builder:
+    """The graph of a topology, not yet compiled. Default: the shipped eight experts."""
+    topology = topology or load("eight")
+    builder = StateGraph(
+        BrainState, context_schema=Context, input_schema=BrainInput, output_schema=BrainOutput
+    )
+    builder.add_node(BEGIN, _node(functools.partial(begin, topology)))
+    for name in topology.experts:
+        work = functools.partial(run_expert, topology, name)
+        builder.add_node(name, _node(work))
+    # The only deferred node: it runs once, when nothing else is left to run.
+    builder.add_node(FINISH, _node(functools.partial(finish, topology)), defer=True)
+    builder.add_edge(START, BEGIN)
+    builder.add_edge(BEGIN, FINISH)
+    builder.add_edge(FINISH, END)
+    _add_waking_edges(builder, topology)
+    return builder
+
+
+def compile_brain(
+    topology: Topology | None = None,
+    *,
+    checkpointer: BaseCheckpointSaver[Any] | None = None,
+    store: BaseStore | None = None,
+) -> Brain:
+    """A brain ready to run: `build` compiled, with its own bound on supersteps."""
+    topology = topology or load("eight")
+    compiled = build(topology).compile(checkpointer=checkpointer, store=store, name="brain")
+    supersteps = max(topology.levels.values()) + SPARE_SUPERSTEPS
+    return compiled.with_config(recursion_limit=supersteps, max_concurrency=PARALLEL_NODES)
+
+
+def _node(work: Work) -> RunnableLambda[Any, Any]:
+    """Work as a node that `ainvoke` awaits and `invoke` runs on the background loop."""
+
+    async def awaited(state: BrainState, config: RunnableConfig) -> dict[str, Any]:
+        return await work(state, config)
+
+    def blocking(state: BrainState, config: RunnableConfig) -> dict[str, Any]:
+        return wait_for(awaited(state, config))
+
+    return RunnableLambda(blocking, afunc=awaited)
+
+
+def _add_waking_edges(builder: Builder, topology: Topology) -> None:
+    builder.add_conditional_edges(BEGIN, _from_begin(topology), _entries(topology))
+    for name, expert in topology.experts.items():
+        labels = _labels(topology, name)
+        if expert.kind == "critic":
+            labels[REVISE] = topology.synthesis.name
+        if labels:
+            builder.add_conditional_edges(name, _from_expert(topology, name), labels)
+
+
+REVISE = "quoted defect"
+
+
+def _entries(topology: Topology) -> dict[str, str]:
+    """Everybody whom `begin` may wake; a small max_steps makes it start at a later level."""
+    answer = topology.levels[topology.synthesis.name]
+    names = {
+        name
+        for effort in EFFORTS
+        for steps in range(1, answer + 1)
+        for name in propagation.entries(topology, effort, steps)
+    }
+    first = {expert.name for expert in topology.targets(BEGIN)}
+    return {
+        (_label(topology, BEGIN, name) if name in first else f"{name}: few max_steps"): name
+        for name in topology.experts
+        if name in names | first
+    }
+
+
+def _labels(topology: Topology, source: str) -> dict[str, str]:
+    """Label to target for each waking edge from `source`; the picture shows the labels."""
+    return {
+        _label(topology, source, target.name): target.name for target in topology.targets(source)
+    }
+
+
+def _label(topology: Topology, source: str, target: str) -> str:
+    """What the edge takes to fire. Unique per source, because the router answers with it."""
+    expert = topology.experts[target]
+    edge = next(edge for edge in expert.woken_by if edge.source == source)
+    if source == BEGIN:
+        return f"{target}: {edge.effort} effort"
+    terms = [f"{edge.weight:g}", "salience", *(["gate"] if expert.gated else [])]
+    return f"{target}: {' x '.join(terms)}, {edge.effort} effort"
+
+
+def _from_begin(topology: Topology) -> Callable[[BrainState], Sequence[str]]:
+    labels = {name: label for label, name in _entries(topology).items()}
+
+    def wake(state: BrainState) -> Sequence[str]:
+        woken = propagation.entries(topology, state["effort"], current_context().max_steps)
+        return [labels[name] for name in woken]
+
+    return wake
+
+
+def _from_expert(topology: Topology, name: str) -> Callable[[BrainState], Sequence[str]]:
+    labels = {target: label for label, target in _labels(topology, name).items()}
+
+    def wake(state: BrainState) -> Sequence[str]:
+        context, signals = current_context(), state["signals"]
+        signal = next(signal for signal in reversed(signals) if signal["source"] == name)
+        fired = propagation.fired(topology, signal, state["effort"], context)
+        revision = propagation.revises(topology, signal, signals, context)
+        return [*(labels[target] for target in fired), *([REVISE] if revision else [])]
+
+    return wake
+
+
+graph = compile_brain()

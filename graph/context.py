@@ -1,0 +1,109 @@
+"""Context: what one run may be told. Every field is a documented, bounded setting.
+
+Secrets are not settings: an API key comes from the environment or stays in the process (see
+`swarm_brain.models.keys`), because LangGraph copies a run's settings into checkpoints and traces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from graph.errors import ConfigError
+
+
+class Context(BaseModel):
+    """Settings of one run, fixed while it lasts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(
+        "auto",
+        min_length=1,
+        description="Who answers, as provider:model. `auto` takes SWARM_BRAIN_MODEL, else "
+        "Hyperbolic if its key is set, else the embedded model, else a labelled simulation.",
+    )
+    base_url: str | None = Field(
+        None,
+        description="Address of the endpoint for the provider openai-compatible, "
+        "for example http://localhost:11434/v1.",
+    )
+    expert_models: dict[str, str] = Field(
+        default_factory=dict,
+        description="A model of its own for single experts: name of the expert to provider:model.",
+    )
+    effort: Literal["auto", "low", "high"] = Field(
+        "auto",
+        description="low asks three experts, high all eight; auto decides by the question.",
+    )
+    max_steps: int = Field(
+        4, ge=1, le=64, description="Waves of experts at most; the revision is not counted."
+    )
+    max_revisions: int = Field(
+        1, ge=0, le=1, description="Revisions that a quoted defect may buy: 0 or 1."
+    )
+    threshold: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Activation from which an edge wakes its target: weight x salience x gate.",
+    )
+    capacity: int = Field(
+        4, ge=1, le=64, description="Signals of one wave that enter the global workspace."
+    )
+    use_memory: bool = Field(True, description="Recall earlier questions and remember this one.")
+    use_global_workspace: bool = Field(
+        True, description="Broadcast the most salient signals; off: experts hear only their edges."
+    )
+    on_error: Literal["simulate", "skip", "raise"] = Field(
+        "simulate",
+        description="When an expert has finally failed: a labelled simulated reply stands in the "
+        "trace, or it is left out, or the run ends with an error. No other expert ever sees it.",
+    )
+    temperature: float = Field(0.7, ge=0, le=2, description="Sampling temperature.")
+    top_p: float = Field(0.9, gt=0, le=1, description="Nucleus sampling: probability mass kept.")
+    max_tokens: int | None = Field(
+        None,
+        ge=16,
+        le=131_072,
+        description="Tokens of one reply at most; empty means the provider's default "
+        "(Hyperbolic 2048, embedded 256).",
+    )
+    timeout: float = Field(60, gt=0, le=3600, description="Seconds one request may take.")
+    max_attempts: int = Field(
+        3, ge=1, le=10, description="Requests for one expert at most, retries included."
+    )
+    seed: int | None = Field(
+        None,
+        ge=0,
+        le=2**31 - 1,
+        description="Seed for the order of drafts and, where the endpoint takes one, for sampling. "
+        "Empty: the order follows from the question, sampling is the endpoint's affair.",
+    )
+
+
+def make_context(settings: Context | Mapping[str, Any] | None) -> Context:
+    """Validate settings given as a mapping; None means all defaults.
+
+    Raises ConfigError naming each wrong field.
+    """
+    if isinstance(settings, Context):
+        return settings
+    try:
+        return Context.model_validate(dict(settings or {}))
+    except ValidationError as error:
+        raise ConfigError(describe(error)) from None
+
+
+def describe(error: ValidationError) -> str:
+    """One line per wrong field, without pydantic's wrapping."""
+    lines = []
+    for item in error.errors(include_url=False):
+        field = ".".join(str(part) for part in item["loc"]) or "settings"
+        if item["type"] == "extra_forbidden":
+            lines.append(f"{field}: no such setting; known are {', '.join(Context.model_fields)}")
+        else:
+            lines.append(f"{field}: {item['msg']}, got {item['input']!r}")
+    return "\n".join(lines)

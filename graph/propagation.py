@@ -1,0 +1,192 @@
+"""Which edges fire. Pure functions over the topology, the signals so far and the Context.
+
+An edge fires when weight x salience x gate >= threshold. The salience of a signal is computed from
+its words (weights below); the gate of a target comes from the gate expert.
+
+Origin of the numbers: set by us, for want of a measurement, such that with the default threshold of
+0.5 and weight of 1 every substantial signal passes (SUBSTANCE alone suffices) and a refusal does
+not; coverage and novelty only rank signals in the competition for the workspace.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
+
+from graph.context import Context
+from graph.state import BEGIN, BrainState, Defect, Effort, Signal, Waking
+from graph.topology import Edge, Expert, Topology
+
+SUBSTANCE, COVERAGE, NOVELTY = 0.6, 0.25, 0.15
+NEUTRAL = 1.0  # of a failed signal and of a missing gate: a failure must silence nobody else
+
+_WORD = re.compile(r"\w+")
+_REFUSAL = re.compile(
+    r"\W*(i['’]?m sorry|sorry|as an ai\b|i (can(no|['’])t|am (not able|unable)|won['’]t) )", re.I
+)
+_STOP = frozenset(
+    ["a", "an", "and", "are", "as", "at", "be", "by", "can", "do", "does", "for", "from", "has", "have", "how", "i", "if", "in", "is", "it", "its", "me", "my", "of", "on", "or", "our", "should", "that", "the", "their", "there", "this", "to", "was", "we", "what", "when", "where", "which", "who", "why", "will", "with", "would", "you", "your"]
+)
+
+
+@lru_cache(maxsize=1024)
+def content_words(text: str) -> frozenset[str]:
+    """The words that carry meaning, lower-cased and cut to six letters (a crude stem)."""
+    words = (word.lower() for word in _WORD.findall(text))
+    return frozenset(word[:6] for word in words if word not in _STOP)
+
+
+def salience(content: str, question: str, heard: Collection[str]) -> float:
+    """How much a signal matters for this question, 0..1.
+
+    Substance (it is no refusal) + coverage (share of the question's words it takes up) + novelty
+    (one minus its largest word overlap with what its expert had heard).
+    """
+    words = content_words(content)
+    if not words:
+        return 0.0
+    asked = content_words(question)
+    coverage = len(words & asked) / len(asked) if asked else 1.0
+    overlap = max((_jaccard(words, content_words(text)) for text in heard), default=0.0)
+    substance = 0.0 if _REFUSAL.match(content) else SUBSTANCE
+    return round(substance + COVERAGE * coverage + NOVELTY * (1 - overlap), 4)
+
+
+def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
+    return len(one & other) / len(one | other) if one | other else 0.0
+
+
+def usable(signal: Signal) -> bool:
+    """Whether others may be shown it: a model's words, or any in a run that is all simulation."""
+    return signal["status"] == "ok" or (signal["status"] == "simulated" and signal["error"] is None)
+
+
+def steps_planned(topology: Topology, max_steps: int) -> tuple[int, int]:
+    """First and last level that run. The last permitted step goes to an expert that answers:
+
+    critics fall away first, then intake from the first level on; with one step the soloist is left.
+    """
+    answer = topology.levels[topology.synthesis.name]
+    last = max(topology.levels.values())
+    if max_steps >= last:
+        return 1, last
+    if max_steps >= answer:
+        return 1, max_steps
+    if max_steps == 1:
+        level = topology.levels[topology.soloist.name]
+        return level, level
+    return answer - max_steps + 1, answer
+
+
+def steps_needed(topology: Topology, effort: Effort) -> int:
+    """Waves that a run of this effort takes if no limit cuts it short."""
+    return max(topology.levels[name] for name in topology.reached(effort))
+
+
+def entries(topology: Topology, effort: Effort, max_steps: int) -> list[str]:
+    """Whom `begin` wakes: the first level that runs, as far as this effort reaches it."""
+    if max_steps == 1:
+        return [topology.soloist.name]
+    first, _ = steps_planned(topology, max_steps)
+    return [
+        name
+        for name, expert in topology.experts.items()
+        if topology.levels[name] == first and any(e.counts(effort) for e in expert.woken_by)
+    ]
+
+
+def activations(
+    topology: Topology, signal: Signal, effort: Effort, context: Context
+) -> dict[str, float]:
+    """The activation of every edge that leaves this signal's source, whether it fires or not.
+
+    Edges to levels that `max_steps` cuts off do not count; nor does anything after a revision, nor
+    a critic where there is no answer of synthesis to check.
+    """
+    first, last = steps_planned(topology, context.max_steps)
+    if context.max_steps == 1 or _is_revision(topology, signal, first):
+        return {}
+    return {
+        target.name: _activation(edge, target, signal)
+        for target in topology.targets(signal["source"], effort)
+        for edge in target.woken_by
+        if edge.source == signal["source"]
+        and edge.counts(effort)
+        and topology.levels[target.name] <= last
+        and (target.kind != "critic" or usable(signal))
+    }
+
+
+def _is_revision(topology: Topology, signal: Signal, first: int) -> bool:
+    return signal["step"] > topology.levels[signal["source"]] - first + 1
+
+
+def _activation(edge: Edge, target: Expert, signal: Signal) -> float:
+    gate = signal["gates"].get(target.name, NEUTRAL) if target.gated else NEUTRAL
+    strength = signal["salience"] if usable(signal) else NEUTRAL
+    return round(edge.weight * strength * gate, 4)
+
+
+def fired(topology: Topology, signal: Signal, effort: Effort, context: Context) -> dict[str, float]:
+    """The edges of this signal that reach the threshold: target to activation."""
+    reached = activations(topology, signal, effort, context)
+    return {name: value for name, value in reached.items() if value >= context.threshold}
+
+
+def revises(
+    topology: Topology, signal: Signal, signals: Sequence[Signal], context: Context
+) -> bool:
+    """Whether a critic's signal buys a revision: a quoted defect, and none bought before."""
+    runs = sum(other["source"] == topology.synthesis.name for other in signals)
+    critic = topology.experts[signal["source"]].kind == "critic"
+    return critic and bool(signal["defects"]) and 0 < runs <= context.max_revisions
+
+
+def standing(defects: Sequence[Defect], answer: str) -> list[Defect]:
+    """The defects whose quote really stands in the answer, as whole words."""
+    text = _plain(answer)
+    return [
+        defect
+        for defect in defects
+        if (quote := _plain(defect["quote"]))
+        and re.search(rf"(?<!\w){re.escape(quote)}(?!\w)", text)
+    ]
+
+
+def _plain(text: str) -> str:
+    """Lower case, straight quotes, single spaces, no surrounding quotes or ellipses."""
+    for curly, straight in (("“", '"'), ("”", '"'), ("‘", "'"), ("’", "'"), ("…", "...")):
+        text = text.replace(curly, straight)
+    return " ".join(text.lower().split()).strip(" \"'.")
+
+
+def woken_by(topology: Topology, target: str, state: BrainState, context: Context) -> list[Waking]:
+    """Which edges woke `target` now; `begin` if no signal did. Derived, so it cannot disagree."""
+    step = state.get("step", 0)
+    effort = state["effort"]
+    wakings: list[Waking] = []
+    for signal in state.get("signals", []):
+        if signal["step"] != step:
+            continue
+        reached = fired(topology, signal, effort, context)
+        if target in reached:
+            wakings.append({"from": signal["source"], "activation": reached[target]})
+        elif target == topology.synthesis.name and revises(
+            topology, signal, state["signals"], context
+        ):
+            wakings.append({"from": signal["source"], "activation": NEUTRAL})
+    return wakings or [{"from": BEGIN, "activation": NEUTRAL}]
+
+
+def considered(
+    topology: Topology, signals: Sequence[Signal], effort: Effort, context: Context
+) -> Mapping[str, list[Waking]]:
+    """Experts that an edge reached but none woke: gated off, or not salient enough."""
+    ran = {signal["source"] for signal in signals}
+    reached: dict[str, list[Waking]] = {}
+    for signal in signals:
+        for name, value in activations(topology, signal, effort, context).items():
+            if name not in ran:
+                reached.setdefault(name, []).append({"from": signal["source"], "activation": value})
+    return reached

@@ -1,0 +1,161 @@
+"""What changes during a run, as plain JSON data, and the reducers through which it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from langchain_core.messages import AnyMessage
+from langgraph.channels import EphemeralValue
+from langgraph.graph.message import add_messages
+from typing_extensions import TypedDict
+
+from graph.workspace import Broadcast, Workspace, compete
+
+SignalStatus = Literal["ok", "simulated", "failed"]
+Provenance = Literal["full", "degraded", "simulated"]
+BEGIN = "begin"  # the node before all experts, a source in topologies
+FINISH = "finish"  # the node after all experts
+
+StopReason = Literal["complete", "max_steps", "budget", "deadline", "failed"]
+Effort = Literal["low", "high"]
+
+__all__ = ["BrainInput", "BrainOutput", "BrainState", "Broadcast", "Signal", "Workspace"]
+
+# One edge that reached an expert: the source's name and weight x salience x gate, in 0..1.
+# ("from" is a keyword, hence the functional form.)
+Waking = TypedDict("Waking", {"from": str, "activation": float})
+
+
+class Defect(TypedDict):
+    """What a critic objects to: words that stand in the answer, and what is wrong with them."""
+
+    quote: str
+    problem: str
+
+
+class Usage(TypedDict):
+    """What was asked on the wire and what it cost; unknown is None, never 0."""
+
+    calls: int
+    input_tokens: int | None
+    output_tokens: int | None
+    cached_tokens: int | None
+    cost_usd: float | None
+
+
+class Signal(TypedDict):
+    """What one expert says in one step, and what it took to get it said."""
+
+    source: str
+    step: int
+    content: str
+    verdict: str | None
+    salience: float
+    status: SignalStatus
+    gates: dict[str, float]
+    defects: list[Defect]
+    woken_by: list[Waking]
+    model: str
+    attempts: int
+    errors: int
+    input_tokens: int | None
+    output_tokens: int | None
+    cached_tokens: int | None
+    estimated: bool
+    latency_s: float
+    cost_usd: float | None
+    trimmed: bool
+    error: str | None
+
+
+class Turn(TypedDict):
+    """An earlier message of this conversation."""
+
+    role: Literal["user", "assistant"]
+    text: str
+
+
+class Recall(TypedDict):
+    """A memory recalled for this question; `score` is the similarity, -1..1."""
+
+    text: str
+    origin: str
+    date: str
+    score: float
+
+
+class Memory(TypedDict):
+    """Short-term: the turns of this thread. Recalled: what the long-term memory returned."""
+
+    turns: list[Turn]
+    recalled: list[Recall]
+
+
+class ExpertReport(TypedDict):
+    """One line of the result: an expert's run, or that it was considered and skipped."""
+
+    name: str
+    step: int
+    status: Literal["ok", "simulated", "failed", "skipped"]
+    model: str | None
+    attempts: int
+    input_tokens: int | None
+    output_tokens: int | None
+    cached_tokens: int | None
+    estimated: bool
+    latency_s: float
+    woken_by: list[Waking]
+    error: str | None
+
+
+def gather(current: Sequence[Signal] | None, update: Sequence[Signal] | None) -> list[Signal]:
+    """Append the signals of a wave; None empties the list for a new run."""
+    return [] if update is None else [*(current or []), *update]
+
+
+def latest(current: int | None, update: int | None) -> int:
+    """Keep the highest step of a wave's siblings; None starts again at 0."""
+    return 0 if update is None else max(current or 0, update)
+
+
+class BrainInput(TypedDict, total=False):
+    """A question as text, or a conversation whose last human message is the question."""
+
+    question: Annotated[str, EphemeralValue]
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
+class BrainOutput(TypedDict):
+    """The result of one run."""
+
+    final_output: str
+    provenance: Provenance
+    stop_reason: StopReason
+    effort: Effort
+    verdict: str | None
+    agreement: float | None
+    dissent: list[str]
+    revised: bool
+    steps: int
+    model: str
+    thread_id: str | None
+    recalled: list[Recall]
+    experts: list[ExpertReport]
+    usage: Usage
+    error: str | None
+    version: str
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
+class BrainState(BrainOutput, total=False):
+    """All channels. `question` lives for one superstep: a thread's next run never sees an old one."""
+
+    question: Annotated[str, EphemeralValue]
+    query: str
+    seed: int
+    all_simulated: bool
+    memory: Memory
+    signals: Annotated[list[Signal], gather]
+    workspace: Annotated[Workspace, compete]
+    step: Annotated[int, latest]

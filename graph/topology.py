@@ -1,0 +1,302 @@
+"""The topology: who the experts are, what wakes them and whom they hear. Loaded, checked, hashed.
+
+A topology is a YAML file (see topologies/eight.yaml). It is the only place that names edges.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+import prompts
+from graph.errors import TopologyError
+from graph.state import BEGIN, FINISH, Effort
+
+Kind = Literal["intake", "gate", "memory", "proposer", "synthesis", "critic"]
+EFFORTS: tuple[Effort, ...] = ("low", "high")
+FOLDER = Path(__file__).parent / "topologies"
+
+
+class Edge(BaseModel):
+    """A waking edge, stated at its target: it fires at weight x salience x gate >= threshold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    source: str = Field(alias="from")
+    weight: float = Field(1.0, ge=0, le=1)
+    effort: Literal["low", "high", "any"] = "any"
+
+    def counts(self, effort: Effort | None) -> bool:
+        """Whether the edge exists at this effort; None asks for any."""
+        return effort is None or self.effort in ("any", effort)
+
+
+class Expert(BaseModel):
+    """One LLM role. `kind` says what the node does with the reply; the prompt says how to think."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    kind: Kind
+    prompt: str
+    woken_by: tuple[Edge, ...] = ()
+    hears: tuple[str, ...] = ()
+    gated: bool = False
+    model: str | None = None
+    max_tokens: int | None = Field(None, ge=16)
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+    timeout: float | None = Field(None, gt=0)
+
+    @property
+    def role(self) -> str:
+        """The prompt's first line, which names the role."""
+        return self.prompt.splitlines()[0].lstrip("# ").strip()
+
+
+class Topology(BaseModel):
+    """A checked table of experts, in the order of the file."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    name: str
+    experts: dict[str, Expert]
+
+    @cached_property
+    def levels(self) -> dict[str, int]:
+        """The wave in which each expert can run, from 1."""
+        found: dict[str, int] = {}
+        pending = dict(self.experts)
+        while pending:
+            ready = [
+                name
+                for name, expert in pending.items()
+                if all(e.source == BEGIN or e.source in found for e in expert.woken_by)
+            ]
+            for name in ready:
+                sources = (e.source for e in pending.pop(name).woken_by)
+                found[name] = 1 + max(found.get(source, 0) for source in sources)
+        return found
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 over experts, edges and prompts; what a saved run is compared with."""
+        return hashlib.sha256(self.model_dump_json(exclude={"name"}).encode()).hexdigest()
+
+    def of_kind(self, *kinds: Kind) -> list[Expert]:
+        """The experts of these kinds, in the file's order."""
+        return [expert for expert in self.experts.values() if expert.kind in kinds]
+
+    @property
+    def synthesis(self) -> Expert:
+        """The one expert that joins the drafts."""
+        return self.of_kind("synthesis")[0]
+
+    @property
+    def gated(self) -> list[Expert]:
+        """The experts whose waking a gate expert can prevent."""
+        return [expert for expert in self.experts.values() if expert.gated]
+
+    @property
+    def soloist(self) -> Expert:
+        """Who answers when only one expert may: the first proposer that is never gated off."""
+        return next(expert for expert in self.of_kind("proposer") if not expert.gated)
+
+    def reached(self, effort: Effort) -> set[str]:
+        """The experts to which waking edges lead at this effort, if all of them fire."""
+        return _downstream(self, BEGIN, effort) - {BEGIN}
+
+    def targets(self, source: str, effort: Effort | None = None) -> list[Expert]:
+        """The experts that have a waking edge from `source` (that counts at this effort)."""
+        return [
+            expert
+            for expert in self.experts.values()
+            if any(edge.source == source and edge.counts(effort) for edge in expert.woken_by)
+        ]
+
+
+def load(name_or_path: str | Path = "eight") -> Topology:
+    """Load and check a topology: a name from `graph/topologies`, or a path to a YAML file.
+
+    A prompt is looked for in `prompts/` beside the file, then beside the file, then among the
+    shipped ones. A file may say `extends: eight` and state only what it adds or changes.
+    Raises TopologyError, which names the file and the entry.
+    """
+    path = _find(name_or_path)
+    entries = _entries(path, seen=())
+    if not entries:
+        raise TopologyError(path.name, "no experts: state at least one under `experts:`")
+    experts = {
+        name: _expert(path.name, name, entry, folder) for name, (entry, folder) in entries.items()
+    }
+    topology = Topology(name=path.stem, experts=experts)
+    check(topology, path.name)
+    return topology
+
+
+def _find(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path)
+    if path.suffix in {".yaml", ".yml"}:
+        if not path.is_file():
+            raise TopologyError(str(path), "no such file")
+        return path
+    shipped = FOLDER / f"{name_or_path}.yaml"
+    if not shipped.is_file():
+        known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.yaml")))
+        raise TopologyError(
+            str(name_or_path), f"no such topology; shipped are: {known}. A file ends in .yaml"
+        )
+    return shipped
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise TopologyError(path.name, f"not YAML: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise TopologyError(path.name, f"cannot be read: {error.strerror}") from None
+    if not isinstance(document, dict) or not isinstance(document.get("experts", {}), dict):
+        raise TopologyError(path.name, "expected a mapping with a mapping `experts:` in it")
+    if unknown := set(document) - {"experts", "extends"}:
+        raise TopologyError(path.name, f"unknown keys: {', '.join(sorted(map(str, unknown)))}")
+    return document
+
+
+def _entries(path: Path, seen: tuple[Path, ...]) -> dict[str, tuple[dict[str, Any], Path]]:
+    """Every expert's raw entry with the folder in which its prompt is looked for first."""
+    if path in seen:
+        raise TopologyError(path.name, "extends itself")
+    document = _read(path)
+    merged: dict[str, tuple[dict[str, Any], Path]] = {}
+    if "extends" in document:
+        parent = str(document["extends"])
+        beside = path.parent / parent
+        merged = _entries(_find(beside if beside.is_file() else parent), (*seen, path))
+    for name, entry in (document.get("experts") or {}).items():
+        if not isinstance(entry, dict):
+            raise TopologyError(path.name, f"expert {name}: expected a mapping")
+        earlier = merged[name][0] if name in merged else {}
+        merged[name] = ({**earlier, **entry}, path.parent)
+    return merged
+
+
+def _expert(where: str, name: str, entry: Mapping[str, Any], folder: Path) -> Expert:
+    if not isinstance(name, str) or not name.isidentifier() or name in {BEGIN, FINISH}:
+        raise TopologyError(where, f"expert {name!r}: not a name (letters, digits, underscore)")
+    try:
+        prompt = prompts.load(name, (folder / "prompts", folder))
+    except (FileNotFoundError, ValueError) as error:
+        raise TopologyError(where, f"expert {name}: {error}") from None
+    try:
+        return Expert.model_validate({**entry, "name": name, "prompt": prompt})
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, item['loc']))}: {item['msg']}, got {item['input']!r}"
+            for item in error.errors(include_url=False)
+        )
+        raise TopologyError(where, f"expert {name}: {problems}") from None
+
+
+def check(topology: Topology, where: str) -> None:
+    """Raise TopologyError for everything that would make a run wrong, silent or twice paid."""
+    for rule in (_names, _roles, _entry, _cycles, _reachable, _joins, _gates, _hearing, _drafts):
+        for problem in rule(topology):
+            raise TopologyError(where, problem)
+
+
+def _names(topology: Topology) -> Iterable[str]:
+    known = {BEGIN, *topology.experts}
+    for expert in topology.experts.values():
+        for edge in expert.woken_by:
+            if edge.source not in known:
+                yield f"expert {expert.name}: woken by unknown source {edge.source!r}"
+        for source in expert.hears:
+            if source not in topology.experts:
+                yield f"expert {expert.name}: hears unknown source {source!r}"
+
+
+def _roles(topology: Topology) -> Iterable[str]:
+    if len(topology.of_kind("synthesis")) != 1:
+        yield "exactly one expert of kind synthesis is needed"
+    if len(topology.of_kind("gate")) > 1:
+        yield "at most one expert of kind gate is possible"
+    if all(expert.gated for expert in topology.of_kind("proposer")):
+        yield "at least one proposer that is not gated is needed, or nobody might answer"
+
+
+def _entry(topology: Topology) -> Iterable[str]:
+    if not topology.targets(BEGIN):
+        yield f"no entry: no expert is woken by {BEGIN}"
+
+
+def _cycles(topology: Topology) -> Iterable[str]:
+    """Report a waking edge that closes a circle, as the edge that goes back."""
+    for expert in topology.experts.values():
+        for edge in expert.woken_by:
+            if edge.source in _downstream(topology, expert.name):
+                yield (
+                    f"edge {edge.source} -> {expert.name} goes to a lower level: waking edges lead "
+                    "forward only (the revision is the critic's own edge and is not stated here)"
+                )
+
+
+def _downstream(topology: Topology, start: str, effort: Effort | None = None) -> set[str]:
+    """Everything that waking edges lead to from `start`, itself included."""
+    found, frontier = {start}, [start]
+    while frontier:
+        for target in topology.targets(frontier.pop(), effort):
+            if target.name not in found:
+                found.add(target.name)
+                frontier.append(target.name)
+    return found
+
+
+def _reachable(topology: Topology) -> Iterable[str]:
+    reached = {effort: topology.reached(effort) for effort in EFFORTS}
+    for name in topology.experts:
+        if not any(name in names for names in reached.values()):
+            yield f"expert {name} is unreachable: no path of waking edges from {BEGIN}"
+    for effort, names in reached.items():
+        if topology.soloist.name not in names:
+            yield f"with {effort} effort nothing wakes {topology.soloist.name}, so nobody answers"
+
+
+def _joins(topology: Topology) -> Iterable[str]:
+    """A target whose sources stand on unequal levels would run, and be paid, twice."""
+    for expert in topology.experts.values():
+        levels = {e.source: topology.levels.get(e.source, 0) for e in expert.woken_by}
+        if len(set(levels.values())) > 1:
+            listed = ", ".join(f"{source} (level {level})" for source, level in levels.items())
+            yield f"expert {expert.name}: unequal join, its sources stand on levels {listed}"
+
+
+def _gates(topology: Topology) -> Iterable[str]:
+    gates = {expert.name for expert in topology.of_kind("gate")}
+    for expert in topology.gated:
+        strangers = {e.source for e in expert.woken_by if e.effort != "low"} - gates - {BEGIN}
+        if strangers or not gates:
+            yield f"expert {expert.name}: gated, so only an expert of kind gate may wake it"
+
+
+def _hearing(topology: Topology) -> Iterable[str]:
+    for expert in topology.experts.values():
+        for source in expert.hears:
+            if topology.levels[source] >= topology.levels[expert.name]:
+                yield f"expert {expert.name}: hears {source}, which does not run before it"
+
+
+def _drafts(topology: Topology) -> Iterable[str]:
+    level = topology.levels[topology.synthesis.name]
+    for expert in topology.of_kind("proposer"):
+        if topology.levels[expert.name] >= level:
+            yield f"expert {expert.name}: a proposer must run before {topology.synthesis.name}"
+    for expert in topology.of_kind("critic"):
+        if topology.levels[expert.name] <= level:
+            yield f"expert {expert.name}: a critic must run after {topology.synthesis.name}"

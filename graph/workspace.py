@@ -1,0 +1,42 @@
+"""The global workspace: signals of one wave compete, the winners are broadcast to later experts.
+
+After Baars' global workspace theory (B. J. Baars, "A Cognitive Theory of Consciousness", 1988):
+a stage of small capacity that all specialists read. What is computed here is a top-k selection by
+salience, no more. Pure functions.
+"""
+
+from __future__ import annotations
+
+from typing_extensions import TypedDict
+
+
+class Broadcast(TypedDict):
+    """A signal on the stage, by reference: the words are in the state's `signals`."""
+
+    source: str
+    step: int
+    salience: float
+
+
+class Workspace(TypedDict):
+    """`capacity` places for each wave, and who holds them."""
+
+    capacity: int
+    broadcasts: list[Broadcast]
+
+
+def compete(current: Workspace | None, update: Workspace | list[Broadcast]) -> Workspace:
+    """Reducer. A whole workspace replaces the old one; broadcasts compete for their wave's places.
+
+    The order of siblings' writes does not matter: ties go to the alphabetically first source.
+    """
+    if isinstance(update, dict):
+        return update
+    capacity = current["capacity"] if current else 0
+    entries = [*(current["broadcasts"] if current else []), *update]
+    kept: list[Broadcast] = []
+    for step in sorted({entry["step"] for entry in entries}):
+        wave = [entry for entry in entries if entry["step"] == step]
+        wave.sort(key=lambda entry: (-entry["salience"], entry["source"]))
+        kept += wave[:capacity]
+    return {"capacity": capacity, "broadcasts": kept}

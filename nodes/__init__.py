@@ -1,0 +1,1 @@
+"""What runs at a node: `begin`, one function for all experts, `finish`."""

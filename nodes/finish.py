@@ -1,0 +1,188 @@
+"""The node after all experts: picks the answer, labels it, measures agreement, counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
+from langchain_core.runnables import RunnableConfig
+
+from graph import propagation
+from graph.context import Context
+from graph.state import BrainState, ExpertReport, Provenance, Signal, StopReason, Usage
+from graph.topology import Topology
+from nodes import prompting, reading
+from nodes.expert import current_context, insist
+from swarm_brain import __version__
+from swarm_brain.memory import embeddings
+
+_REPORTED = (
+    "step", "status", "model", "attempts", "input_tokens", "output_tokens", "cached_tokens",
+    "estimated", "latency_s", "woken_by", "error",
+)  # fmt: skip
+
+
+async def finish(topology: Topology, state: BrainState, config: RunnableConfig) -> dict[str, Any]:
+    """The run's result as a state update.
+
+    Raises ExpertFailed if the run is strict and an expert has failed.
+    """
+    context = current_context()
+    insist(state, context)
+    signals = state.get("signals", [])
+    chosen = choose(topology, signals)
+    text, verdict = (chosen["content"], chosen["verdict"]) if chosen else ("", None)
+    provenance, stop, error = label(topology, state, context, chosen)
+    drafts = [s for s in prompting.drafts(topology, signals) if s["status"] == "ok"]
+    return {
+        "final_output": text,
+        "provenance": provenance,
+        "stop_reason": stop,
+        "verdict": verdict,
+        "agreement": await agreement(drafts),
+        "dissent": dissent(drafts, verdict, text),
+        "revised": sum(s["source"] == topology.synthesis.name for s in signals) > 1,
+        "steps": state.get("step", 0),
+        "thread_id": config.get("configurable", {}).get("thread_id"),
+        "recalled": state["memory"]["recalled"],
+        "experts": reports(topology, state, context),
+        "usage": usage(signals),
+        "error": error,
+        "version": __version__,
+        "messages": _conversation(state, text),
+    }
+
+
+def choose(topology: Topology, signals: Sequence[Signal]) -> Signal | None:
+    """The answer: synthesis's last, else the best draft, else any simulated answer there is."""
+    if found := prompting.answer(topology, signals):
+        return found
+    if real := prompting.drafts(topology, signals):
+        return best(real)
+    answering = [
+        signal
+        for kind in ("synthesis", "proposer")
+        for signal in signals
+        if topology.experts[signal["source"]].kind == kind and signal["status"] == "simulated"
+    ]
+    return answering[0] if answering else None
+
+
+def best(drafts: Sequence[Signal]) -> Signal:
+    """The most salient draft among those with the most frequent verdict."""
+    counts = Counter(_verdicts(drafts))
+    return max(
+        drafts,
+        key=lambda draft: (counts[reading.normal_verdict(draft["verdict"] or "")],
+                           draft["salience"]),
+    )  # fmt: skip
+
+
+def _verdicts(drafts: Sequence[Signal]) -> list[str]:
+    return [reading.normal_verdict(draft["verdict"]) for draft in drafts if draft["verdict"]]
+
+
+async def agreement(drafts: Sequence[Signal]) -> float | None:
+    """Share of drafts with the most frequent verdict; for open questions their mean similarity.
+
+    None with fewer than two drafts, or without verdicts where no embedding is installed.
+    """
+    if len(drafts) < 2:
+        return None
+    verdicts = _verdicts(drafts)
+    if verdicts:
+        return round(Counter(verdicts).most_common(1)[0][1] / len(drafts), 4)
+    return await asyncio.to_thread(embeddings.mean_similarity, [d["content"] for d in drafts])
+
+
+def dissent(drafts: Sequence[Signal], verdict: str | None, text: str) -> list[str]:
+    """Verdicts of drafts that the answer did not adopt, and views that it kept as dissent."""
+    adopted = reading.normal_verdict(verdict) if verdict else None
+    others = [
+        f"{draft['source']}: {draft['verdict']}"
+        for draft in drafts
+        if draft["verdict"] and reading.normal_verdict(draft["verdict"]) != adopted
+    ]
+    return [*others, *reading.read_dissent(text)]
+
+
+def label(
+    topology: Topology, state: BrainState, context: Context, chosen: Signal | None
+) -> tuple[Provenance, StopReason, str | None]:
+    """Provenance, why the run stopped, and what went wrong if anything did."""
+    signals = state.get("signals", [])
+    failures = [f"{s['source']}: {s['error']}" for s in signals if s["error"]]
+    error = "; ".join(failures) or None
+    if chosen is None:
+        return "simulated", "failed", error or _silence(context)
+    cut = context.max_steps < propagation.steps_needed(topology, state["effort"])
+    stop: StopReason = "max_steps" if cut else "complete"
+    if chosen["status"] == "simulated":
+        return "simulated", stop if state["all_simulated"] else "failed", error
+    whole = not failures and not cut and not any(s["trimmed"] for s in signals)
+    return ("full" if whole else "degraded"), stop, error
+
+
+def _silence(context: Context) -> str:
+    return f"no expert that answers was woken at threshold {context.threshold:g}: lower it"
+
+
+def reports(topology: Topology, state: BrainState, context: Context) -> list[ExpertReport]:
+    """One entry for each expert's run, and one for each that an edge reached but none woke."""
+    signals = state.get("signals", [])
+    order = list(topology.experts)
+    ran = sorted(signals, key=lambda s: (s["step"], order.index(s["source"])))
+    done: list[Any] = [
+        {"name": s["source"], **{key: s[key] for key in _REPORTED}}  # type: ignore[literal-required]
+        for s in ran
+    ]
+    first, _ = propagation.steps_planned(topology, context.max_steps)
+    for name, reached in propagation.considered(
+        topology, signals, state["effort"], context
+    ).items():
+        done.append(
+            {
+                "name": name,
+                "step": topology.levels[name] - first + 1,
+                "status": "skipped",
+                "model": None,
+                "attempts": 0,
+                "input_tokens": 0,
+                "output_tokens": 0,
+                "cached_tokens": 0,
+                "estimated": False,
+                "latency_s": 0.0,
+                "woken_by": reached,
+                "error": None,
+            }
+        )
+    return sorted(done, key=lambda report: report["step"])
+
+
+def usage(signals: Sequence[Signal]) -> Usage:
+    """The run's totals. A total is None where a model replied and its share is unknown."""
+    replied = [s for s in signals if s["output_tokens"] is not None]
+
+    def total(key: str) -> Any:
+        values = [s[key] for s in replied]  # type: ignore[literal-required]
+        return None if not values or None in values else sum(values)
+
+    cost = total("cost_usd")
+    return {
+        "calls": sum(s["attempts"] for s in signals),
+        "input_tokens": total("input_tokens"),
+        "output_tokens": total("output_tokens"),
+        "cached_tokens": total("cached_tokens"),
+        "cost_usd": None if cost is None else round(cost, 8),
+    }
+
+
+def _conversation(state: BrainState, text: str) -> list[AnyMessage]:
+    """What this run adds to the thread: the question if it is not there yet, and the answer."""
+    messages = state.get("messages") or []
+    last = messages[-1] if messages else None
+    there = isinstance(last, HumanMessage) and last.text.strip() == state["query"]
+    return [*([] if there else [HumanMessage(state["query"])]), AIMessage(text)]

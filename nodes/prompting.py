@@ -1,0 +1,183 @@
+"""What an expert is shown. Pure, but for the counting of tokens.
+
+One system message with the expert's prompt, one user message made of tagged parts. If the whole is
+longer than the model's context: earlier turns fall away first, the oldest before the others; then
+what was heard, the least salient first; then drafts are cut at their ends, the longest first. The
+question is never cut. The signal says that its prompt was trimmed.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+
+from graph.context import Context
+from graph.errors import ModelError
+from graph.propagation import usable
+from graph.state import BrainState, Signal
+from graph.topology import Expert, Topology
+
+SHORTEST_DRAFT = 200  # characters; a draft cut further says nothing
+CUT = " [...]"
+NEVER = math.inf
+MESSAGE_OVERHEAD = 16  # tokens of a chat template around two messages, rounded up
+
+
+@dataclass(frozen=True)
+class Part:
+    """A tagged piece of a prompt. The lowest `rank` falls away first; `cuttable` may be cut."""
+
+    tag: str
+    text: str
+    rank: float = NEVER
+    cuttable: bool = False
+
+    def __str__(self) -> str:
+        return f"<{self.tag}>\n{self.text}\n</{self.tag.split()[0]}>"
+
+
+def drafts(topology: Topology, signals: Iterable[Signal]) -> list[Signal]:
+    """The usable drafts, in the order in which they were written."""
+    return [
+        signal
+        for signal in signals
+        if topology.experts[signal["source"]].kind == "proposer" and usable(signal)
+    ]
+
+
+def answer(topology: Topology, signals: Iterable[Signal]) -> Signal | None:
+    """The last usable answer of synthesis."""
+    name = topology.synthesis.name
+    return next((s for s in reversed(list(signals)) if s["source"] == name and usable(s)), None)
+
+
+def heard(topology: Topology, expert: Expert, state: BrainState, context: Context) -> list[Signal]:
+    """The signals this expert is shown as context, in the order of their steps."""
+    names = {(name, None) for name in expert.hears}
+    if context.use_global_workspace:
+        names |= {(b["source"], b["step"]) for b in state["workspace"]["broadcasts"]}
+    apart = {"synthesis": {"proposer", "synthesis"}, "critic": {"synthesis"}}.get(expert.kind, ())
+    return [
+        signal
+        for signal in state.get("signals", [])
+        if usable(signal)
+        and ((signal["source"], None) in names or (signal["source"], signal["step"]) in names)
+        and signal["source"] != expert.name
+        and topology.experts[signal["source"]].kind not in apart
+    ]
+
+
+def parts(topology: Topology, expert: Expert, state: BrainState, context: Context) -> list[Part]:
+    """All parts of the user message, in order."""
+    return [
+        *_conversation(expert, state),
+        Part("question", state["query"]),
+        *_for_kind(topology, expert, state),
+        *(
+            Part(f'heard from="{signal["source"]}"', signal["content"], 1 + signal["salience"])
+            for signal in heard(topology, expert, state, context)
+        ),
+        *_drafts(topology, expert, state),
+        *_under_review(topology, expert, state),
+    ]
+
+
+def _conversation(expert: Expert, state: BrainState) -> list[Part]:
+    if expert.kind in ("gate", "critic"):
+        return []
+    turns = state["memory"]["turns"]
+    return [
+        Part(f'earlier by="{turn["role"]}"', turn["text"], rank=at / (len(turns) + 1))
+        for at, turn in enumerate(turns)
+    ]
+
+
+def _for_kind(topology: Topology, expert: Expert, state: BrainState) -> list[Part]:
+    if expert.kind == "gate":
+        listed = "\n".join(f"{other.name}: {other.role}" for other in topology.gated)
+        return [Part("experts", listed)]
+    recalled = state["memory"]["recalled"]
+    if expert.kind == "memory" and recalled:
+        lines = "\n".join(f"[{item['origin']}, {item['date']}] {item['text']}" for item in recalled)
+        return [Part("recalled", lines, rank=1)]
+    return []
+
+
+def _drafts(topology: Topology, expert: Expert, state: BrainState) -> list[Part]:
+    """Every real draft whole, anonymised, in an order that depends on the seed alone."""
+    if expert.kind != "synthesis":
+        return []
+    texts = [signal["content"] for signal in drafts(topology, state.get("signals", []))]
+    random.Random(state["seed"]).shuffle(texts)  # noqa: S311
+    return [
+        Part(f'draft name="{chr(ord("A") + at % 26)}"', text, cuttable=True)
+        for at, text in enumerate(texts)
+    ]
+
+
+def _under_review(topology: Topology, expert: Expert, state: BrainState) -> list[Part]:
+    """The answer for a critic; for a revision also the defects found in it."""
+    current = answer(topology, state.get("signals", []))
+    if current is None or expert.kind not in ("critic", "synthesis"):
+        return []
+    if expert.kind == "critic":
+        return [Part("answer", current["content"], cuttable=True)]
+    found = [d for s in state["signals"] for d in s["defects"]]
+    listed = "\n".join(f'- "{d["quote"]}": {d["problem"]}' for d in found)
+    return [Part("earlier_answer", current["content"], cuttable=True), Part("defects", listed)]
+
+
+def messages(expert: Expert, shown: Sequence[Part]) -> list[BaseMessage]:
+    """The two messages of a call."""
+    return [
+        SystemMessage(expert.prompt),
+        HumanMessage("\n\n".join(str(part) for part in shown)),
+    ]
+
+
+def fit(
+    expert: Expert,
+    shown: Sequence[Part],
+    room: Callable[[], int | None],
+    count: Callable[[str], int],
+) -> tuple[list[Part], bool]:
+    """Parts that fit into `room()` tokens, and whether any were trimmed for it.
+
+    A text has at most as many tokens as bytes, so most prompts need neither count nor room.
+    Raises ModelError if what must not be cut is too long.
+    """
+    kept = list(shown)
+    trimmed = False
+    while _too_long(expert, kept, room, count):
+        trimmed = True
+        lowest = min(kept, key=lambda part: part.rank)
+        if lowest.rank < NEVER:
+            kept.remove(lowest)
+            continue
+        longest = max(kept, key=lambda part: len(part.text) if part.cuttable else 0)
+        if not longest.cuttable or len(longest.text) <= SHORTEST_DRAFT:
+            raise ModelError("context_overflow", f"the prompt of {expert.name} does not fit")
+        shorter = longest.text.removesuffix(CUT)[: len(longest.text) * 3 // 4] + CUT
+        kept[kept.index(longest)] = replace(longest, text=shorter)
+    return kept, trimmed
+
+
+SURELY_FITS = 2_000  # bytes; no model in use reads less than 2,000 tokens
+
+
+def _too_long(
+    expert: Expert,
+    shown: Sequence[Part],
+    room: Callable[[], int | None],
+    count: Callable[[str], int],
+) -> bool:
+    text = "\n".join(message.text for message in messages(expert, shown))
+    size = len(text.encode()) + MESSAGE_OVERHEAD
+    if size <= SURELY_FITS:
+        return False
+    limit = room()
+    return limit is not None and size > limit and count(text) + MESSAGE_OVERHEAD > limit

@@ -1,0 +1,197 @@
+"""Commands and options, exit codes, and how errors are told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from graph.errors import BlankQuestion, BrainError, ConfigError, NotText
+from swarm_brain import __version__
+
+ANSWERED, ERROR, USAGE, SIMULATED = 0, 1, 2, 3
+
+app = typer.Typer(
+    name="swarm-brain",
+    help="Eight role-specialised LLM experts answer one question together.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+models_app = typer.Typer(help="Models: which there are, and fetching the embedded one.")
+app.add_typer(models_app, name="models", no_args_is_help=True)
+
+err = Console(stderr=True, highlight=False)
+_debug = False
+
+
+def run() -> None:
+    """Run the command line; every error on purpose becomes a message and an exit code."""
+    try:
+        app()
+    except BrainError as error:
+        if _debug:
+            raise
+        raise SystemExit(fail(error)) from None
+    except KeyboardInterrupt:
+        err.print("Interrupted.")
+        raise SystemExit(ERROR) from None
+
+
+def fail(error: BrainError) -> int:
+    """Say what is wrong; the exit code for it."""
+    err.print(f"[bold red]Error:[/] {_escape(str(error))}", soft_wrap=True)
+    return USAGE if isinstance(error, ConfigError | BlankQuestion | NotText) else ERROR
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _setup(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Read `.env` from this folder or one above it; what the environment says goes first."""
+    from dotenv import find_dotenv, load_dotenv
+
+    load_dotenv(find_dotenv(usecwd=True))
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="The question; - reads standard input.")],
+    model: Annotated[str | None, typer.Option(help="Who answers, as provider:model.")] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="Address of the endpoint for openai-compatible:.")
+    ] = None,
+    expert_model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=SPEC", help="A model of its own for one expert; repeatable."),
+    ] = None,
+    max_steps: Annotated[int | None, typer.Option(help="Waves of experts at most.")] = None,
+    effort: Annotated[str | None, typer.Option(help="auto, low or high.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens of one reply at most.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 to 2.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Above 0, to 1.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Fixes the order of drafts and sampling.")
+    ] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds one request may take.")] = None,
+    topology: Annotated[str, typer.Option(help="A shipped topology or a YAML file.")] = "eight",
+    no_memory: Annotated[bool, typer.Option("--no-memory", help="Recall nothing.")] = False,
+    no_workspace: Annotated[
+        bool, typer.Option("--no-workspace", help="Experts hear only their own edges.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="A failed expert is an error, not a fallback.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Ask the experts a question. Exit code 0: a model answered, 3: only a simulation did."""
+    global _debug
+    _debug = debug
+    settings = {
+        "model": model,
+        "base_url": base_url,
+        "expert_models": _pairs(expert_model or []),
+        "max_steps": max_steps,
+        "effort": effort,
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "top_p": top_p,
+        "seed": seed,
+        "timeout": timeout,
+        "use_memory": not no_memory,
+        "use_global_workspace": not no_workspace,
+        "on_error": "raise" if strict else "simulate",
+    }
+    given = {name: value for name, value in settings.items() if value is not None}
+    text = sys.stdin.read() if question == "-" else question
+    raise typer.Exit(_answer(text, topology, given, as_json))
+
+
+def _pairs(items: list[str]) -> dict[str, str]:
+    """`NAME=SPEC` options as a mapping."""
+    pairs = {}
+    for item in items:
+        name, sign, spec = item.partition("=")
+        if not (sign and name and spec):
+            raise ConfigError(f"--expert-model {item!r}: write NAME=provider:model")
+        pairs[name.strip()] = spec.strip()
+    return pairs
+
+
+def _answer(question: str, topology: str, settings: dict[str, Any], as_json: bool) -> int:
+    from swarm_brain.cli.ask import answer, empty_result
+
+    try:
+        result = asyncio.run(answer(question, topology, settings, err, as_json))
+    except BrainError as error:
+        if as_json:
+            typer.echo(json.dumps(empty_result(str(error)), ensure_ascii=False))
+        raise
+    if as_json:
+        typer.echo(json.dumps(result, ensure_ascii=False))
+    if result["stop_reason"] == "failed" and result["provenance"] != "simulated":
+        return ERROR
+    return SIMULATED if result["provenance"] == "simulated" else ANSWERED
+
+
+@app.command()
+def doctor(
+    model: Annotated[str, typer.Option(help="Check this model, as provider:model.")] = "auto",
+    base_url: Annotated[
+        str | None, typer.Option(help="Address of the endpoint for openai-compatible:.")
+    ] = None,
+) -> None:
+    """Check key, endpoint, model and versions, and say what to fix."""
+    from swarm_brain.cli.doctor import examine
+
+    raise typer.Exit(ANSWERED if asyncio.run(examine(model, base_url)) else ERROR)
+
+
+@app.command()
+def graph(
+    topology: Annotated[str, typer.Option(help="A shipped topology or a YAML file.")] = "eight",
+) -> None:
+    """Print the graph as a Mermaid picture."""
+    from graph.brain import compile_brain
+    from graph.topology import load
+
+    typer.echo(compile_brain(load(topology)).get_graph().draw_mermaid())
+
+
+@models_app.command("list")
+def list_models() -> None:
+    """Which models there are, and which one would answer now."""
+    from swarm_brain.cli.weights import show
+
+    show(Console())
+
+
+@models_app.command("pull")
+def pull(
+    spec: Annotated[str, typer.Argument(help="For example embedded:smollm2-135m.")],
+) -> None:
+    """Fetch a model's weights and print their path, alone, on standard output."""
+    from swarm_brain.cli.weights import fetch
+
+    path: Path = fetch(spec, err)
+    typer.echo(str(path))

@@ -1,0 +1,1 @@
+"""Memory: embeddings, and in time recall and consolidation over LangGraph's store."""

@@ -1,0 +1,66 @@
+"""A binding: one model made callable, with what must be known about it to call it well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import LanguageModelInput
+    from langchain_core.messages import AIMessage
+    from langchain_core.runnables import Runnable
+
+JsonSchema = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a reply is drawn. `max_tokens` is the reply's upper bound, in tokens."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    seed: int | None = None
+
+
+def no_schema(name: str, schema: JsonSchema) -> dict[str, Any]:
+    """For models that take no JSON schema: the prompt alone asks for JSON."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A model behind a `provider:model` string.
+
+    `endpoint` is where the calls go: refusals, limits and circuits are kept per endpoint.
+    `tuned` gives the LangChain runnable for a sampling; `schema_arguments` the call arguments that
+    ask for JSON. `context_tokens` is asked only when it matters, because asking may cost a request;
+    None means unknown. `count_tokens` is exact; None means there is no tokenizer at hand.
+    `price` turns (input, cached input, output) tokens into dollars; None means unknown.
+    """
+
+    spec: str
+    endpoint: str
+    tuned: Callable[[Sampling], Runnable[LanguageModelInput, AIMessage]]
+    max_tokens: int
+    context_tokens: Callable[[], int | None] = lambda: None
+    count_tokens: Callable[[str], int] | None = None
+    schema_arguments: Callable[[str, JsonSchema], dict[str, Any]] = no_schema
+    price: Callable[[int, int, int], float | None] = lambda *_: None
+    simulated: bool = False
+    secret: str | None = field(default=None, repr=False)
+
+    @property
+    def takes_schema(self) -> bool:
+        """Whether the endpoint can be asked for JSON by schema."""
+        return self.schema_arguments is not no_schema
+
+    def redact(self, text: str) -> str:
+        """`text` without the key, which some endpoints echo in their errors."""
+        return text.replace(self.secret, "[key]") if self.secret else text
+
+
+def estimate_tokens(text: str) -> int:
+    """Tokens of a text without its tokenizer: four bytes each, the usual ratio for English."""
+    return -(-len(text.encode()) // 4)

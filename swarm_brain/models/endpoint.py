@@ -1,0 +1,170 @@
+"""OpenAI-compatible endpoints: Hyperbolic, openai-compatible:, and providers named by the user."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from graph.errors import ConfigError, ModelUnavailable
+from swarm_brain.models import pricing
+from swarm_brain.models.binding import Binding, JsonSchema, Sampling
+from swarm_brain.models.settings import ProviderSettings, key_for, variable
+
+HYPERBOLIC_URL = "https://api.hyperbolic.xyz/v1"
+HYPERBOLIC_MODEL = "meta-llama/Meta-Llama-3.1-405B-Instruct"
+HYPERBOLIC_CONTEXT = 131_072  # Llama 3.1 is trained for 128 Ki tokens
+NO_KEY = "no-key-needed"  # the client insists on one; local servers ignore it
+PROBE_SECONDS = 3.0
+
+
+def hyperbolic(model: str) -> Binding:
+    """`hyperbolic:MODEL`. Raises ModelUnavailable without a key."""
+    key = key_for("hyperbolic", "HYPERBOLIC_API_KEY")
+    if key is None:
+        raise ModelUnavailable(
+            "hyperbolic: needs a key.", "Set HYPERBOLIC_API_KEY in the environment or in .env."
+        )
+    url = variable("HYPERBOLIC_API_URL") or HYPERBOLIC_URL
+    return bind(
+        f"hyperbolic:{model or HYPERBOLIC_MODEL}",
+        url,
+        key,
+        max_tokens=2048,
+        context_tokens=HYPERBOLIC_CONTEXT,
+    )
+
+
+def openai_compatible(model: str, base_url: str | None) -> Binding:
+    """`openai-compatible:MODEL` at `base_url` or OPENAI_COMPATIBLE_BASE_URL."""
+    url = base_url or variable("OPENAI_COMPATIBLE_BASE_URL")
+    if url is None:
+        raise ConfigError(
+            "openai-compatible: needs an address. Give --base-url, the setting base_url or "
+            "OPENAI_COMPATIBLE_BASE_URL, for example http://localhost:11434/v1."
+        )
+    key = key_for("openai-compatible", "OPENAI_COMPATIBLE_API_KEY")
+    return bind(f"openai-compatible:{_needed(model, 'openai-compatible')}", url, key)
+
+
+def named(provider: str, model: str, settings: ProviderSettings) -> Binding:
+    """A provider of `swarm-brain.toml`."""
+    key = key_for(provider, settings.api_key_env)
+    if key is None and settings.api_key_env:
+        raise ModelUnavailable(f"{provider}: needs a key.", f"Set {settings.api_key_env}.")
+    return bind(
+        f"{provider}:{_needed(model, provider)}",
+        settings.base_url,
+        key,
+        max_tokens=settings.max_tokens,
+        context_tokens=settings.context_tokens,
+    )
+
+
+def _needed(model: str, provider: str) -> str:
+    if not model:
+        raise ConfigError(f"{provider}: names no model. Write {provider}:MODEL.")
+    return model
+
+
+def base_of(url: str) -> str:
+    """The base URL of an endpoint given as base or as full `.../chat/completions`."""
+    parts = urlsplit(url.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(f"{url!r} is not the address of an endpoint: http(s)://host[:port]/v1")
+    return url.strip().rstrip("/").removesuffix("/chat/completions").rstrip("/")
+
+
+def bind(
+    spec: str,
+    url: str,
+    key: str | None,
+    *,
+    max_tokens: int = 1024,
+    context_tokens: int | None = None,
+) -> Binding:
+    """Bind `spec` (provider:model) to the endpoint at `url`."""
+    base = base_of(url)
+    model = spec.partition(":")[2]
+    chat = _client(base, key or NO_KEY, model)
+
+    def tuned(sampling: Sampling) -> Any:
+        seed = {} if sampling.seed is None else {"seed": sampling.seed}
+        return chat.bind(
+            max_tokens=sampling.max_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            **seed,
+        )
+
+    return Binding(
+        spec=spec,
+        endpoint=base,
+        tuned=tuned,
+        max_tokens=max_tokens,
+        context_tokens=lambda: context_tokens or window(base, key, model),
+        schema_arguments=response_format,
+        price=lambda *tokens: pricing.price(model, base, *tokens),
+        secret=key,
+    )
+
+
+def response_format(name: str, schema: JsonSchema) -> dict[str, Any]:
+    """Ask for JSON by schema. As `extra_body`, because the SDK's own path raises on cut replies."""
+    form = {"name": name, "schema": schema, "strict": True}
+    return {"extra_body": {"response_format": {"type": "json_schema", "json_schema": form}}}
+
+
+@lru_cache(maxsize=64)
+def _client(base: str, key: str, model: str) -> Any:
+    """One client per endpoint, key and model. Its connections live on the background loop.
+
+    `BaseChatOpenAI` rather than `ChatOpenAI`: it sends `max_tokens` under that name.
+    """
+    import openai
+    from langchain_openai.chat_models.base import BaseChatOpenAI
+    from pydantic import SecretStr
+
+    return BaseChatOpenAI(
+        model=model,
+        base_url=base,
+        api_key=SecretStr(key),
+        max_retries=0,  # call.py retries, and nobody else
+        timeout=None,  # call.py watches the clock
+        stream_chunk_timeout=None,
+        stream_usage=True,
+        use_responses_api=False,
+        http_async_client=openai.DefaultAsyncHttpxClient(timeout=None),
+    )
+
+
+@lru_cache(maxsize=64)
+def window(base: str, key: str | None, model: str) -> int | None:
+    """The context of a served model in tokens, if the endpoint tells (llama.cpp, vLLM); else None.
+
+    Blocking, up to PROBE_SECONDS for each of two requests.
+    """
+    import httpx
+
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    places = ((f"{base}/models", _from_models), (f"{base.removesuffix('/v1')}/props", _from_props))
+    with httpx.Client(headers=headers, timeout=PROBE_SECONDS) as client:
+        for url, read in places:
+            try:
+                found = read(client.get(url).raise_for_status().json(), model)
+            except (httpx.HTTPError, ValueError, TypeError, KeyError, AttributeError):
+                continue
+            if found:
+                return int(found)
+    return None
+
+
+def _from_models(body: Any, model: str) -> Any:
+    """vLLM: `max_model_len` of the entry."""
+    entries = [entry for entry in body["data"] if entry.get("id") == model]
+    return entries[0].get("max_model_len") if entries else None
+
+
+def _from_props(body: Any, model: str) -> Any:
+    """llama.cpp: the context of one slot."""
+    return body["default_generation_settings"]["n_ctx"]

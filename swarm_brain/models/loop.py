@@ -1,0 +1,49 @@
+"""One background event loop on which every model call of the process runs.
+
+HTTP clients, limits and refusals belong to a loop; callers come from many (each `asyncio.run`, each
+notebook, each server worker, each thread of a synchronous `invoke`). One loop of our own lets all of
+them share connections, and nothing is ever used after its loop was closed. Context variables and
+cancellation cross over in both directions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_lock = threading.Lock()
+_running: tuple[int, asyncio.AbstractEventLoop] | None = None
+
+
+def background_loop() -> asyncio.AbstractEventLoop:
+    """The loop of this process, started on first use (anew in a forked child)."""
+    global _running
+    with _lock:
+        if _running is None or _running[0] != os.getpid():
+            loop = asyncio.new_event_loop()
+            threading.Thread(target=loop.run_forever, name="swarm-brain-io", daemon=True).start()
+            _running = (os.getpid(), loop)
+        return _running[1]
+
+
+async def on_background(work: Coroutine[Any, Any, T]) -> T:
+    """Await `work` on the background loop, from any loop."""
+    loop = background_loop()
+    if asyncio.get_running_loop() is loop:
+        return await work
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
+
+
+def wait_for(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` on the background loop and block this thread until it is done."""
+    future = asyncio.run_coroutine_threadsafe(work, background_loop())
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()  # a KeyboardInterrupt here must not leave calls running
+        raise

@@ -1,0 +1,74 @@
+"""`simulation:` deterministic replies without any model. Every one says that it is simulated."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+
+from swarm_brain.models.binding import Binding, JsonSchema
+
+MARK = "[simulated]"
+
+
+def reply_to(messages: Sequence[BaseMessage], schema: JsonSchema | None = None) -> str:
+    """The reply that stands where a model's would: a function of the messages alone."""
+    if schema is not None:
+        return json.dumps(_instance(schema))
+    text = "\n".join(message.text for message in messages)
+    role = messages[0].text.splitlines()[0].lstrip("# ") if messages else "an expert"
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{MARK} No model was asked. {role} would speak here ({digest})."
+
+
+def _instance(schema: JsonSchema) -> Any:
+    """The smallest neutral value a schema allows: gates fully open, no defects."""
+    match schema.get("type"):
+        case "object":
+            return {name: _instance(part) for name, part in schema.get("properties", {}).items()}
+        case "array":
+            return []
+        case "number":
+            return 1.0
+        case _:
+            return MARK
+
+
+class SimulatedChat(BaseChatModel):
+    """A chat model that asks nobody."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "simulation"
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        *,
+        schema: JsonSchema | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        message = AIMessage(content=reply_to(messages, schema))
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+def bind(model: str) -> Binding:
+    """`simulation:`; what stands after the colon does not matter."""
+    chat = SimulatedChat()
+    return Binding(
+        spec=f"simulation:{model}",
+        endpoint="simulation",
+        tuned=lambda _: chat,
+        max_tokens=256,
+        schema_arguments=lambda _, schema: {"schema": schema},
+        price=lambda *_: 0.0,
+        simulated=True,
+    )
