@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig, RunnableLambda
@@ -86,7 +86,7 @@ def _add_waking_edges(builder: Builder, topology: Topology) -> None:
 REVISE = "quoted defect"
 
 
-def _entries(topology: Topology) -> dict[str, str]:
+def _entries(topology: Topology) -> dict[Hashable, str]:
     """Everybody whom `begin` may wake; a small max_steps makes it start at a later level."""
     answer = topology.levels[topology.synthesis.name]
     names = {
@@ -103,7 +103,7 @@ def _entries(topology: Topology) -> dict[str, str]:
     }
 
 
-def _labels(topology: Topology, source: str) -> dict[str, str]:
+def _labels(topology: Topology, source: str) -> dict[Hashable, str]:
     """Label to target for each waking edge from `source`; the picture shows the labels."""
     return {
         _label(topology, source, target.name): target.name for target in topology.targets(source)
@@ -120,20 +120,20 @@ def _label(topology: Topology, source: str, target: str) -> str:
     return f"{target}: {' x '.join(terms)}, {edge.effort} effort"
 
 
-def _from_begin(topology: Topology) -> Callable[[BrainState], Sequence[str]]:
+def _from_begin(topology: Topology) -> Callable[[BrainState], Sequence[Hashable]]:
     labels = {name: label for label, name in _entries(topology).items()}
 
-    def wake(state: BrainState) -> Sequence[str]:
+    def wake(state: BrainState) -> Sequence[Hashable]:
         woken = propagation.entries(topology, state["effort"], current_context().max_steps)
         return [labels[name] for name in woken]
 
     return wake
 
 
-def _from_expert(topology: Topology, name: str) -> Callable[[BrainState], Sequence[str]]:
+def _from_expert(topology: Topology, name: str) -> Callable[[BrainState], Sequence[Hashable]]:
     labels = {target: label for label, target in _labels(topology, name).items()}
 
-    def wake(state: BrainState) -> Sequence[str]:
+    def wake(state: BrainState) -> Sequence[Hashable]:
         context, signals = current_context(), state["signals"]
         signal = next(signal for signal in reversed(signals) if signal["source"] == name)
         fired = propagation.fired(topology, signal, state["effort"], context)

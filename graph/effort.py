@@ -1,7 +1,7 @@
 """How much effort a question deserves, decided without a model call. Pure.
 
-A question is `low` when it looks up one settled thing, `high` otherwise; in doubt, `high`: a look-up
-asked of eight experts costs tokens, a hard question asked of three costs the answer.
+A question is `low` when it looks up one settled thing, `high` otherwise. In doubt it is `high`: a
+look-up asked of eight experts costs tokens, a hard question asked of three costs the answer.
 The rules read the request itself: politeness and story around it are cut away first.
 Measured by `python -m evals.effort` on labelled questions.
 """
@@ -14,7 +14,8 @@ from graph.state import Effort
 
 _POLITE = re.compile(
     r"^\W*((hi|hello|hey|dear|good (morning|afternoon|evening|day)|thanks( in advance| a lot)?|"
-    r"thank you|please|sorry\b.{0,80}?\bbut|excuse me|quick (question|one)|ok|okay|so|just|well)\b[\s,!.:;-]*"
+    r"thank you|please|sorry\b.{0,80}?\bbut|excuse me|quick (question|one)|ok|okay|so|just|well)\b"
+    r"[\s,!.:;-]*"
     r"|(i('d| would) (like|love) (to know|you to)|i (want|need)( to know)?|do you know|"
     r"(can|could|would|will) (you|someone|anybody|anyone)( please| kindly| quickly)*"
     r"( (tell|remind|give|help) me( with| out)?)?|tell me|remind me|i was wondering)\b[\s,:-]*)",
@@ -35,9 +36,9 @@ _HARD = re.compile(
     r"just(ice|ified)|(un)?fair\w*|blame|responsib\w+|free will|conscious\w*|god|soul|paradox\w*|"
     r"really|truly|greater|better|worse|wiser|trade-?offs?|pros and cons|consequences|implications|"
     r"causes?|reasons?|effects? of|influence|impact|relationship between|difference between|differ|"
-    r"walk (me|us) through|step by step|how (do|does|did|can|could|would|should|is|are)\b(?! you (say|"
-    r"spell|write|pronounce|abbreviate|call)| (we|one) (say|spell)))\b"
-    r"|\btabs or spaces\b|\b(discovered|made|born|found) or (invented|made|created|discovered)\b",
+    r"walk (me|us) through|step by step|how (do|does|did|can|could|would|should|is|are)\b"
+    r"(?! you (say|spell|write|pronounce|abbreviate|call)| (we|one) (say|spell)))\b"
+    r"|^\W*\w+ or \w+\W*$|\b\w+ed or \w+ed\b",
     re.I,
 )
 # Requests for one settled thing. They are matched at the start of the request.

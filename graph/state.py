@@ -65,7 +65,7 @@ class Signal(TypedDict):
     estimated: bool
     latency_s: float
     cost_usd: float | None
-    trimmed: bool
+    trimmed: str | None
     error: str | None
 
 
@@ -149,7 +149,7 @@ class BrainOutput(TypedDict):
 
 
 class BrainState(BrainOutput, total=False):
-    """All channels. `question` lives for one superstep: a thread's next run never sees an old one."""
+    """All channels. `question` lives for one superstep: a thread's next run sees no old one."""
 
     question: Annotated[str, EphemeralValue]
     query: str

@@ -105,8 +105,8 @@ async def _reply(
     binding: Binding,
     config: RunnableConfig,
     emit: Callable[..., None],
-) -> tuple[Reply, bool]:
-    """The model's reply and whether its prompt was trimmed to fit the model's context."""
+) -> tuple[Reply, str | None]:
+    """The model's reply and what was left out of its prompt to fit the model's context."""
     sampling = sampling_for(expert, context, binding)
     count = binding.count_tokens or estimate_tokens
     shown = prompting.parts(topology, expert, state, context)
@@ -116,7 +116,7 @@ async def _reply(
             prompting.fit, expert, shown, lambda: _room(binding, sampling), count
         )
     except ModelError as error:
-        return Reply(error=error), True
+        return Reply(error=error), None
     call = Call(
         messages=prompting.messages(expert, shown),
         sampling=sampling,

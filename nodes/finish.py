@@ -16,6 +16,7 @@ from graph.state import BrainState, ExpertReport, Provenance, Signal, StopReason
 from graph.topology import Topology
 from nodes import prompting, reading
 from nodes.expert import current_context, insist
+from nodes.prompting import SIGNALS_CUT
 from swarm_brain import __version__
 from swarm_brain.memory import embeddings
 
@@ -115,6 +116,7 @@ def label(
     """Provenance, why the run stopped, and what went wrong if anything did."""
     signals = state.get("signals", [])
     failures = [f"{s['source']}: {s['error']}" for s in signals if s["error"]]
+    failures += [f"{s['source']}: {s['trimmed']}" for s in signals if s["trimmed"] == SIGNALS_CUT]
     error = "; ".join(failures) or None
     if chosen is None:
         return "simulated", "failed", error or _silence(context)
@@ -122,8 +124,7 @@ def label(
     stop: StopReason = "max_steps" if cut else "complete"
     if chosen["status"] == "simulated":
         return "simulated", stop if state["all_simulated"] else "failed", error
-    whole = not failures and not cut and not any(s["trimmed"] for s in signals)
-    return ("full" if whole else "degraded"), stop, error
+    return ("degraded" if failures or cut else "full"), stop, error
 
 
 def _silence(context: Context) -> str:
@@ -136,7 +137,11 @@ def reports(topology: Topology, state: BrainState, context: Context) -> list[Exp
     order = list(topology.experts)
     ran = sorted(signals, key=lambda s: (s["step"], order.index(s["source"])))
     done: list[Any] = [
-        {"name": s["source"], **{key: s[key] for key in _REPORTED}}  # type: ignore[literal-required]
+        {
+            "name": s["source"],
+            **{key: s[key] for key in _REPORTED},  # type: ignore[literal-required]
+            "error": s["error"] or s["trimmed"],
+        }
         for s in ran
     ]
     first, _ = propagation.steps_planned(topology, context.max_steps)

@@ -3,7 +3,7 @@
 One system message with the expert's prompt, one user message made of tagged parts. If the whole is
 longer than the model's context: earlier turns fall away first, the oldest before the others; then
 what was heard, the least salient first; then drafts are cut at their ends, the longest first. The
-question is never cut. The signal says that its prompt was trimmed.
+question is never cut. The signal says what was left out.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from graph.topology import Expert, Topology
 SHORTEST_DRAFT = 200  # characters; a draft cut further says nothing
 CUT = " [...]"
 NEVER = math.inf
+TURNS_RANK = 1.0  # what ranks below are earlier turns
+TURNS_LEFT_OUT = "earlier turns of the conversation left out to fit the model's context"
+SIGNALS_CUT = "prompt trimmed to fit the model's context: signals left out or drafts cut"
 MESSAGE_OVERHEAD = 16  # tokens of a chat template around two messages, rounded up
 
 
@@ -57,15 +60,14 @@ def answer(topology: Topology, signals: Iterable[Signal]) -> Signal | None:
 
 def heard(topology: Topology, expert: Expert, state: BrainState, context: Context) -> list[Signal]:
     """The signals this expert is shown as context, in the order of their steps."""
-    names = {(name, None) for name in expert.hears}
-    if context.use_global_workspace:
-        names |= {(b["source"], b["step"]) for b in state["workspace"]["broadcasts"]}
+    stage = state["workspace"]["broadcasts"] if context.use_global_workspace else []
+    broadcast = {(entry["source"], entry["step"]) for entry in stage}
     apart = {"synthesis": {"proposer", "synthesis"}, "critic": {"synthesis"}}.get(expert.kind, ())
     return [
         signal
         for signal in state.get("signals", [])
         if usable(signal)
-        and ((signal["source"], None) in names or (signal["source"], signal["step"]) in names)
+        and (signal["source"] in expert.hears or (signal["source"], signal["step"]) in broadcast)
         and signal["source"] != expert.name
         and topology.experts[signal["source"]].kind not in apart
     ]
@@ -144,17 +146,17 @@ def fit(
     shown: Sequence[Part],
     room: Callable[[], int | None],
     count: Callable[[str], int],
-) -> tuple[list[Part], bool]:
-    """Parts that fit into `room()` tokens, and whether any were trimmed for it.
+) -> tuple[list[Part], str | None]:
+    """Parts that fit into `room()` tokens, and what was done to them if anything was.
 
     A text has at most as many tokens as bytes, so most prompts need neither count nor room.
     Raises ModelError if what must not be cut is too long.
     """
     kept = list(shown)
-    trimmed = False
+    trimmed: str | None = None
     while _too_long(expert, kept, room, count):
-        trimmed = True
         lowest = min(kept, key=lambda part: part.rank)
+        trimmed = TURNS_LEFT_OUT if lowest.rank < TURNS_RANK else SIGNALS_CUT
         if lowest.rank < NEVER:
             kept.remove(lowest)
             continue

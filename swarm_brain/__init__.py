@@ -1,6 +1,6 @@
 """Swarm Brain: eight role-specialised LLM experts answer one question together.
 
-Exported on first use, so that importing the name costs nothing: PhiBrain, BrainConfig, graph, build.
+PhiBrain, BrainConfig, graph and build are exported on first use: importing the name costs nothing.
 """
 
 from __future__ import annotations

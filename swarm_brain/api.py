@@ -186,6 +186,7 @@ class PhiBrain:
     async def _run(self, question: str, context: Context) -> dict[str, Any]:
         result: dict[str, Any] = {}
         modes: Any = ["updates", "values"]
+        part: Any
         async for mode, part in self._brain.astream(
             {"question": question}, context=context, stream_mode=modes
         ):

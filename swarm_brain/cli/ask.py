@@ -47,6 +47,7 @@ async def _run(brain: Brain, question: str, context: Context, board: Board) -> d
     result: dict[str, Any] = {}
     modes: Any = ["custom", "messages", "values"]
     with board:
+        part: Any
         stream = brain.astream({"question": question}, context=context, stream_mode=modes)
         async for mode, part in stream:
             if mode == "custom":

@@ -17,8 +17,16 @@ from swarm_brain.models.settings import config_file, variable
 
 SECONDS = 30.0
 TOKENS = 16
-PACKAGES = ("langgraph", "langchain-core", "langchain-openai", "langsmith", "xllamacpp", "wordllama",
-            "transformers", "torch")  # fmt: skip
+PACKAGES = (
+    "langgraph",
+    "langchain-core",
+    "langchain-openai",
+    "langsmith",
+    "xllamacpp",
+    "wordllama",
+    "transformers",
+    "torch",
+)
 ADVICE = {
     "auth": "The endpoint refuses the key: check HYPERBOLIC_API_KEY (or your provider's variable).",
     "not_found": "The endpoint does not know this model: check the name after provider:.",

@@ -117,7 +117,7 @@ def pause(attempts: int, retry_after: float | None) -> float:
     """
     if retry_after is not None:
         return min(retry_after, RETRY_AFTER_MOST)
-    wait = min(BACKOFF_SECONDS * 2 ** (attempts - 1), BACKOFF_MOST)
+    wait = min(BACKOFF_SECONDS * 2.0 ** (attempts - 1), BACKOFF_MOST)
     return wait * (1 + random.random() / 2)  # noqa: S311
 
 
@@ -166,7 +166,7 @@ class _Watch(AsyncCallbackHandler):
     def __init__(self, work: _Attempt, deadline: asyncio.Timeout) -> None:
         self._work, self._deadline = work, deadline
 
-    async def on_llm_new_token(self, token: str, **kwargs: Any) -> None:
+    async def on_llm_new_token(self, token: Any, **kwargs: Any) -> None:
         """A stream that goes on is no timeout."""
         self._work.streamed = self._work.streamed or bool(token)
         if not self._deadline.expired():

@@ -16,6 +16,7 @@ HYPERBOLIC_MODEL = "meta-llama/Meta-Llama-3.1-405B-Instruct"
 HYPERBOLIC_CONTEXT = 131_072  # Llama 3.1 is trained for 128 Ki tokens
 NO_KEY = "no-key-needed"  # the client insists on one; local servers ignore it
 PROBE_SECONDS = 3.0
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def hyperbolic(model: str) -> Binding:
@@ -134,7 +135,10 @@ def _client(base: str, key: str, model: str) -> Any:
         stream_chunk_timeout=None,
         stream_usage=True,
         use_responses_api=False,
-        http_async_client=openai.DefaultAsyncHttpxClient(timeout=None),
+        http_async_client=openai.DefaultAsyncHttpxClient(
+            timeout=None,
+            trust_env=urlsplit(base).hostname not in LOOPBACK,  # no proxy leads to this machine
+        ),
     )
 
 
@@ -148,7 +152,8 @@ def window(base: str, key: str | None, model: str) -> int | None:
 
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     places = ((f"{base}/models", _from_models), (f"{base.removesuffix('/v1')}/props", _from_props))
-    with httpx.Client(headers=headers, timeout=PROBE_SECONDS) as client:
+    direct = urlsplit(base).hostname in LOOPBACK
+    with httpx.Client(headers=headers, timeout=PROBE_SECONDS, trust_env=not direct) as client:
         for url, read in places:
             try:
                 found = read(client.get(url).raise_for_status().json(), model)

@@ -1,8 +1,8 @@
 """One background event loop on which every model call of the process runs.
 
 HTTP clients, limits and refusals belong to a loop; callers come from many (each `asyncio.run`, each
-notebook, each server worker, each thread of a synchronous `invoke`). One loop of our own lets all of
-them share connections, and nothing is ever used after its loop was closed. Context variables and
+notebook, each server worker, each thread of a synchronous `invoke`). One loop of our own lets all
+of them share connections, and nothing is ever used after its loop was closed. Context variables and
 cancellation cross over in both directions.
 """
 

@@ -1,0 +1,15 @@
+"""Run the benchmarks that are named, or all: `python -m benchmarks [latency|imports|embedded]`."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import embedded, imports, latency
+
+ALL = {"latency": latency.main, "imports": imports.main, "embedded": embedded.main}
+
+for name in sys.argv[1:] or ALL:
+    if name not in ALL:
+        sys.exit(f"no benchmark {name!r}; there are {', '.join(ALL)}")
+    print(f"\n## {name}\n", flush=True)
+    ALL[name]()

@@ -1,0 +1,102 @@
+"""Calls, wall time in latencies and prompt tokens, against an endpoint of fixed latency.
+
+The endpoint is on loopback, takes one second for each reply of 60 tokens, and counts a prompt's
+tokens as the embedded model's tokenizer would, if that model is at hand, else four bytes a token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from graph.brain import graph
+from tests.fakes import Endpoint, Script, endpoint
+
+LATENCY_S = 1.0
+REPLY_WORDS = 60
+SIMPLE = "What does entropy mean?"
+HARD = "What is the nature of consciousness?"
+TARGETS = {
+    "simple": (3, 3.2, 800),
+    "hard": (8, 4.2, 4000),
+    "hard, revised": (9, 5.2, 4000),
+}
+
+
+def script(*, defect: bool) -> Script:
+    """Sixty-word replies; the critic objects to a word of the answer or to nothing."""
+    words = " ".join(f"word{n}" for n in range(REPLY_WORDS - 2))
+    says = dict.fromkeys(
+        ("perception", "memory", "reasoning", "creative", "analytical", "synthesis"),
+        f"{words}\nVerdict: yes",
+    )
+    gates = '{"creative": 0.9, "analytical": 0.9}'
+    critic = '{"defects": [{"quote": "word7", "problem": "is no English word"}]}'
+    return Script(
+        {**says, "attention": gates, "meta_cognitive": critic if defect else '{"defects": []}'}
+    )
+
+
+def main() -> None:
+    """Print the table of targets and measurements, and fifty questions at once."""
+    count = tokenizer()
+    print("| question | calls | wall / latency | target | prompt tokens | target |")
+    print("|---|---|---|---|---|---|")
+    for name, (calls, ratio, tokens) in TARGETS.items():
+        with endpoint(script(defect="revised" in name), LATENCY_S) as served:
+            question = SIMPLE if name == "simple" else HARD
+            ask(served, SIMPLE)  # imports and connections are not what is measured
+            served.bodies.clear()
+            wall = ask(served, question)
+            used = sum(count(m["content"]) for b in served.bodies for m in b["messages"])
+            print(
+                f"| {name} | {len(served.bodies)} (target {calls}) | {wall / LATENCY_S:.2f} | "
+                f"<= {ratio} | {used} | <= {tokens} |"
+            )
+    fifty()
+
+
+def ask(served: Endpoint, question: str) -> float:
+    """Seconds that one question takes."""
+    started = time.perf_counter()
+    result = graph.invoke({"question": question}, context=settings(served))
+    assert result["provenance"] == "full", result["error"]
+    return time.perf_counter() - started
+
+
+def settings(served: Endpoint) -> dict[str, object]:
+    """A context that asks this endpoint."""
+    return {"model": "openai-compatible:bench", "base_url": served.url}
+
+
+def tokenizer() -> Callable[[str], int]:
+    """The embedded model's tokenizer if its weights are here, else four bytes a token."""
+    from swarm_brain.models import bind, weights
+
+    if weights.cached("smollm2-135m") is None:
+        print("(prompt tokens counted as four bytes each)\n")
+        return lambda text: -(-len(text.encode()) // 4)
+    binding = bind("embedded:smollm2-135m")
+    print("(prompt tokens counted with SmolLM2's tokenizer, without chat template)\n")
+    assert binding.count_tokens is not None
+    return binding.count_tokens
+
+
+def fifty() -> None:
+    """Fifty different questions at once in one process: all end right, none mixed up."""
+    told = script(defect=False)
+    told.says["synthesis"] = lambda request: request["user"].split("\n")[1]
+    questions = [f"Why is number {n} what it is?" for n in range(50)]
+
+    async def all_at_once(served: Endpoint) -> list[dict[str, object]]:
+        runs = (graph.ainvoke({"question": q}, context=settings(served)) for q in questions)
+        return await asyncio.gather(*runs)
+
+    with endpoint(told, LATENCY_S) as served:
+        ask(served, questions[0])
+        started = time.perf_counter()
+        results = asyncio.run(all_at_once(served))
+        wall = time.perf_counter() - started
+    right = sum(r["final_output"] == q for r, q in zip(results, questions, strict=True))
+    print(f"\nfifty questions at once: {right} of 50 right, {wall / LATENCY_S:.2f} latencies")

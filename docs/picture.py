@@ -1,0 +1,26 @@
+"""Draw the graph into the README, between its two markers: `make picture`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from graph.brain import graph
+
+README = Path(__file__).parent.parent / "README.md"
+START, END = "<!-- picture -->", "<!-- end of picture -->"
+
+
+def drawn(text: str) -> str:
+    """The README's text with the present picture in it."""
+    before, _, rest = text.partition(START)
+    _, _, after = rest.partition(END)
+    picture = graph.get_graph().draw_mermaid().strip()
+    return f"{before}{START}\n```mermaid\n{picture}\n```\n{END}{after}"
+
+
+if __name__ == "__main__":
+    now = README.read_text(encoding="utf-8")
+    if START not in now or END not in now:
+        sys.exit(f"{README} lacks the markers {START} and {END}")
+    README.write_text(drawn(now), encoding="utf-8")

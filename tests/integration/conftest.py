@@ -1,0 +1,54 @@
+"""Integration tests: real processes on loopback, each ended by whoever started it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.processes import OWNERS, healthy, process, until
+
+_LLAMA = """
+import sys, threading, xllamacpp
+params = xllamacpp.CommonParams()
+params.model.path, params.hostnames, params.port = sys.argv[1], ["127.0.0.1"], 0
+params.n_parallel, params.n_ctx = 4, 4 * 4096
+params.cpuparams.n_threads, params.verbosity, params.ui = 2, -1, False
+params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_Q8_0
+params.endpoint_metrics = True
+server = xllamacpp.Server(params)
+print(server.listening_address, flush=True)
+threading.Event().wait()
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing of the machine's owner reaches a test: no key, no setting, no swarm-brain.toml."""
+    for name in list(os.environ):
+        if name.startswith(OWNERS):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+@pytest.fixture(scope="session")
+def weights() -> Path:
+    """The file of the small embedded model, fetched if it is not on this machine yet."""
+    from swarm_brain.models.weights import fetch
+
+    return fetch("smollm2-135m")
+
+
+@pytest.fixture(scope="session")
+def llama(weights: Path) -> Iterator[str]:
+    """Base URL of a real llama.cpp server in a process of its own: 4 slots of 4,096 tokens."""
+    command = (sys.executable, "-c", _LLAMA, weights)
+    with process(*command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
+        assert child.stdout
+        address = child.stdout.readline().strip()
+        until(lambda: healthy(f"{address}/health"), 30, child)
+        yield f"{address}/v1"

@@ -1,0 +1,502 @@
+"""The real command `swarm-brain`, in processes of its own."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import fakes
+from tests.fakes import Endpoint, Script, endpoint
+from tests.integration.processes import CANARY, end, free_port, plain_environment, process
+
+pytestmark = pytest.mark.integration
+
+COMMAND = Path(sys.executable).with_name("swarm-brain")
+HARD = "Why is the subject what it is?"
+SIMPLE = "What does subject mean?"
+ANSWER = "The subject is what all of this says.\nVerdict: 42\n"
+EIGHT = ["perception", "attention", "memory", "reasoning", "creative", "analytical", "synthesis",
+         "meta_cognitive"]  # fmt: skip
+# The issue's own words; later issues add keys and rename none.
+KEYS = {
+    "final_output", "provenance", "stop_reason", "effort", "verdict", "agreement", "dissent",
+    "revised", "steps", "model", "thread_id", "recalled", "experts", "usage", "error", "version",
+}  # fmt: skip
+EXPERT_KEYS = {
+    "name", "step", "status", "model", "attempts", "input_tokens", "output_tokens",
+    "cached_tokens", "estimated", "latency_s", "woken_by", "error",
+}  # fmt: skip
+USAGE_KEYS = {"calls", "input_tokens", "output_tokens", "cached_tokens", "cost_usd"}
+TRACEBACK = "Traceback (most recent call last)"
+
+
+@dataclass
+class Cli:
+    """Runs the command in a folder of its own, with a plain environment."""
+
+    folder: Path
+    served: Endpoint
+
+    @property
+    def here(self) -> tuple[str, ...]:
+        """Options that lead to the scripted endpoint."""
+        return ("--model", "openai-compatible:m", "--base-url", self.served.url)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        key = {"OPENAI_COMPATIBLE_API_KEY": CANARY, "HYPERBOLIC_API_URL": self.served.url}
+        return plain_environment(self.folder, **key, **more)
+
+    def __call__(self, *words: str, stdin: str | bytes = b"", **env: str) -> Any:
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        done = subprocess.run(
+            [COMMAND, *words],
+            cwd=self.folder,
+            env=self.environment(**env),
+            input=data,
+            capture_output=True,
+            timeout=60,
+        )
+        told = subprocess.CompletedProcess(
+            words, done.returncode, done.stdout.decode(), done.stderr.decode()
+        )
+        assert CANARY not in told.stdout + told.stderr
+        return told
+
+    def ask(self, question: str, *words: str, **env: str) -> Any:
+        return self("ask", question, *self.here, *words, **env)
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Iterator[Cli]:
+    with endpoint() as served:
+        yield Cli(tmp_path, served)
+
+
+def told_without_traceback(done: Any, code: int, *words: str) -> None:
+    """The exit code is `code`, and standard error alone says these words."""
+    assert done.returncode == code, done.stderr
+    assert TRACEBACK not in done.stdout + done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+# ---- the answer
+
+
+def test_piped_answer_stands_alone_on_standard_output(cli: Cli):
+    done = cli.ask(SIMPLE)
+    told_without_traceback(done, 0, "model openai-compatible:m", "full", "3 steps", "3 calls")
+    assert done.stdout == ANSWER
+    assert "perception ok, reasoning ok, synthesis ok" in done.stderr
+    assert "tokens in" in done.stderr
+    assert "cost" in done.stderr
+
+
+def test_dash_reads_standard_input(cli: Cli):
+    done = cli("ask", "-", *cli.here, stdin="What does\nWörter mean?\n")
+    assert (done.returncode, done.stdout) == (0, ANSWER)
+    assert "What does\nWörter mean?" in cli.served.script.requests[0]["user"]
+
+
+@pytest.mark.parametrize("question", [HARD, SIMPLE])
+def test_json_is_one_object_with_the_documented_keys(cli: Cli, question):
+    cli.served.script.says["attention"] = '{"creative": 0.1, "analytical": 0.9}'
+    done = cli.ask(question, "--json")
+    assert done.returncode == 0
+    result = json.loads(done.stdout)  # fails on anything before or after the one object
+    assert set(result) == KEYS
+    assert all(set(expert) == EXPERT_KEYS for expert in result["experts"])
+    assert set(result["usage"]) == USAGE_KEYS
+    assert all(set(w) == {"from", "activation"} for e in result["experts"] for w in e["woken_by"])
+    assert result["usage"]["calls"] == len(cli.served.bodies)
+    assert result["usage"]["cost_usd"] is None  # unknown is null
+    assert (result["provenance"], result["stop_reason"]) == ("full", "complete")
+    statuses = {e["name"]: e["status"] for e in result["experts"]}
+    if question == HARD:
+        assert statuses == dict.fromkeys(EIGHT, "ok") | {"creative": "skipped"}
+    else:
+        assert statuses == dict.fromkeys(("perception", "reasoning", "synthesis"), "ok")
+
+
+def test_simulation_alone_ends_with_3_and_says_so(cli: Cli):
+    done = cli("ask", SIMPLE, "--model", "simulation:")
+    told_without_traceback(done, 3, "simulated")
+    assert done.stdout.startswith("[simulated]")
+
+
+def test_nobody_listening_gives_a_labelled_simulation_within_30_seconds(cli: Cli):
+    url = f"http://127.0.0.1:{free_port()}/v1"
+    started = time.monotonic()
+    done = cli("ask", HARD, "--model", "openai-compatible:m", "--base-url", url, "--json")
+    assert time.monotonic() - started < 30
+    told_without_traceback(done, 3)
+    result = json.loads(done.stdout)
+    assert (result["provenance"], result["stop_reason"]) == ("simulated", "failed")
+    assert result["final_output"].startswith("[simulated]")
+    assert url in result["error"]
+    assert result["usage"]["output_tokens"] is None
+    assert result["usage"]["calls"] == sum(e["attempts"] for e in result["experts"]) > 0
+
+
+def test_failed_expert_degrades_and_strict_makes_it_an_error(cli: Cli):
+    echo = json.dumps({"error": {"message": f"bad key {CANARY}"}})
+    cli.served.script.says["reasoning"] = (401, {}, echo)
+    degraded = cli.ask(HARD)
+    told_without_traceback(degraded, 0, "degraded", "reasoning", "401")
+    assert degraded.stdout == ANSWER
+    strict = cli.ask(HARD, "--strict")
+    told_without_traceback(strict, 1, "reasoning", "401")
+    assert strict.stdout == ""
+    debug = cli.ask(HARD, "--strict", "--debug")
+    assert (debug.returncode, debug.stdout) == (1, "")
+    assert TRACEBACK in debug.stderr
+    assert "ExpertFailed" in debug.stderr
+
+
+def test_strict_json_still_counts_what_was_asked(cli: Cli):
+    cli.served.script.says["reasoning"] = (401, {}, "{}")
+    done = cli.ask(SIMPLE, "--strict", "--json")
+    assert done.returncode == 1
+    result = json.loads(done.stdout)
+    assert set(result) == KEYS
+    assert set(result["usage"]) == USAGE_KEYS
+    assert (result["final_output"], result["stop_reason"]) == (None, "failed")
+    assert "reasoning" in result["error"]
+    assert result["usage"]["calls"] in (len(cli.served.bodies), None)  # never a false 0
+
+
+# ---- wrong usage
+
+
+WRONG: dict[tuple[str, ...], str] = {
+    ("ask", SIMPLE, "--no-such"): "--no-such",
+    ("ask",): "question",
+    ("asq", SIMPLE): "asq",
+    ("ask", SIMPLE, "--max-steps", "many"): "--max-steps",
+    ("ask", SIMPLE, "--max-steps", "0"): "max_steps",
+    ("ask", SIMPLE, "--effort", "big"): "effort",
+    ("ask", SIMPLE, "--model", "nonsense"): "provider:model",
+    ("ask", SIMPLE, "--model", "openai-compatible:m"): "--base-url",
+    ("ask", SIMPLE, "--expert-model", "synthesis"): "NAME=provider:model",
+    ("ask", SIMPLE, "--expert-model", "nobody=simulation:"): "nobody",
+    ("ask", SIMPLE, "--topology", "none.yaml"): "none.yaml",
+    ("ask", " \n"): "empty",
+    ("models", "pull", "nonsense"): "embedded:smollm2-135m",
+}
+
+
+@pytest.fixture(scope="module")
+def wrong(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, ...], Any]]:
+    """Every wrong usage, run side by side, with the endpoint that none of them may ask."""
+    with endpoint() as served, ThreadPoolExecutor(4) as pool:
+        cli = Cli(tmp_path_factory.mktemp("wrong"), served)
+        run = pool.map(lambda words: cli(*words, SWARM_BRAIN_MODEL="simulation:"), WRONG)
+        yield dict(zip(WRONG, run, strict=True))
+        assert served.bodies == []
+
+
+@pytest.mark.parametrize("words", WRONG, ids=" ".join)
+def test_wrong_usage_ends_with_2_and_says_what(wrong, words):
+    told_without_traceback(wrong[words], 2, WRONG[words])
+    assert wrong[words].stdout == ""
+
+
+def test_blank_standard_input_ends_with_2_and_json_is_still_one_object(cli: Cli):
+    done = cli("ask", "-", *cli.here, "--json", stdin="\n \n")
+    told_without_traceback(done, 2, "empty")
+    assert set(json.loads(done.stdout)) == KEYS
+    assert cli.served.bodies == []
+
+
+@pytest.mark.parametrize("how", ["argument", "standard input"])
+def test_question_that_is_no_text_is_an_error_without_traceback(cli: Cli, how):
+    if how == "argument":
+        done = cli("ask", os.fsdecode(b"What is \xff?"), *cli.here)
+    else:
+        done = cli("ask", "-", *cli.here, stdin=b"What is \xff\xfe?")
+    assert done.returncode in (0, 1, 2)
+    assert TRACEBACK not in done.stderr
+
+
+def test_missing_key_and_missing_package_are_named(cli: Cli):
+    told_without_traceback(
+        cli("ask", SIMPLE, "--model", "hyperbolic:"), 1, "HYPERBOLIC_API_KEY"
+    )  # fmt: skip
+    told_without_traceback(
+        cli("ask", SIMPLE, "--model", "anthropic:claude"), 1, "langchain-anthropic"
+    )
+
+
+# ---- settings
+
+
+def test_options_reach_the_endpoint(cli: Cli):
+    with endpoint() as other:
+        done = cli.ask(
+            SIMPLE, "--effort", "high", "--max-steps", "3", "--max-tokens", "99", "--temperature",
+            "0.2", "--top-p", "0.6", "--seed", "7", "--timeout", "20", "--no-memory",
+            "--no-workspace", "--expert-model", "creative=lab:big", "--expert-model",
+            "analytical=lab:other", "--json",
+            SWARM_BRAIN_CONFIG=str(_lab(cli.folder, other)),
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["steps"], result["stop_reason"]) == (3, "max_steps")
+    assert result["provenance"] == "degraded"
+    assert sorted(body["model"] for body in other.bodies) == ["big", "other"]
+    assert sorted(cli.served.script.askers) == sorted(
+        ["perception", "attention", "memory", "reasoning", "synthesis"]
+    )
+    for body in [*cli.served.bodies, *other.bodies]:
+        drawn = body["max_tokens"], body["temperature"], body["top_p"], body["seed"]
+        assert drawn == (99, 0.2, 0.6, 7)
+    assert not any('from="memory"' in r["user"] for r in cli.served.script.of("synthesis"))
+
+
+def _lab(folder: Path, served: Endpoint) -> Path:
+    """A settings file that names the endpoint `lab`."""
+    path = folder / "own.toml"
+    path.write_text(f'[providers.lab]\nbase_url = "{served.url}"\n')
+    return path
+
+
+def test_ninth_expert_is_one_prompt_and_one_entry(cli: Cli, tmp_path: Path):
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "sceptic.md").write_text(
+        "# Expert: sceptic (doubts)\n\nWrite a complete answer that doubts. End with a Verdict."
+    )
+    (tmp_path / "nine.yaml").write_text(
+        "extends: eight\n"
+        "experts:\n"
+        "  sceptic: {kind: proposer, woken_by: [{from: attention, effort: high}]}\n"
+        "  synthesis:\n"
+        "    woken_by:\n"
+        "      - {from: reasoning}\n"
+        "      - {from: creative}\n"
+        "      - {from: analytical}\n"
+        "      - {from: sceptic}\n"
+    )
+    cli.served.script.says["sceptic"] = "One may doubt all of it.\nVerdict: 41"
+    done = cli.ask(HARD, "--topology", "nine.yaml", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert sorted(e["name"] for e in result["experts"]) == sorted([*EIGHT, "sceptic"])
+    assert result["usage"]["calls"] == 9
+    assert result["dissent"] == ["sceptic: 41"]
+    assert "One may doubt all of it." in cli.served.script.of("synthesis")[0]["user"]
+    picture = cli("graph", "--topology", "nine.yaml")
+    assert re.search(r"attention -\. .*sceptic.* \.-> sceptic", picture.stdout)
+
+
+def test_env_file_of_the_working_folder_is_read_and_the_environment_goes_first(cli: Cli):
+    (cli.folder / ".env").write_text(
+        f"HYPERBOLIC_API_KEY={CANARY}\nHYPERBOLIC_API_URL=http://127.0.0.1:9/\nSWARM_BRAIN_MODEL=\n"
+    )
+    done = cli("ask", SIMPLE, "--json")  # HYPERBOLIC_API_URL is in the environment too
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["model"].startswith("hyperbolic:meta-llama/")
+    assert "HYPERBOLIC_API_KEY is set" in done.stderr  # which model, and why
+    assert {h["authorization"] for h in cli.served.headers} == {f"Bearer {CANARY}"}
+
+
+# ---- the other commands
+
+
+def test_doctor_says_that_all_is_well(cli: Cli):
+    done = cli("doctor", HYPERBOLIC_API_KEY=CANARY)
+    told_without_traceback(done, 0)
+    for word in ("swarm-brain", "Python", "langgraph 1.", "HYPERBOLIC_API_KEY: set", "hyperbolic:",
+                 "HYPERBOLIC_API_KEY is set", cli.served.url, "answers within"):  # fmt: skip
+        assert word in done.stdout
+    assert "FAIL" not in done.stdout
+    assert len(cli.served.bodies) == 1
+
+
+def test_doctor_names_a_refused_key(cli: Cli):
+    echo = json.dumps({"error": {"message": f"Incorrect API key provided: {CANARY}"}})
+    cli.served.script.says = {"Reply with one word.": (401, {}, echo)}
+    done = cli("doctor", HYPERBOLIC_API_KEY=CANARY)
+    told_without_traceback(done, 1)
+    assert "FAIL" in done.stdout
+    assert "401" in done.stdout
+    assert "check HYPERBOLIC_API_KEY" in done.stdout
+
+
+def test_doctor_names_an_address_where_nobody_listens(cli: Cli):
+    url = f"http://127.0.0.1:{free_port()}/v1"
+    done = cli("doctor", "--model", "openai-compatible:m", "--base-url", url)
+    told_without_traceback(done, 1)
+    assert "FAIL" in done.stdout
+    assert "Nothing answers at this address" in done.stdout
+    lines = [line for line in done.stdout.splitlines() if line.startswith("ok") and url in line]
+    assert lines == [], "an endpoint that does not answer is not ok"
+
+
+def test_models_list_and_pull(cli: Cli, weights: Path):
+    listed = cli("models", "list")
+    told_without_traceback(listed, 0)
+    for word in ("hyperbolic:", "openai-compatible:", "embedded:smollm2-135m", "huggingface:",
+                 "simulation:", str(weights), "auto takes"):  # fmt: skip
+        assert word in listed.stdout
+    pulled = cli("models", "pull", "embedded:smollm2-135m")
+    told_without_traceback(pulled, 0)
+    assert pulled.stdout == f"{weights}\n"
+
+
+def test_graph_prints_mermaid(cli: Cli):
+    done = cli("graph")
+    told_without_traceback(done, 0)
+    assert "graph TD;" in done.stdout
+    assert all(f"\t{name}({name})" in done.stdout for name in EIGHT)
+    assert re.search(r"meta_cognitive -\. .*quoted defect.* \.-> synthesis", done.stdout)
+
+
+# ---- interruption
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["plain", "json"])
+def test_ctrl_c_ends_a_slow_question_at_once(cli: Cli, options):
+    ended = threading.Event()
+    cli.served.script.says["perception"] = lambda _: (ended.wait(20), "late")[1]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    words = ("ask", SIMPLE, *cli.here, *options)
+    with process(COMMAND, *words, cwd=cli.folder, env=cli.environment(), **pipes) as child:
+        while not cli.served.bodies:
+            assert child.poll() is None
+            time.sleep(0.02)
+        started = time.monotonic()
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=10)
+        spent = time.monotonic() - started
+    ended.set()
+    assert spent < 2
+    assert child.returncode in (1, 130)
+    assert TRACEBACK not in out + err
+    assert "never" not in err  # "Task was destroyed", "coroutine was never awaited"
+    assert "answer" not in out
+
+
+# ---- the live screen
+
+
+@dataclass
+class Screen:
+    """What the command wrote to a terminal, and when."""
+
+    parts: list[tuple[float, str]]
+    code: int
+
+    @property
+    def text(self) -> str:
+        """All that was written, without control sequences."""
+        return _plain("".join(part for _, part in self.parts))
+
+    def first(self, words: str) -> float:
+        """Seconds after the start at which these words first stood on the screen."""
+        return next(at for at, part in self.parts if words in _plain(part))
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+def _on_terminal(words: list[str], folder: Path, env: dict[str, str], seconds: float) -> Screen:
+    """Run the command on a pseudo-terminal of 110 x 36 and keep what it writes."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 36, 110, 0, 0))
+    child: Any = subprocess.Popen(
+        words, cwd=folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs,
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    started, parts = time.monotonic(), []
+    try:
+        while time.monotonic() - started < seconds:
+            if not select.select([ours], [], [], 0.1)[0]:
+                continue
+            try:
+                data = os.read(ours, 65536)
+            except OSError:  # the other end is closed
+                break
+            parts.append((time.monotonic() - started, data.decode(errors="replace")))
+        child.wait(5)
+    finally:
+        end(child)
+        os.close(ours)
+    return Screen(parts, child.returncode)
+
+
+class _Slow(fakes._Handler):
+    """Streams a word each 30 ms."""
+
+    def _event(self, data: dict[str, Any]) -> None:
+        time.sleep(0.03)
+        super()._event(data)
+
+
+@pytest.fixture(scope="module")
+def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
+    """A hard question with a revision, at 0.4 s of latency and 30 ms per word."""
+    folder = tmp_path_factory.mktemp("screen")
+    script = Script()
+    first, second = (" ".join(f"{word}{n}" for n in range(40)) for word in ("old", "new"))
+    script.says["synthesis"] = [first, second]
+    script.says["meta_cognitive"] = '{"defects": [{"quote": "old3", "problem": "wrong"}]}'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fakes, "_Handler", _Slow)
+        with endpoint(script, latency=0.4) as served:
+            words = [str(COMMAND), "ask", HARD, *Cli(folder, served).here]
+            env = plain_environment(folder, TERM="xterm-256color", COLUMNS="", LINES="")
+            yield _on_terminal(words, folder, env, 40)
+
+
+def test_screen_shows_who_is_awake_step_elapsed_tokens_and_first_words(screen: Screen):
+    assert screen.code == 0
+    text = screen.text
+    for name in EIGHT:
+        assert re.search(rf"◐\s+{name}\s+\d\s+\d+\.\d", text), f"{name} never awake"
+        assert re.search(rf"●\s+{name}\s+\d\s+\d+\.\d\s+\d+", text), f"{name} never done"
+    elapsed = set(re.findall(r"◐\s+memory\s+1\s+(\d+\.\d)", text))
+    assert len(elapsed) > 2, "the clock of an expert at work stands still"
+    assert "Background: the subject" in text
+    assert screen.first("perception") < screen.first("creative") < screen.first("synthesis")
+
+
+def test_screen_streams_the_answer_as_it_is_generated(screen: Screen):
+    at = [screen.first(f"old{n}") for n in (5, 20, 39)]
+    assert at[0] < at[1] < at[2]
+    assert at[2] - at[0] > 0.5  # 34 words x 30 ms
+    assert at[2] < screen.first("new5")
+
+
+def test_screen_says_that_a_revision_replaces_the_answer(screen: Screen):
+    assert screen.first("old39") < screen.first("revised") < screen.first("new5")
+
+
+def test_screen_ends_with_the_answer_and_what_it_took(screen: Screen):
+    last = screen.text[-4000:]
+    summary = re.search(r"full \(complete\).*", last)
+    assert summary, last
+    for word in ("5 steps", "9 calls", "tokens in", "cost"):
+        assert word in summary[0]
+    assert "old39" not in last[summary.start() :]
+    assert last.count("new39") >= 1
+    assert summary.start() > last.rindex("new39"), "the answer buries what it took"

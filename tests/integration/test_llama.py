@@ -1,0 +1,134 @@
+"""The brain on a real model: a llama.cpp server over HTTP, and the same engine in process."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from graph.brain import graph
+from graph.errors import QuestionTooLong
+from swarm_brain import PhiBrain
+from swarm_brain.models import binding, endpoint
+from tests.unit.test_brain import ALL
+
+pytestmark = pytest.mark.integration
+
+HARD = "Why do leaves turn red in autumn, and what does the tree gain from it?"
+SIMPLE = "What is the capital of France?"
+SHORT = {"max_tokens": 48, "seed": 1, "timeout": 120}
+
+
+def run(url: str, question: str, **settings: Any) -> dict[str, Any]:
+    context = {"model": "openai-compatible:smollm2", "base_url": url, **SHORT, **settings}
+    return graph.invoke({"question": question}, context=context)
+
+
+def counters(url: str) -> dict[str, float]:
+    """The server's own counts, by name."""
+    text = httpx.get(url.removesuffix("/v1") + "/metrics", trust_env=False).text
+    found = re.findall(r"^llamacpp:(\w+) (\S+)$", text, re.M)
+    return {name: float(value) for name, value in found}
+
+
+def answered(result: dict[str, Any]) -> list[str]:
+    return [e["name"] for e in result["experts"] if e["status"] == "ok"]
+
+
+def test_simple_question_is_answered_by_three_and_counted_by_the_server(llama):
+    before = counters(llama)
+    result = run(llama, SIMPLE)
+    after = counters(llama)
+    assert result["provenance"] == "full", result["error"]
+    assert answered(result) == ["perception", "reasoning", "synthesis"]
+    assert not any(e["estimated"] for e in result["experts"])
+    assert result["final_output"].strip()
+    assert "[simulated]" not in result["final_output"]
+    spent = {name: after[name] - before[name] for name in before}
+    usage = result["usage"]
+    assert usage["calls"] == 3
+    assert usage["output_tokens"] == spent["tokens_predicted_total"]
+    assert usage["cached_tokens"] == spent["prompt_tokens_cached_total"]
+    assert usage["input_tokens"] == (
+        spent["prompt_tokens_total"] + spent["prompt_tokens_cached_total"]
+    )
+
+
+def test_hard_question_is_answered_by_all_and_json_replies_are_read(llama):
+    result = run(llama, HARD)
+    ran = {e["name"]: e for e in result["experts"]}
+    skipped = {name for name, e in ran.items() if e["status"] == "skipped"}
+    assert set(ran) == set(ALL)
+    assert skipped <= {"creative", "analytical"}  # those that attention may gate off
+    assert result["provenance"] == "full", result["error"]
+    assert all(e["output_tokens"] > 0 and not e["estimated"] for n, e in ran.items()
+               if n not in skipped)  # fmt: skip
+    assert ran["attention"]["error"] is None
+    assert ran["meta_cognitive"]["error"] is None
+    assert all(e["attempts"] == 1 for n, e in ran.items() if n not in skipped)  # schema was taken
+    assert result["steps"] == 4 + result["revised"]
+    assert result["usage"]["calls"] == 8 - len(skipped) + result["revised"]
+
+
+def test_server_holds_the_reply_to_the_schema(llama):
+    """What makes the test above more than luck: the schema that we send is enforced."""
+    schema = {
+        "type": "object",
+        "properties": {"creative": {"type": "number"}, "analytical": {"type": "number"}},
+        "required": ["creative", "analytical"],
+        "additionalProperties": False,
+    }
+    bound = endpoint.bind("openai-compatible:smollm2", llama, None)
+    model = bound.tuned(binding.Sampling(0.7, 0.9, 64))
+
+    async def ask() -> str:
+        reply = await model.ainvoke("Tell me a joke.", **bound.schema_arguments("gates", schema))
+        return reply.text
+
+    from swarm_brain.models.loop import wait_for
+
+    assert set(json.loads(wait_for(ask()))) == {"creative", "analytical"}
+
+
+def test_question_longer_than_the_context_is_refused_before_any_call(llama):
+    before = counters(llama)
+    with pytest.raises(QuestionTooLong, match="4096"):
+        run(llama, "Why? " + "many words " * 6000)
+    assert counters(llama) == before
+
+
+def test_question_that_just_fits_is_not_refused(llama):
+    """The estimate (no tokenizer over HTTP) must not refuse what the server can read."""
+    long = "What does this list name? " + "red, blue, green, " * 600  # about 3,600 tokens
+    result = run(llama, long, max_steps=1, max_tokens=16)
+    assert answered(result) == ["reasoning"], result["error"]
+    assert 3000 < result["experts"][0]["input_tokens"] < 4096
+
+
+def test_drafts_that_do_not_fit_are_trimmed_and_it_is_said(llama):
+    """Three long drafts for one synthesis: it is still answered, and labelled."""
+    long = "Why is this list so long? " + "red, blue, green, " * 480
+    result = run(llama, long, max_steps=2, max_tokens=400, effort="high")
+    synthesis = next(e for e in result["experts"] if e["name"] == "synthesis")
+    assert synthesis["status"] == "ok", synthesis["error"]
+    assert "trimmed" in (synthesis["error"] or "")
+    assert result["provenance"] == "degraded"
+
+
+def test_seed_interface_on_the_embedded_model(weights):
+    brain = PhiBrain(model="embedded:smollm2-135m")
+    brain.config.max_tokens = 32
+    result = brain.think(SIMPLE)
+    assert result["provenance"] == "full", result["error"]
+    assert result["model"] == "embedded:smollm2-135m"
+    assert "[simulated]" not in result["final_output"]
+    assert result["final_output"].strip()
+    assert result["usage"]["cost_usd"] == 0.0
+    stats = {n.neuron_id: n.get_stats() for n in brain.orchestrator.neurons.values()}
+    assert sorted(stats) == sorted(ALL)
+    assert stats["reasoning"]["total_api_calls"] == 1
+    assert stats["reasoning"]["output_tokens"] > 0
+    assert stats["creative"]["api_success_rate"] == 0.0
