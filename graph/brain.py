@@ -117,7 +117,8 @@ def _label(topology: Topology, source: str, target: str) -> str:
     if source == BEGIN:
         return f"{target}: {edge.effort} effort"
     terms = [f"{edge.weight:g}", "salience", *(["gate"] if expert.gated else [])]
-    return f"{target}: {' x '.join(terms)}, {edge.effort} effort"
+    condition = "" if edge.effort == "any" else f", {edge.effort} effort"
+    return f"{target}: {' x '.join(terms)}{condition}"
 
 
 def _from_begin(topology: Topology) -> Callable[[BrainState], Sequence[Hashable]]:

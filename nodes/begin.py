@@ -17,6 +17,7 @@ from graph.topology import Topology
 from nodes import prompting
 from nodes.expert import current_context, sampling_for, spec_for
 from swarm_brain import models
+from swarm_brain.memory import embeddings
 from swarm_brain.models.binding import Binding, estimate_tokens
 
 TURNS = 8  # earlier messages that are heard; older ones stay in the thread
@@ -35,6 +36,8 @@ async def begin(topology: Topology, state: BrainState, config: RunnableConfig) -
     main, _ = bindings[context.model]
     await asyncio.to_thread(_fits, topology, query, context, main)
     decided = effort.estimate(query) if context.effort == "auto" else context.effort
+    if decided == "high":  # several drafts: their agreement may want embeddings, while models think
+        asyncio.get_running_loop().run_in_executor(None, embeddings.warm)
     return {
         "query": query,
         "seed": _seed(query, context),

@@ -3,32 +3,52 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+log = logging.getLogger(__name__)
 _lock = threading.Lock()
 
 
 def mean_similarity(texts: Sequence[str]) -> float | None:
-    """Mean pairwise cosine similarity of the texts, -1..1; None where nothing is installed."""
-    if len(texts) < 2 or importlib.util.find_spec("wordllama") is None:
+    """Mean pairwise cosine similarity of the texts, -1..1; None where no model can be had."""
+    model = _ready()
+    if len(texts) < 2 or model is None:
         return None
     with _lock:
-        vectors = _model().embed(list(texts), norm=True)
+        vectors = model.embed(list(texts), norm=True)
     count = len(texts)
     # The sum over all pairs is that of the Gram matrix without its diagonal of ones.
     mean = (float((vectors @ vectors.T).sum()) - count) / (count * (count - 1))
     return round(min(1.0, max(-1.0, mean)), 4)
 
 
+def warm() -> None:
+    """Load the model, so that the first similarity of a process does not wait for it."""
+    _ready()
+
+
+def _ready() -> Any:
+    """The model, loaded once; None where it is not installed or does not load."""
+    with _lock:
+        return _load()
+
+
 @lru_cache(maxsize=1)
-def _model() -> Any:
+def _load() -> Any:
     """WordLlama from the files in its own wheel; its plain `load()` would ask a hub."""
+    if importlib.util.find_spec("wordllama") is None:
+        return None
     import wordllama
 
-    return wordllama.WordLlama.load(
-        cache_dir=Path(wordllama.__file__).parent, disable_download=True
-    )
+    try:
+        return wordllama.WordLlama.load(
+            cache_dir=Path(wordllama.__file__).parent, disable_download=True
+        )
+    except (OSError, ValueError) as error:
+        log.warning("no embeddings: %s", error)
+        return None

@@ -75,9 +75,7 @@ def test_every_substantial_reply_passes_it(reply):
 
 
 def test_activation_is_weight_times_salience_times_gate():
-    heavy = rewired(
-        "creative", woken_by=(Edge(source="attention", weight=0.5, effort="high"),)
-    )
+    heavy = rewired("creative", woken_by=(Edge(source="attention", weight=0.5, effort="high"),))
     said = signal("attention", salience=0.8, gates={"creative": 0.5, "analytical": 0.25})
     assert activations(heavy, said, "high", DEFAULT) == {
         "reasoning": 0.8,
@@ -212,7 +210,8 @@ def test_quotes_that_stand(quote):
 
 
 @pytest.mark.parametrize(
-    "quote", ["", " ", '""', "...", "hale", "whal", "a fis", "costs 5% or more", "the shark", "5% (o"]
+    "quote",
+    ["", " ", '""', "...", "hale", "whal", "a fis", "costs 5% or more", "the shark", "5% (o"],
 )
 def test_quotes_that_do_not_stand(quote):
     assert standing([{"quote": quote, "problem": "no"}], ANSWER) == []

@@ -114,8 +114,12 @@ def test_gates_that_are_not_stated_are_not_read(reply):
 @pytest.mark.parametrize("before", ["", "```json\n", "Here:\n"])
 @pytest.mark.parametrize(
     "whole",
-    [PLAIN, '{"creative": "0.85", "analytical": "0.1"}', '{\n  "creative":0.85,\n  "analytical":0.1\n}'],
-)  # fmt: skip
+    [
+        PLAIN,
+        '{"creative": "0.85", "analytical": "0.1"}',
+        '{\n  "creative":0.85,\n  "analytical":0.1\n}',
+    ],
+)
 def test_a_reply_cut_anywhere_states_a_gate_truly_or_not_at_all(before, whole):
     text = before + whole
     for end in range(len(text) + 1):

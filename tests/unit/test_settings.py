@@ -130,7 +130,7 @@ LAB = '[providers.lab]\nbase_url = "http://lab:8000/v1/chat/completions"\napi_ke
 def test_a_named_provider(monkeypatch):
     config(LAB + "max_tokens = 99\ncontext_tokens = 4096", monkeypatch)
     assert list(named_providers()) == ["lab"]
-    with pytest.raises(ModelUnavailable, match="lab: needs a key. Set LAB_KEY"):
+    with pytest.raises(ModelUnavailable, match=r"lab: needs a key\. Set LAB_KEY"):
         bind("lab:m")
     monkeypatch.setenv("LAB_KEY", KEY)
     binding = bind("lab:some/model")
