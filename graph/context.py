@@ -98,7 +98,7 @@ def make_context(settings: Context | Mapping[str, Any] | None) -> Context:
 
 
 def describe(error: ValidationError) -> str:
-    """One line per wrong field, without pydantic's wrapping."""
+    """One line per wrong field, without pydantic's wrapping. For models that hold no secrets."""
     lines = []
     for item in error.errors(include_url=False):
         field = ".".join(str(part) for part in item["loc"]) or "settings"

@@ -69,6 +69,7 @@ _OPEN_WHO = re.compile(
     re.I,
 )
 _FACTUAL_YES_NO_WORDS = 9
+LAST_CHARACTERS = 4_000  # of a longer question; what is asked stands at its end
 _LONG_REQUEST = 22
 _DEFINITION = re.compile(
     r"(what (does|do) (?!it )[^,]{1,60} (mean|stand for)|define\b|what('s| is) (a|the) "
@@ -87,6 +88,7 @@ _OPEN_WHO = re.compile(
     re.I,
 )
 _FACTUAL_YES_NO_WORDS = 9
+LAST_CHARACTERS = 4_000  # of a longer question; what is asked stands at its end
 _LONG_REQUEST = 22
 _OPEN_YES_NO = re.compile(
     r"\b(real|exist|exists|think|alive|possible|know|feel|matter|choose|happy|happiness|worth\w*|"
@@ -101,12 +103,14 @@ _NUMBERS = re.compile(
 
 def estimate(question: str) -> Effort:
     """`low` for definitions and look-ups, `high` for everything else."""
-    request, story = _request(question)
+    request, story = _request(question[-LAST_CHARACTERS:])
     bare = _QUOTED.sub('""', request)
     words = len(bare.split())
+    if words > _LONG_REQUEST:
+        return "high"
     if _ARITHMETIC.match(bare):
         return "low"
-    if words > _LONG_REQUEST or _parts(bare) > 1 or _word_problem(story, bare):
+    if _parts(bare) > 1 or _word_problem(story, bare):
         return "high"
     if _DEFINITION.match(bare):
         return "low"

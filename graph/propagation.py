@@ -140,8 +140,8 @@ def entries(topology: Topology, effort: Effort, max_steps: int) -> list[str]:
     first, _ = steps_planned(topology, max_steps)
     return [
         name
-        for name, expert in topology.experts.items()
-        if topology.levels[name] == first and any(e.counts(effort) for e in expert.woken_by)
+        for name in topology.experts
+        if topology.levels[name] == first and name in topology.reached(effort)
     ]
 
 

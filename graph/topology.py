@@ -6,6 +6,7 @@ A topology is a YAML file (see topologies/eight.yaml). It is the only place that
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ from graph.state import BEGIN, FINISH, Effort
 
 Kind = Literal["intake", "gate", "memory", "proposer", "synthesis", "critic"]
 EFFORTS: tuple[Effort, ...] = ("low", "high")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 FOLDER = Path(__file__).parent / "topologies"
 
 
@@ -124,17 +126,16 @@ class Topology(BaseModel):
 def load(name_or_path: str | Path = "eight") -> Topology:
     """Load and check a topology: a name from `graph/topologies`, or a path to a YAML file.
 
-    A prompt is looked for in `prompts/` beside the file, then beside the file, then among the
-    shipped ones. A file may say `extends: eight` and state only what it adds or changes.
+    A file may say `extends: eight` and state only what it adds or changes. A prompt is looked for in
+    `prompts/` beside the file, then beside the file, then likewise for what it extends, then among
+    the shipped ones.
     Raises TopologyError, which names the file and the entry.
     """
     path = _find(name_or_path)
-    entries = _entries(path, seen=())
+    entries, folders = _entries(path, seen=())
     if not entries:
         raise TopologyError(path.name, "no experts: state at least one under `experts:`")
-    experts = {
-        name: _expert(path.name, name, entry, folder) for name, (entry, folder) in entries.items()
-    }
+    experts = {name: _expert(path.name, name, entry, folders) for name, entry in entries.items()}
     topology = Topology(name=path.stem, experts=experts)
     check(topology, path.name)
     return topology
@@ -169,29 +170,36 @@ def _read(path: Path) -> dict[str, Any]:
     return document
 
 
-def _entries(path: Path, seen: tuple[Path, ...]) -> dict[str, tuple[dict[str, Any], Path]]:
-    """Every expert's raw entry with the folder in which its prompt is looked for first."""
+def _entries(
+    path: Path, seen: tuple[Path, ...]
+) -> tuple[dict[str, dict[str, Any]], tuple[Path, ...]]:
+    """Every expert's raw entry, and the folders of the file and of what it extends."""
+    path = path.resolve()
     if path in seen:
         raise TopologyError(path.name, "extends itself")
     document = _read(path)
-    merged: dict[str, tuple[dict[str, Any], Path]] = {}
+    merged: dict[str, dict[str, Any]] = {}
+    folders: tuple[Path, ...] = ()
     if "extends" in document:
         parent = str(document["extends"])
         beside = path.parent / parent
-        merged = _entries(_find(beside if beside.is_file() else parent), (*seen, path))
+        merged, folders = _entries(_find(beside if beside.is_file() else parent), (*seen, path))
     for name, entry in (document.get("experts") or {}).items():
         if not isinstance(entry, dict):
             raise TopologyError(path.name, f"expert {name}: expected a mapping")
-        earlier = merged[name][0] if name in merged else {}
-        merged[name] = ({**earlier, **entry}, path.parent)
-    return merged
+        merged[name] = {**merged.get(name, {}), **entry}
+    return merged, (path.parent, *folders)
 
 
-def _expert(where: str, name: str, entry: Mapping[str, Any], folder: Path) -> Expert:
-    if not isinstance(name, str) or not name.isidentifier() or name in {BEGIN, FINISH}:
+def _expert(where: str, name: str, entry: Mapping[str, Any], folders: tuple[Path, ...]) -> Expert:
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in {BEGIN, FINISH}:
         raise TopologyError(where, f"expert {name!r}: not a name (letters, digits, underscore)")
+    if own := {"name", "prompt"} & set(entry):
+        raise TopologyError(
+            where, f"expert {name}: {min(own)}: not stated here; the prompt is the file {name}.md"
+        )
     try:
-        prompt = prompts.load(name, (folder / "prompts", folder))
+        prompt = prompts.load(name, [place for f in folders for place in (f / "prompts", f)])
     except (FileNotFoundError, ValueError) as error:
         raise TopologyError(where, f"expert {name}: {error}") from None
     try:
@@ -280,7 +288,7 @@ def _joins(topology: Topology) -> Iterable[str]:
 def _gates(topology: Topology) -> Iterable[str]:
     gates = {expert.name for expert in topology.of_kind("gate")}
     for expert in topology.gated:
-        strangers = {e.source for e in expert.woken_by if e.effort != "low"} - gates - {BEGIN}
+        strangers = {e.source for e in expert.woken_by if e.effort != "low"} - gates
         if strangers or not gates:
             yield f"expert {expert.name}: gated, so only an expert of kind gate may wake it"
 
@@ -300,3 +308,5 @@ def _drafts(topology: Topology) -> Iterable[str]:
     for expert in topology.of_kind("critic"):
         if topology.levels[expert.name] <= level:
             yield f"expert {expert.name}: a critic must run after {topology.synthesis.name}"
+    if len({topology.levels[critic.name] for critic in topology.of_kind("critic")}) > 1:
+        yield "critics on different levels: the revision of one would run beside another"

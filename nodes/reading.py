@@ -5,24 +5,29 @@ None means: cannot be read. A value that is not there is never invented.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from typing import Any
 
 from graph.state import Defect
 from graph.topology import Expert
 
-# A number that something follows: in a reply cut short, the last digits may be missing.
+# A number is complete only if white space, the next key or the end of the object follows: in a reply
+# cut short the last digits may be missing, and in `0,85` the comma ends nothing.
 _PAIR = re.compile(
-    r'"(?P<name>\w+)"\s*:\s*"?(?P<value>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)"?\s*(?=[,}\n])'
+    r'"(?P<name>\w{1,99})"\s{0,9}:\s{0,9}"?(?P<value>-?\d{1,20}(?:\.\d{1,20})?)"?'
+    r'(?=\s|,\s{0,99}["}]|\})'
 )
-_VERDICT = re.compile(r"^[\s*_#>`-]*verdict[\s*_`]*:[\s*_`]*(?P<verdict>.*?)[\s*_`]*$", re.I | re.M)
-_DISSENT = re.compile(r"^[\s*_#>`-]*dissent[\s*_`]*:[\s*_`]*(?P<view>.+?)[\s*_`]*$", re.I | re.M)
 _NO_VERDICT = frozenset({"", "-", "none", "n/a", "na", "open", "not applicable", "null"})
-_LATEX = re.compile(r"\\(?:boxed|text|mathrm|mathbf)\s*\{([^{}]*)\}")
+_LATEX = re.compile(r"\\(?:boxed|text|mathrm|mathbf)\s?\{([^{}]*)\}")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\b)")
+_NUMBER = re.compile(r"[+-]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})(e[+-]?\d{1,2})?")
+_DECORATION = " \t*_`>#-"
+JSON_STARTS = 200  # places at which a JSON value is looked for in a reply
 
 
 def gates_schema(experts: Iterable[Expert]) -> dict[str, Any]:
@@ -54,13 +59,13 @@ def defects_schema() -> dict[str, Any]:
     }
 
 
-def read_gates(text: str, names: Iterable[str]) -> dict[str, float] | None:
+def read_gates(text: str, names: Sequence[str]) -> dict[str, float] | None:
     """The gate of each named expert that the reply states, clamped to 0..1."""
     stated: dict[str, Any] = {}
     for value in _values(text):
         if isinstance(value, dict):
             stated.update(_flat(value))
-    if not stated:
+    if not any(name in stated for name in names):
         stated = {found["name"]: found["value"] for found in _PAIR.finditer(text)}
     gates = {name: number for name in names if (number := _number(stated.get(name))) is not None}
     return gates or None
@@ -79,6 +84,8 @@ def _number(value: object) -> float | None:
         number = float(value)
     except ValueError:
         return None
+    except OverflowError:
+        return 1.0 if isinstance(value, int) and value > 0 else 0.0
     return None if math.isnan(number) else min(1.0, max(0.0, number))
 
 
@@ -87,32 +94,42 @@ def read_defects(text: str) -> list[Defect] | None:
     found: list[Defect] = []
     readable = False
     for value in _values(text):
-        readable = True
-        found += _defects(value)
-    cut_short = text.lstrip("`json \n").startswith(('{"defects"', "["))
-    return found if readable or (found and cut_short) else None
+        for listed in _lists(value, alone=text.strip().strip("`").removeprefix("json").strip()):
+            defects = [defect for item in listed for defect in _defect(item)]
+            found += [d for d in defects if d["quote"] and d["problem"]]
+            readable = readable or bool(defects) or not listed
+    return found if readable else None
 
 
-def _defects(value: Any) -> Iterator[Defect]:
-    """Every {quote, problem} in a JSON value, however it is wrapped."""
-    if isinstance(value, list):
-        for item in value:
-            yield from _defects(item)
+def _lists(value: Any, alone: str) -> Iterator[list[Any]]:
+    """The lists of defects in a JSON value: under that key, or a list that is the whole reply."""
+    if isinstance(value, list) and (value or alone == "[]"):
+        yield value
     elif isinstance(value, dict):
-        quote, problem = value.get("quote"), value.get("problem")
-        if isinstance(quote, str) and isinstance(problem, str):
-            if quote.strip() and problem.strip():
+        if isinstance(value.get("defects"), list):
+            yield value["defects"]
+        elif "quote" in value:
+            yield [value]
+        else:
+            for part in value.values():
+                if isinstance(part, dict):
+                    yield from _lists(part, alone="")
+
+
+def _defect(item: Any) -> Iterator[Defect]:
+    """The defect that an item of the list is, if it is one, or those that a list in it holds."""
+    for part in item if isinstance(item, list) else [item]:
+        if isinstance(part, dict):
+            quote, problem = part.get("quote"), part.get("problem")
+            if isinstance(quote, str) and isinstance(problem, str):
                 yield {"quote": quote.strip(), "problem": problem.strip()}
-            return
-        for part in value.values():
-            yield from _defects(part)
 
 
 def _values(text: str) -> Iterator[Any]:
     """The complete JSON objects and arrays in a text, outermost first, left to right."""
     decoder = json.JSONDecoder()
     position = 0
-    while position < len(text):
+    for _ in range(JSON_STARTS):
         starts = [at for at in (text.find("{", position), text.find("[", position)) if at >= 0]
         if not starts:
             return
@@ -124,29 +141,38 @@ def _values(text: str) -> Iterator[Any]:
         yield value
 
 
+def _labelled(text: str, label: str) -> list[str]:
+    """What stands behind `label:` on lines that begin with it, whatever Markdown is around it.
+
+    If nothing does, the next line is taken.
+    """
+    found = []
+    lines = [*text.splitlines(), ""]
+    for line, following in itertools.pairwise(lines):
+        head, colon, tail = line.partition(":")
+        if colon and head.strip(_DECORATION).casefold() == label:
+            found.append(tail.strip(_DECORATION) or following.strip(_DECORATION))
+    return found
+
+
 def read_verdict(text: str) -> str | None:
     """What the last `Verdict:` line says; None if there is none or it says so."""
-    lines = [found["verdict"].strip() for found in _VERDICT.finditer(text)]
+    lines = _labelled(text, "verdict")
     return lines[-1] if lines and normal_verdict(lines[-1]) not in _NO_VERDICT else None
 
 
 def read_dissent(text: str) -> list[str]:
     """The views that synthesis kept without adopting them."""
-    views = [found["view"].strip() for found in _DISSENT.finditer(text)]
-    return [view for view in views if normal_verdict(view) not in _NO_VERDICT]
+    return [view for view in _labelled(text, "dissent") if normal_verdict(view) not in _NO_VERDICT]
 
 
 def normal_verdict(verdict: str) -> str:
     """A verdict such that equal answers compare equal: case, articles, marks, number forms."""
-    text = _LATEX.sub(r"\1", verdict).replace("$", "").casefold()
-    text = _THOUSANDS.sub("", text)
+    text = verdict
+    for _ in range(3):  # \\boxed{\\text{...}}
+        text = _LATEX.sub(r"\1", text)
+    text = _THOUSANDS.sub("", text.replace("$", "").casefold())
     text = re.sub(r"^(the|a|an) ", "", " ".join(text.split()).strip(" .!\"'`*()"))
-    number = _number_form(text)
-    return number if number is not None else text
-
-
-def _number_form(text: str) -> str | None:
-    try:
-        return f"{float(text):g}" if "_" not in text else None
-    except ValueError:
-        return None
+    if not _NUMBER.fullmatch(text):
+        return text
+    return format(Decimal(text).normalize(), "f")

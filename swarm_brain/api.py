@@ -137,7 +137,7 @@ class PhiBrain:
         model: str | None = None,
     ) -> None:
         self.config = config or BrainConfig()
-        self._keys = {"hyperbolic": api_key} if api_key else {}
+        self._keys = {"hyperbolic": api_key.strip()} if api_key and api_key.strip() else {}
         self._use_api, self._load_models, self._model = use_api, load_models, model
         self._brain: Brain = graph
         names = [name for name in graph.nodes if not name.startswith("__")]

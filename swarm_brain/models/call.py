@@ -73,6 +73,12 @@ class _Attempt:
     on_retry: Callable[[str], None]
     reply: Reply = field(default_factory=Reply)
     streamed: bool = False
+    refused: bool = False  # the JSON schema, in this call
+
+    @property
+    def most_attempts(self) -> int:
+        """A refused schema is asked again in plain text even where no retry is allowed."""
+        return max(self.call.max_attempts, 1 + self.refused)
 
 
 async def ask(
@@ -93,14 +99,17 @@ async def _ask(work: _Attempt) -> Reply:
     """Attempt until there is a reply, the failure is final or the attempts are used up."""
     started = time.monotonic()
     reply, call = work.reply, work.call
-    while reply.attempts < call.max_attempts:
+    while reply.attempts < work.most_attempts:
         try:
             await _attempt(work)
             reply.error = None
             break
+        except _SchemaRefused:
+            work.refused = True
+            continue
         except ModelError as error:
             reply.error = error
-            if not error.retryable or reply.attempts >= call.max_attempts:
+            if not error.retryable or reply.attempts >= work.most_attempts:
                 break
             if work.streamed:
                 work.on_retry(str(error))
@@ -121,18 +130,28 @@ def pause(attempts: int, retry_after: float | None) -> float:
     return wait * (1 + random.random() / 2)  # noqa: S311
 
 
+class _SchemaRefused(Exception):
+    """The endpoint answered a request with a JSON schema with 400 or 422."""
+
+
 async def _attempt(work: _Attempt) -> None:
-    """One request; a refused JSON schema makes it two, and the endpoint is remembered."""
+    """One request, with the JSON schema unless this endpoint refuses it; refusals are remembered.
+
+    It is remembered only once plain text has worked: the schema may not be what was refused.
+    """
     schema, place = work.call.schema, (work.binding.endpoint, work.binding.spec)
-    if schema is None or not work.binding.takes_schema or place in _refuses_schema:
-        return await _request(work, {})
+    plain = work.refused or place in _refuses_schema or not work.binding.takes_schema
+    if schema is None or plain:
+        await _request(work, {})
+        if work.refused:
+            _refuses_schema.add(place)
+        return
     try:
-        return await _request(work, work.binding.schema_arguments(work.call.label, schema))
+        await _request(work, work.binding.schema_arguments(work.call.label, schema))
     except ModelError as error:
-        if error.kind != "refused_request" or error.status not in (400, 422):
-            raise
-    await _request(work, {})
-    _refuses_schema.add(place)
+        if error.kind == "refused_request" and error.status in (400, 422):
+            raise _SchemaRefused from None
+        raise
 
 
 async def _request(work: _Attempt, arguments: dict[str, Any]) -> None:
@@ -257,5 +276,5 @@ def _seconds(value: str | None) -> float | None:
 
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

@@ -70,8 +70,12 @@ def _needed(model: str, provider: str) -> str:
 
 def base_of(url: str) -> str:
     """The base URL of an endpoint given as base or as full `.../chat/completions`."""
-    parts = urlsplit(url.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url.strip())
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none, a broken IPv6 address
+        good = False
+    if not good:
         raise ConfigError(f"{url!r} is not the address of an endpoint: http(s)://host[:port]/v1")
     return url.strip().rstrip("/").removesuffix("/chat/completions").rstrip("/")
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from graph.context import describe
 from graph.errors import ConfigError
 
 # Every variable that this project reads, with the line that .env.example shows for it.
@@ -26,6 +25,7 @@ VARIABLES: Mapping[str, str] = {
     "SWARM_BRAIN_MODEL": "model used when none is named, as provider:model",
     "SWARM_BRAIN_CONFIG": "path of swarm-brain.toml; default: this folder, then your config folder",
     "SWARM_BRAIN_CACHE_DIR": "folder for downloaded models; default: your cache folder",
+    "HF_ENDPOINT": "address of the Hugging Face hub or of a mirror; default: the hub itself",
     "LANGSMITH_TRACING": "true sends traces to LangSmith",
     "LANGSMITH_API_KEY": "key for LangSmith",
 }
@@ -87,11 +87,23 @@ def named_providers() -> Mapping[str, ProviderSettings]:
     try:
         return _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).providers
     except ValidationError as error:
-        raise ConfigError(f"{path}: {describe(error)}") from None
+        raise ConfigError(f"{path}: {_problems(error)}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _problems(error: ValidationError) -> str:
+    """What is wrong where, without the values: somebody may have written a key there."""
+    lines = []
+    for item in error.errors(include_url=False, include_input=False):
+        field = ".".join(str(part) for part in item["loc"])
+        known = _File.model_fields if len(item["loc"]) == 1 else ProviderSettings.model_fields
+        unknown = item["type"] == "extra_forbidden"
+        said = f"no such setting; known are {', '.join(known)}" if unknown else item["msg"]
+        lines.append(f"{field}: {said}")
+    return "; ".join(lines)
 
 
 def config_file() -> Path | None:

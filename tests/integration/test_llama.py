@@ -13,7 +13,10 @@ from graph.brain import graph
 from graph.errors import QuestionTooLong
 from swarm_brain import PhiBrain
 from swarm_brain.models import binding, endpoint
-from tests.unit.test_brain import ALL
+from tests.fakes import DEFAULTS, Script
+from tests.fakes import endpoint as fakes_endpoint
+
+ALL = list(DEFAULTS)
 
 pytestmark = pytest.mark.integration
 
@@ -28,9 +31,9 @@ def run(url: str, question: str, **settings: Any) -> dict[str, Any]:
 
 
 def counters(url: str) -> dict[str, float]:
-    """The server's own counts, by name."""
+    """The server's own running totals, by name."""
     text = httpx.get(url.removesuffix("/v1") + "/metrics", trust_env=False).text
-    found = re.findall(r"^llamacpp:(\w+) (\S+)$", text, re.M)
+    found = re.findall(r"^llamacpp:(\w+_total) (\S+)$", text, re.M)
     return {name: float(value) for name, value in found}
 
 
@@ -95,26 +98,32 @@ def test_server_holds_the_reply_to_the_schema(llama):
 
 def test_question_longer_than_the_context_is_refused_before_any_call(llama):
     before = counters(llama)
-    with pytest.raises(QuestionTooLong, match="4096"):
+    with pytest.raises(QuestionTooLong, match="2048"):
         run(llama, "Why? " + "many words " * 6000)
     assert counters(llama) == before
 
 
 def test_question_that_just_fits_is_not_refused(llama):
-    """The estimate (no tokenizer over HTTP) must not refuse what the server can read."""
-    long = "What does this list name? " + "red, blue, green, " * 600  # about 3,600 tokens
+    """The estimate (there is no tokenizer over HTTP) must not refuse what the server can read."""
+    long = "What does this list name? " + "red, blue, green, " * 260
     result = run(llama, long, max_steps=1, max_tokens=16)
     assert answered(result) == ["reasoning"], result["error"]
-    assert 3000 < result["experts"][0]["input_tokens"] < 4096
+    assert 1500 < result["experts"][0]["input_tokens"] < 2048
 
 
-def test_drafts_that_do_not_fit_are_trimmed_and_it_is_said(llama):
-    """Three long drafts for one synthesis: it is still answered, and labelled."""
-    long = "Why is this list so long? " + "red, blue, green, " * 480
-    result = run(llama, long, max_steps=2, max_tokens=400, effort="high")
+def test_drafts_that_do_not_fit_are_trimmed_and_it_is_said(llama, monkeypatch):
+    """Three long drafts for one synthesis: it still answers, and the answer is labelled."""
+    draft = "The list is long because somebody wrote all of it down. " * 60
+    script = Script(dict(DEFAULTS) | dict.fromkeys(("reasoning", "creative", "analytical"), draft))
+    with fakes_endpoint(script) as served:
+        monkeypatch.setenv("HYPERBOLIC_API_URL", served.url)
+        monkeypatch.setenv("HYPERBOLIC_API_KEY", "a-key")
+        own = {"model": "hyperbolic:", "expert_models": {"synthesis": "openai-compatible:smollm2"}}
+        result = run(llama, HARD, max_steps=2, max_tokens=16, **own)
     synthesis = next(e for e in result["experts"] if e["name"] == "synthesis")
     assert synthesis["status"] == "ok", synthesis["error"]
     assert "trimmed" in (synthesis["error"] or "")
+    assert synthesis["input_tokens"] < 2048
     assert result["provenance"] == "degraded"
 
 

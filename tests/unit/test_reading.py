@@ -158,7 +158,15 @@ def test_defects_are_found_in_awkward_replies(reply):
     assert read_defects(reply) == [DEFECT, OTHER]
 
 
-@pytest.mark.parametrize("reply", ['{"defects": []}', "[]", 'None: ```json\n{"defects":[]}\n```'])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        '{"defects": []}',
+        "[]",
+        'None: ```json\n{"defects":[]}\n```',
+        '{"defects": [{"quote": "", "problem": "wrong"}]}',
+    ],
+)
 def test_a_reply_may_state_that_there_is_no_defect(reply):
     assert read_defects(reply) == []
 
