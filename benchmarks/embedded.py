@@ -23,7 +23,7 @@ def main() -> None:
     wall = time.perf_counter() - started
     usage = result["usage"]
     print(
-        f"{len(os.sched_getaffinity(0))} cores: {wall:.1f} s (target < {TARGET_S}) after {loaded:.1f} s "
-        f"to load; {usage['calls']} calls, {usage['input_tokens']} tokens in, "
+        f"{os.cpu_count()} cores: {wall:.1f} s (target < {TARGET_S}) after {loaded:.1f} s to load; "
+        f"{usage['calls']} calls, {usage['input_tokens']} tokens in, "
         f"{usage['output_tokens']} out; {result['provenance']}"
     )

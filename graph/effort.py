@@ -59,18 +59,6 @@ _NOUN_PHRASE = re.compile(
     r"currency|height|length|distance|speed|age|area|value|acronym|http|status code|keyword)\b",
     re.I,
 )
-NUMBERS = re.compile(r"^[\s\d.,+*/x×÷^%()=-]+$|^\W*[\d.,]+ (times|plus|minus|divided by)\b", re.I)
-_YES_NO = re.compile(r"(is|are|was|were|does|do|did|has|have|had|can|will|am)\b", re.I)
-_OPEN_WHO = re.compile(
-    r"(what|which|who|when|where)('s|'re)? (does it (mean|take) to|do we|would|could|should|might|"
-    r"makes?|made a|is it (right|wrong|like|good|fair|ok)|is (the )?(point|best|right|truth|"
-    r"reality|time|love|knowledge|good|evil|beauty|truth|justice|life|mind)\b(?! (zone|table))|"
-    r"are the (main|key|best|limits|ways)|is (a |the )?(good|best|right)|follows)",
-    re.I,
-)
-_FACTUAL_YES_NO_WORDS = 9
-LAST_CHARACTERS = 4_000  # of a longer question; what is asked stands at its end
-_LONG_REQUEST = 22
 _DEFINITION = re.compile(
     r"(what (does|do) (?!it )[^,]{1,60} (mean|stand for)|define\b|what('s| is) (a|the) "
     r"(definition|meaning) of (?!life|existence|being|it all)|meaning of (?!life|existence))",
@@ -106,7 +94,7 @@ def estimate(question: str) -> Effort:
     request, story = _request(question[-LAST_CHARACTERS:])
     bare = _QUOTED.sub('""', request)
     words = len(bare.split())
-    if words > _LONG_REQUEST:
+    if words > _LONG_REQUEST or _QUOTED.sub("", question).count("?") > 1:
         return "high"
     if _ARITHMETIC.match(bare):
         return "low"

@@ -156,9 +156,22 @@ def _find(name_or_path: str | Path) -> Path:
     return shipped
 
 
+class _Loader(yaml.SafeLoader):
+    """A safe loader that refuses double keys; YAML's own loses the first value in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping without double keys."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if double := [key for key in keys if keys.count(key) > 1]:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{double[0]!r} is stated twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise TopologyError(path.name, f"not YAML: {' '.join(str(error).split())}") from None
     except OSError as error:

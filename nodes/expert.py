@@ -12,13 +12,13 @@ from langgraph.runtime import get_runtime
 
 from graph import propagation
 from graph.context import Context, make_context
-from graph.errors import ExpertFailed, ModelError
+from graph.errors import ExpertFailed, ModelError, ModelUnavailable
 from graph.state import BrainState, Signal
 from graph.topology import Expert, Topology
 from nodes import prompting, reading
 from swarm_brain import models
 from swarm_brain.models.binding import Binding, JsonSchema, Sampling, estimate_tokens
-from swarm_brain.models.call import Call, Reply, ask
+from swarm_brain.models.call import Call, Reply, as_model_error, ask
 from swarm_brain.models.simulation import reply_to
 
 NOT_SHOWN = "bound to simulation: in a run on a real model, so no other expert is shown it"
@@ -115,8 +115,8 @@ async def _reply(
         shown, trimmed = await asyncio.to_thread(
             prompting.fit, expert, shown, lambda: _room(binding, sampling), count
         )
-    except ModelError as error:
-        return Reply(error=error), None
+    except (ModelError, ModelUnavailable) as error:
+        return Reply(error=as_model_error(error)), None
     call = Call(
         messages=prompting.messages(expert, shown),
         sampling=sampling,

@@ -16,8 +16,8 @@ from typing import Any
 from graph.state import Defect
 from graph.topology import Expert
 
-# A number is complete only if white space, the next key or the end of the object follows: in a reply
-# cut short the last digits may be missing, and in `0,85` the comma ends nothing.
+# A number is complete only if white space, the next key or the end of the object follows: in a
+# reply cut short the last digits may be missing, and in `0,85` the comma ends nothing.
 _PAIR = re.compile(
     r'"(?P<name>\w{1,99})"\s{0,9}:\s{0,9}"?(?P<value>-?\d{1,20}(?:\.\d{1,20})?)"?'
     r'(?=\s|,\s{0,99}["}]|\})'
@@ -26,7 +26,9 @@ _NO_VERDICT = frozenset({"", "-", "none", "n/a", "na", "open", "not applicable",
 _LATEX = re.compile(r"\\(?:boxed|text|mathrm|mathbf)\s?\{([^{}]*)\}")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\b)")
 _NUMBER = re.compile(r"[+-]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})(e[+-]?\d{1,2})?")
-_DECORATION = " \t*_`>#-"
+_BEFORE_LABEL = " \t*_`>#-"
+_AROUND_VALUE = " \t*_`"
+_LABELS = ("verdict", "dissent")
 JSON_STARTS = 200  # places at which a JSON value is looked for in a reply
 
 
@@ -105,15 +107,15 @@ def _lists(value: Any, alone: str) -> Iterator[list[Any]]:
     """The lists of defects in a JSON value: under that key, or a list that is the whole reply."""
     if isinstance(value, list) and (value or alone == "[]"):
         yield value
-    elif isinstance(value, dict):
-        if isinstance(value.get("defects"), list):
-            yield value["defects"]
-        elif "quote" in value:
-            yield [value]
+    pending = [value] if isinstance(value, dict) else []
+    while pending:
+        part = pending.pop()
+        if isinstance(part.get("defects"), list):
+            yield part["defects"]
+        elif "quote" in part:
+            yield [part]
         else:
-            for part in value.values():
-                if isinstance(part, dict):
-                    yield from _lists(part, alone="")
+            pending += [inner for inner in part.values() if isinstance(inner, dict)]
 
 
 def _defect(item: Any) -> Iterator[Defect]:
@@ -147,12 +149,18 @@ def _labelled(text: str, label: str) -> list[str]:
     If nothing does, the next line is taken.
     """
     found = []
-    lines = [*text.splitlines(), ""]
-    for line, following in itertools.pairwise(lines):
-        head, colon, tail = line.partition(":")
-        if colon and head.strip(_DECORATION).casefold() == label:
-            found.append(tail.strip(_DECORATION) or following.strip(_DECORATION))
+    for line, following in itertools.pairwise([*text.splitlines(), ""]):
+        said, value = _split(line)
+        if said == label:
+            beneath = "" if _split(following)[0] in _LABELS else following
+            found.append(value or beneath.strip(_AROUND_VALUE))
     return found
+
+
+def _split(line: str) -> tuple[str, str]:
+    """The label of a line in lower case, and its value; no label if there is no colon."""
+    head, colon, tail = line.partition(":")
+    return (head.strip(_BEFORE_LABEL).casefold(), tail.strip(_AROUND_VALUE)) if colon else ("", "")
 
 
 def read_verdict(text: str) -> str | None:
@@ -175,4 +183,6 @@ def normal_verdict(verdict: str) -> str:
     text = re.sub(r"^(the|a|an) ", "", " ".join(text.split()).strip(" .!\"'`*()"))
     if not _NUMBER.fullmatch(text):
         return text
-    return format(Decimal(text).normalize(), "f")
+    plain = format(Decimal(text), "f").removeprefix("+")
+    plain = plain.rstrip("0").rstrip(".") if "." in plain else plain
+    return plain.removeprefix("-") if not plain.strip("-0.") else plain

@@ -210,7 +210,10 @@ class PhiBrain:
         with use_keys(self._keys):
             if hyperbolic and not key_for("hyperbolic", "HYPERBOLIC_API_KEY"):
                 return "simulation:", "no API key: pass api_key or set HYPERBOLIC_API_KEY"
-            return (f"hyperbolic:{named or ''}" if hyperbolic else "auto"), None
+            if hyperbolic or (named and key_for("hyperbolic", "HYPERBOLIC_API_KEY")):
+                return f"hyperbolic:{named or ''}", None
+        ignored = f"model_name {named!r} not used: say use_api, load_models or model"
+        return "auto", ignored if named else None
 
 
 _FRAME = frozenset({"begin", "finish"})

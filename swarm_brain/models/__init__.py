@@ -35,7 +35,7 @@ def choose(requested: str = "auto") -> Choice:
     """Turn `auto` into a model; anything else is taken as it is. Calls nothing."""
     if requested != "auto":
         return Choice(requested, "you named it")
-    if named := variable("SWARM_BRAIN_MODEL"):
+    if (named := variable("SWARM_BRAIN_MODEL")) and named != "auto":
         return Choice(named, "SWARM_BRAIN_MODEL names it")
     if key_for("hyperbolic", "HYPERBOLIC_API_KEY"):
         from swarm_brain.models.endpoint import HYPERBOLIC_MODEL

@@ -20,7 +20,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
-from graph.errors import FailureKind, ModelError
+from graph.errors import FailureKind, ModelError, ModelUnavailable
 from swarm_brain.models.binding import Binding, JsonSchema, Sampling, estimate_tokens
 from swarm_brain.models.loop import on_background
 
@@ -28,7 +28,8 @@ BACKOFF_SECONDS, BACKOFF_MOST = 0.5, 8.0
 RETRY_AFTER_MOST = 60.0
 MESSAGE_LENGTH = 300
 
-_THINKING = re.compile(r"\A\s*<think>.*?(</think>|\Z)", re.S)
+# Some chat templates open the block themselves, so that a reply has its end alone.
+_THINKING = re.compile(r"\A\s*<think>.*?(</think>|\Z)|\A[^<]*</think>", re.S)
 _refuses_schema: set[tuple[str, str]] = set()  # (endpoint, spec) that answered a schema with 400
 
 
@@ -98,7 +99,7 @@ async def ask(
 async def _ask(work: _Attempt) -> Reply:
     """Attempt until there is a reply, the failure is final or the attempts are used up."""
     started = time.monotonic()
-    reply, call = work.reply, work.call
+    reply = work.reply
     while reply.attempts < work.most_attempts:
         try:
             await _attempt(work)
@@ -166,9 +167,9 @@ async def _request(work: _Attempt, arguments: dict[str, Any]) -> None:
                 **arguments,
             )
         _accept(work, message)
-    except ModelError:
+    except (ModelError, ModelUnavailable) as error:
         work.reply.errors += 1
-        raise
+        raise as_model_error(error) from None
     except TimeoutError:
         work.reply.errors += 1
         raise ModelError(
@@ -177,6 +178,11 @@ async def _request(work: _Attempt, arguments: dict[str, Any]) -> None:
     except Exception as error:  # noqa: BLE001  foreign errors are translated here, once
         work.reply.errors += 1
         raise translate(error, work.binding) from None
+
+
+def as_model_error(error: ModelError | ModelUnavailable) -> ModelError:
+    """A model that is gone in the middle of a run is a failed call, like any other."""
+    return error if isinstance(error, ModelError) else ModelError("unavailable", str(error))
 
 
 class _Watch(AsyncCallbackHandler):

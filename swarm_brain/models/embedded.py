@@ -33,6 +33,7 @@ STEP_TOKENS = 512
 # otherwise have its instructions read anew every time.
 PROMPT_CACHE_MIB = 512
 SMALL_MAX_TOKENS, MAX_TOKENS = 256, 1024
+MAX_THREADS = 8
 HEADER_BYTES = 1 << 20
 ANSWER_SECONDS = 30.0
 
@@ -132,7 +133,7 @@ def _start(path: Path) -> tuple[LocalServer, Any]:
 
 def _load(path: Path, key: str) -> Any:
     try:
-        import xllamacpp
+        xllamacpp = _library()
     except ImportError as error:
         raise ModelUnavailable(
             f"embedded: needs the package xllamacpp ({error}).",
@@ -148,6 +149,23 @@ def _load(path: Path, key: str) -> Any:
         f"llama.cpp cannot load {path}.",
         "The file is damaged, of an unknown architecture, or too large for the free memory.",
     )
+
+
+def _library() -> Any:
+    """Import llama.cpp such that its threads sleep while they wait for each other.
+
+    By default OpenMP's threads spin. On a machine with anything else to do, every step of every
+    layer then waits for a thread that has no processor: replies take ten times as long and more.
+    OpenMP reads the variable once, when it is loaded.
+    """
+    before = os.environ.get("OMP_WAIT_POLICY")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        import xllamacpp
+    finally:
+        if before is None:
+            del os.environ["OMP_WAIT_POLICY"]
+    return xllamacpp
 
 
 def _params(params: Any, path: Path, key: str) -> Any:
@@ -174,17 +192,18 @@ def _trained_context(path: Path) -> int:
 
 
 def _threads() -> int:
-    """As many as this process may use; -1 lets llama.cpp count the machine's real cores.
+    """Half of the processors this process may use, which are mostly its real cores.
 
-    More threads than processors make it many times slower, and inside a container llama.cpp
-    would count those of the whole machine.
+    At least three, but one always stays free: the threads wait for each other at every layer, and
+    a single one that has to share its processor makes all of them many times slower.
     """
-    machine = os.cpu_count() or 1
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
+    usable = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        usable = len(os.sched_getaffinity(0))
     with suppress(OSError, ValueError):  # no quota: the file is missing or says "max"
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        usable = min(usable, max(1, int(quota) // int(period)))
-    return -1 if usable >= machine else usable
+        usable = min(usable, int(quota) // int(period))
+    return max(1, min(usable - 1, max(3, usable // 2), MAX_THREADS))
 
 
 def _hang_up(port: int | None) -> None:

@@ -73,6 +73,7 @@ def base_of(url: str) -> str:
     try:
         parts = urlsplit(url.strip())
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        good = good and not parts.username  # a secret in it would show in messages
     except ValueError:  # a port that is none, a broken IPv6 address
         good = False
     if not good:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+THREAD = "swarm-brain-io"
 _lock = threading.Lock()
 _running: tuple[int, asyncio.AbstractEventLoop] | None = None
 
@@ -26,7 +27,7 @@ def background_loop() -> asyncio.AbstractEventLoop:
     with _lock:
         if _running is None or _running[0] != os.getpid():
             loop = asyncio.new_event_loop()
-            threading.Thread(target=loop.run_forever, name="swarm-brain-io", daemon=True).start()
+            threading.Thread(target=loop.run_forever, name=THREAD, daemon=True).start()
             _running = (os.getpid(), loop)
         return _running[1]
 
@@ -40,7 +41,13 @@ async def on_background(work: Coroutine[Any, Any, T]) -> T:
 
 
 def wait_for(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` on the background loop and block this thread until it is done."""
+    """Run `work` on the background loop and block this thread until it is done.
+
+    Raises RuntimeError on that loop itself, which would wait for itself for ever.
+    """
+    if threading.current_thread().name == THREAD:
+        work.close()
+        raise RuntimeError("blocking call inside a model call: await ainvoke or athink instead")
     future = asyncio.run_coroutine_threadsafe(work, background_loop())
     try:
         return future.result()

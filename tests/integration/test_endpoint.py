@@ -419,6 +419,25 @@ def test_nobody_listens(served, monkeypatch):
     assert url in result["error"]
 
 
+def test_questions_print_nothing_and_leave_logging_alone(served, tmp_path: Path):
+    """An open question measures agreement with a library that would set up logging."""
+    for name in ("reasoning", "creative", "analytical", "synthesis"):
+        served.script.says[name] = f"An open answer of {name}."
+    code = (
+        "import logging\n"
+        "from graph.brain import graph\n"
+        f"for _ in range(2): result = graph.invoke({{'question': {HARD!r}}})\n"
+        "print(result['agreement'], logging.root.handlers, logging.root.level)"
+    )
+    own = {"HYPERBOLIC_API_KEY": CANARY, "HYPERBOLIC_API_URL": served.url}
+    environment = plain_environment(tmp_path, **own)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPO, env=environment, capture_output=True, timeout=60
+    )
+    assert done.stderr.decode() == ""
+    assert re.fullmatch(r"0\.\d+ \[\] 30\n", done.stdout.decode())
+
+
 # ---- LangSmith
 
 LIMITS = {"use_multipart_endpoint": False, "size_limit": 100, "size_limit_bytes": 20_000_000,

@@ -61,19 +61,23 @@ def test_simple_question_is_answered_by_three_and_counted_by_the_server(llama):
 
 
 def test_hard_question_is_answered_by_all_and_json_replies_are_read(llama):
-    result = run(llama, HARD)
-    ran = {e["name"]: e for e in result["experts"]}
-    skipped = {name for name, e in ran.items() if e["status"] == "skipped"}
-    assert set(ran) == set(ALL)
+    """The smallest model may talk on before its first defect is complete: that is then said."""
+    result = run(llama, HARD, seed=2, max_tokens=96)
+    ran = {e["name"]: e for e in result["experts"] if e["status"] != "skipped"}
+    skipped = {e["name"] for e in result["experts"]} - set(ran)
+    assert set(ran) | skipped == set(ALL)
     assert skipped <= {"creative", "analytical"}  # those that attention may gate off
-    assert result["provenance"] == "full", result["error"]
-    assert all(e["output_tokens"] > 0 and not e["estimated"] for n, e in ran.items()
-               if n not in skipped)  # fmt: skip
     assert ran["attention"]["error"] is None
-    assert ran["meta_cognitive"]["error"] is None
-    assert all(e["attempts"] == 1 for n, e in ran.items() if n not in skipped)  # schema was taken
+    critic = ran["meta_cognitive"]
+    cut = critic["status"] == "failed" and critic["output_tokens"] == 96
+    assert critic["status"] == "ok" or (cut and "unreadable" in critic["error"])
+    assert [e["name"] for e in ran.values() if e["error"]] == ["meta_cognitive"] * cut
+    assert result["provenance"] == ("degraded" if cut else "full")
+    assert all(e["output_tokens"] > 0 and not e["estimated"] for e in ran.values())
+    assert all(e["attempts"] == 1 for e in ran.values())  # the schema was taken
     assert result["steps"] == 4 + result["revised"]
     assert result["usage"]["calls"] == 8 - len(skipped) + result["revised"]
+    assert result["final_output"].strip()
 
 
 def test_server_holds_the_reply_to_the_schema(llama):

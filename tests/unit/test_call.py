@@ -272,7 +272,7 @@ async def test_other_refusals_are_not_asked_again_in_plain_text(pauses, error):
     assert (reply.attempts, reply.error) == (1, error)
 
 
-async def test_a_refused_schema_stays_within_the_attempts(pauses):
+async def test_a_schema_is_refused_once_in_a_call_whatever_follows(pauses):
     class Down(Wire):
         async def ainvoke(self, messages, config=None, **arguments):
             self.sent.append(arguments)
@@ -281,7 +281,13 @@ async def test_a_refused_schema_stays_within_the_attempts(pauses):
     wire = Down()
     reply = await ask(strict(wire), question(schema=SCHEMA, max_attempts=3))
     assert reply.error.kind == "server"
-    assert reply.attempts == reply.errors == len(wire.sent) == 3
+    assert wire.sent == [{"schema": SCHEMA}, {}, {}]
+    assert reply.attempts == reply.errors == 3
+
+
+async def test_a_refused_schema_is_asked_in_plain_text_where_no_retry_is_allowed():
+    reply = await ask(strict(Wire(refused(), "{}")), question(schema=SCHEMA, max_attempts=1))
+    assert (reply.text, reply.attempts, reply.error) == ("{}", 2, None)
 
 
 async def test_a_model_that_takes_no_schema_is_not_asked_for_one():

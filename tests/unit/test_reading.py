@@ -198,7 +198,7 @@ def test_defects_cut_anywhere_are_read_as_far_as_they_go(form):
     assert read_defects(text[:cut]) == [OTHER]
 
 
-@pytest.mark.parametrize("depth", [100, 900, 990, 3000])
+@pytest.mark.parametrize("depth", [100, 900, 990, 1400, 3000])
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
 def test_deep_nesting_does_not_crash(depth, opening, closing):
     text = opening * depth + "1" + closing * depth
@@ -255,7 +255,11 @@ def test_huge_replies_are_read_fast(text):
         ("Verdict: none", None),
         ("Verdict: **N/A**", None),
         ("Verdict: 42\nVerdict: -", None),
+        ("Verdict: -5", "-5"),
+        ("**Verdict:** -5**", "-5"),
+        ("Verdict: C#", "C#"),
         ("Verdict:\n\nDissent: some hold 41.", None),
+        ("Verdict:\nDissent: some hold 41.", None),
         ("", None),
     ],
 )
@@ -288,6 +292,7 @@ def test_equal_verdicts_compare_equal(same):
         ("1234567", "1234568"),
         ("3.1415926", "3.1415927"),
         ("9007199254740993", "9007199254740992"),
+        ("1" * 35 + "2", "1" * 35 + "3"),
         ("1,5", "15"),
         ("1_000", "1000"),
         ("yes", "no"),

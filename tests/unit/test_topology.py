@@ -172,6 +172,15 @@ def test_the_shipped_topology():
             {**SOLO, "x": expert("critic", "begin")},
             "expert x: a critic must run after synthesis",
         ),
+        (
+            {
+                **SOLO,
+                "x": expert("critic", "synthesis"),
+                "y": expert("intake", "synthesis"),
+                "z": expert("critic", "y"),
+            },
+            "critics on different levels",
+        ),
         ({**SOLO, "x": expert("wizard", "begin")}, "expert x: kind: Input should be"),
         ({**SOLO, "x": expert("intake", "begin", gatde=True)}, "expert x: gatde: Extra inputs"),
         (
@@ -286,19 +295,22 @@ def test_a_file_changes_only_what_it_states(tmp_path):
     assert all(changed.experts[name] == eight.experts[name] for name in others)
 
 
-def test_own_prompts_of_a_parent_and_of_a_child_are_found(tmp_path):
-    write(tmp_path / "base", {"ninth": expert("intake", "begin")}, extends="eight", file="p.yaml")
-    (tmp_path / "base" / "creative.md").write_text("# Expert: creative (of the parent)")
+def test_own_prompts_of_a_parent_are_kept(tmp_path):
+    write(tmp_path / "base", {"ninth": expert("intake", "begin")}, extends="eight")
     path = write(
         tmp_path / "child",
-        {"ninth": {"max_tokens": 64}, "creative": {"max_tokens": 64}},
-        prompts=("reasoning",),
-        extends="../base/p.yaml",
+        {"ninth": {"max_tokens": 64}},
+        prompts=(),
+        extends="../base/mine.yaml",
     )
-    experts = load(path).experts
-    assert experts["ninth"].prompt == PROMPT.format("ninth")
-    assert experts["reasoning"].prompt == PROMPT.format("reasoning")
-    assert experts["creative"].prompt == "# Expert: creative (of the parent)"
+    assert load(path).experts["ninth"].prompt == PROMPT.format("ninth")
+
+
+def test_a_prompt_beside_the_file_goes_before_the_shipped_one(tmp_path):
+    path = write(tmp_path, {}, prompts=("reasoning",), extends="eight")
+    assert load(path).experts["reasoning"].prompt == PROMPT.format("reasoning")
+    path = write(tmp_path, {"creative": {"max_tokens": 64}}, extends="eight")
+    assert load(path).experts["creative"].prompt == PROMPT.format("creative")
 
 
 TWO_INTAKE_LEVELS = {
@@ -344,7 +356,6 @@ DEEP_SIDE_CHAIN = {
     "three": expert("intake", "two"),
     "four": expert("intake", "three"),
 }
-TWO_CRITICS = {**LATE_CRITIC, "first_critic": expert("critic", "synthesis")}
 HIGH_THEN_ANY = {
     "perception": expert("intake", "begin"),
     "attention": expert("gate", "begin", edge={"effort": "high"}),
@@ -364,7 +375,6 @@ UNEVEN = {
     "tail behind the critic": LONG_TAIL,
     "side chain deeper than the answer": DEEP_SIDE_CHAIN,
     "edge of any effort behind one of high": HIGH_THEN_ANY,
-    "two critics on different levels": TWO_CRITICS,
     "two critics on one level": SAME_LEVEL_CRITICS,
 }
 OBJECTION = '{"defects": [{"quote": "subject", "problem": "vague"}]}'

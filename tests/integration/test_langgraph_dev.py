@@ -1,0 +1,254 @@
+"""The real `langgraph dev` process, spoken to with langgraph-sdk as Studio does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph_sdk import get_client, get_sync_client
+
+from graph.context import Context
+from graph.state import BrainOutput
+from tests.fakes import Endpoint, endpoint
+from tests.integration.processes import (
+    CANARY,
+    REPO,
+    free_port,
+    healthy,
+    plain_environment,
+    process,
+    until,
+)
+
+pytestmark = pytest.mark.integration
+
+HARD = "Why is the subject what it is?"
+SIMPLE = "What does subject mean?"
+ANSWER = "The subject is what all of this says.\nVerdict: 42"
+WAVES = [
+    ["begin"],
+    ["attention", "memory", "perception"],
+    ["analytical", "creative", "reasoning"],
+    ["synthesis"],
+    ["meta_cognitive"],
+    ["finish"],
+]
+QUIET = {"LANGGRAPH_CLI_NO_ANALYTICS": "1", "LANGGRAPH_NO_VERSION_CHECK": "true"}
+
+
+def fresh_root(folder: Path) -> Path:
+    """A repository root with nothing of its owner's: no .env, no earlier server's state."""
+    for entry in ("langgraph.json", "pyproject.toml", "graph", "nodes", "prompts", "swarm_brain"):
+        (folder / entry).symlink_to(REPO / entry)
+    return folder
+
+
+@contextmanager
+def dev(root: Path, **env: str) -> Iterator[str]:
+    """`langgraph dev` from this folder; yields its address."""
+    port = str(free_port())
+    command = (Path(sys.executable).with_name("langgraph"), "dev", "--no-browser", "--no-reload",
+               "--port", port, "--n-jobs-per-worker", "10")  # fmt: skip
+    log = root / "server.log"
+    with (
+        log.open("w") as sink,
+        process(
+            *command,
+            cwd=root,
+            env=plain_environment(root, **QUIET, **env),
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+        ) as child,
+    ):
+        url = f"http://127.0.0.1:{port}"
+        until(lambda: healthy(f"{url}/ok"), 60, child)
+        yield url
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Endpoint]:
+    with endpoint() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fresh_root(tmp_path_factory.mktemp("root"))
+
+
+@pytest.fixture(scope="module")
+def server(served: Endpoint, root: Path) -> Iterator[str]:
+    """A server without any .env file, whose model is the scripted endpoint."""
+    assert not (root / ".env").exists()
+    environment = {
+        "SWARM_BRAIN_MODEL": "openai-compatible:m",
+        "OPENAI_COMPATIBLE_BASE_URL": served.url,
+        "OPENAI_COMPATIBLE_API_KEY": CANARY,
+    }
+    with dev(root, **environment) as url:
+        yield url
+
+
+@pytest.fixture
+def client(server: str) -> Any:
+    return get_sync_client(url=server)
+
+
+def test_graph_is_named_brain_and_context_is_documented(client):
+    (assistant,) = client.assistants.search()
+    assert (assistant["graph_id"], assistant["name"]) == ("brain", "brain")
+    schemas = client.assistants.get_schemas(assistant["assistant_id"])
+    fields = schemas["context_schema"]["properties"]
+    assert set(fields) == set(Context.model_fields)
+    assert all(field["description"] for field in fields.values())
+    assert set(schemas["input_schema"]["properties"]) == {"question", "messages"}
+    assert set(schemas["output_schema"]["properties"]) == set(BrainOutput.__annotations__)
+    nodes = {node["id"] for node in client.assistants.get_graph("brain")["nodes"]}
+    assert {name for wave in WAVES for name in wave} <= nodes
+
+
+def test_run_gives_the_documented_output(client, served):
+    before = len(served.bodies)
+    thread = client.threads.create()["thread_id"]
+    result = client.runs.wait(thread, "brain", input={"question": HARD})
+    assert set(result) == set(BrainOutput.__annotations__)
+    assert result["final_output"] == ANSWER
+    assert (result["provenance"], result["model"]) == ("full", "openai-compatible:m")
+    assert result["thread_id"] == thread
+    assert result["usage"]["calls"] == len(served.bodies) - before == 8
+    assert [message["type"] for message in result["messages"]] == ["human", "ai"]
+
+
+def test_conversation_goes_on_in_a_thread(client, served):
+    thread = client.threads.create()["thread_id"]
+    for question in ("What does Ada mean?", SIMPLE):
+        said = {"messages": [{"role": "user", "content": question}]}
+        result = client.runs.wait(thread, "brain", input=said)
+    assert result["usage"]["calls"] == 3
+    assert len(result["messages"]) == 4
+    assert "What does Ada mean?" in served.script.of("reasoning")[-1]["user"]
+
+
+def test_context_of_a_run_is_honoured_and_checked(client, served):
+    result = client.runs.wait(
+        None, "brain", input={"question": HARD}, context={"max_steps": 2, "temperature": 0.1}
+    )
+    assert (result["steps"], result["stop_reason"]) == (2, "max_steps")
+    assert served.bodies[-1]["temperature"] == 0.1
+    asked = len(served.bodies)
+    with pytest.raises(Exception, match="max_steps"):
+        client.runs.wait(None, "brain", input={"question": HARD}, context={"max_steps": 0})
+    assert len(served.bodies) == asked
+
+
+def test_blank_question_is_an_error_before_any_call_and_spoils_no_thread(client, served):
+    asked = len(served.bodies)
+    thread = client.threads.create()["thread_id"]
+    with pytest.raises(Exception, match="question is empty"):
+        client.runs.wait(thread, "brain", input={"question": "  "})
+    assert len(served.bodies) == asked
+    result = client.runs.wait(thread, "brain", input={"question": SIMPLE})
+    assert result["final_output"] == ANSWER
+
+
+def test_steps_through_the_eight_experts_superstep_by_superstep(client, served):
+    before = len(served.bodies)
+    thread = client.threads.create()["thread_id"]
+    waves, answered, given = [], [], {"question": HARD}
+    while True:
+        client.runs.wait(thread, "brain", input=given, interrupt_before="*")
+        state = client.threads.get_state(thread)
+        answered.append(len(served.bodies) - before)
+        given = None
+        if not state["next"]:
+            break
+        waves.append(sorted(state["next"]))
+        assert len(waves) < 10
+    assert [sorted(set(wave) - {"finish"}) or wave for wave in waves] == WAVES
+    assert answered == [0, 0, 3, 6, 7, 8, 8]  # nothing is asked before its step, nor twice
+    assert state["values"]["final_output"] == ANSWER
+    assert state["values"]["provenance"] == "full"
+    assert state["values"]["usage"]["calls"] == 8
+    assert CANARY not in json.dumps(client.threads.get_history(thread, limit=20))
+
+
+def test_stream_modes_deliver(client, served):
+    modes = ["updates", "messages-tuple", "custom", "values"]
+    parts = [
+        (part.event, part.data)
+        for part in client.runs.stream(
+            None, "brain", input={"question": HARD}, stream_mode=modes
+        )
+    ]  # fmt: skip
+    assert not [data for event, data in parts if event == "error"]
+    updated = [name for event, data in parts if event == "updates" for name in data]
+    assert updated[0] == "begin"
+    assert updated[-1] == "finish"
+    assert sorted(updated[1:-1]) == sorted(name for wave in WAVES[1:-1] for name in wave)
+    custom = [data for event, data in parts if event == "custom"]
+    assert sum(event["event"] == "woken" for event in custom) == 8
+    assert sum(event["event"] == "answered" for event in custom) == 8
+    chunks = [data for event, data in parts if event == "messages"]
+    said = [m["content"] for m, meta in chunks if meta["langgraph_node"] == "synthesis"
+            and m["type"] == "AIMessageChunk"]  # fmt: skip
+    assert len([word for word in said if word]) == len(ANSWER.split(" "))  # token by token
+    assert "".join(said).strip() == ANSWER
+    assert parts[-1][0] == "values"
+    assert parts[-1][1]["final_output"] == ANSWER
+
+
+def test_runs_do_not_wait_for_each_other(server, served):
+    """Ten workers: four questions at once, each told apart."""
+    served.script.says["synthesis"] = lambda request: request["user"].split("\n")[1]
+    questions = [f"What does word-{n} mean?" for n in range(4)]
+
+    async def ask_all() -> list[Any]:
+        client = get_client(url=server)
+        runs = [client.runs.wait(None, "brain", input={"question": q}) for q in questions]
+        return await asyncio.gather(*runs)
+
+    try:
+        results = asyncio.run(ask_all())
+    finally:
+        served.script.says["synthesis"] = ANSWER
+    assert [result["final_output"] for result in results] == questions
+
+
+def test_env_file_names_the_model_and_nothing_secret_is_stored(tmp_path: Path, served):
+    """With a .env file, as `langgraph.json` states it; the example's other lines stay empty."""
+    example = (REPO / ".env.example").read_text()
+    own = {"HYPERBOLIC_API_KEY": CANARY, "HYPERBOLIC_API_URL": served.url}
+    for name, value in own.items():
+        assert f"\n{name}=\n" in example
+        example = example.replace(f"\n{name}=\n", f"\n{name}={value}\n")
+    root = fresh_root(tmp_path)
+    (root / ".env").write_text(example)
+    with dev(root) as url:
+        client = get_sync_client(url=url)
+        thread = client.threads.create()["thread_id"]
+        result = client.runs.wait(thread, "brain", input={"question": SIMPLE})
+        stored = json.dumps([client.threads.get_history(thread), client.assistants.search()])
+    assert result["model"].startswith("hyperbolic:")
+    assert result["provenance"] == "full"
+    assert served.headers[-1]["authorization"] == f"Bearer {CANARY}"
+    assert CANARY not in stored
+    assert CANARY not in (root / "server.log").read_text()
+
+
+def test_server_ends_when_told(tmp_path: Path):
+    """Also proves that these tests leave no process behind."""
+    with dev(fresh_root(tmp_path), SWARM_BRAIN_MODEL="simulation:") as url:
+        result = get_sync_client(url=url).runs.wait(None, "brain", input={"question": HARD})
+        assert result["provenance"] == "simulated"
+        started = time.monotonic()
+    assert time.monotonic() - started < 10
+    assert not healthy(f"{url}/ok")
