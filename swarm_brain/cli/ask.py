@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from graph.brain import Brain, compile_brain
 from graph.brain import graph as shipped
@@ -80,9 +81,12 @@ def _with_weights(context: Context, topology: Topology, err: Console) -> Context
 
 
 def print_answer(text: str) -> None:
-    """The answer alone, on standard output."""
-    sys.stdout.write(text.rstrip() + "\n")
-    sys.stdout.flush()
+    """The answer alone, on standard output; broken at words on a terminal, as it is in a pipe."""
+    if sys.stdout.isatty():
+        Console(highlight=False).print(Text(f"\n{text.rstrip()}"))
+    else:
+        sys.stdout.write(text.rstrip() + "\n")
+        sys.stdout.flush()
 
 
 def empty_result(error: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from graph.topology import Topology
 
 FRAMES_PER_SECOND = 8
 FIRST_WORDS = 60  # characters of a reply shown beside its expert
+OTHER_COLUMNS = 48  # characters that the table takes without them
 MARKS = {"awake": "◐", "ok": "●", "simulated": "○", "failed": "✗", "skipped": "·"}
 STYLES = {"awake": "yellow", "ok": "green", "simulated": "magenta", "failed": "red"}
 
@@ -95,7 +96,8 @@ class Board:
         return next((row for row in reversed(self._rows) if row.name == expert), Row(expert, 0))
 
     def _render(self) -> RenderableType:
-        parts: list[RenderableType] = [self._table(FIRST_WORDS)]
+        words = max(0, min(FIRST_WORDS, self._console.width - OTHER_COLUMNS))
+        parts: list[RenderableType] = [self._table(words)]
         if self._note:
             parts.append(Text(self._note, style="yellow"))
         if self._answer:
@@ -135,9 +137,10 @@ class Board:
         elif self._rows:
             done = [f"{e['name']} {e['status']}" for e in result["experts"]]
             self._console.print(f"experts: {', '.join(done)}", soft_wrap=True)
-        self._console.print(Text(summary(result), style="dim"), soft_wrap=True)
+        whole = not self._console.is_terminal  # no line breaks of ours in a log
+        self._console.print(Text(summary(result), style="dim"), soft_wrap=whole)
         if result["error"]:
-            self._console.print(Text(result["error"], style="yellow"), soft_wrap=True)
+            self._console.print(Text(result["error"], style="yellow"), soft_wrap=whole)
 
 
 def summary(result: dict[str, Any]) -> str:

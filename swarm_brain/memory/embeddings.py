@@ -38,13 +38,23 @@ def _ready() -> Any:
         return _load()
 
 
+def _library() -> Any:
+    """Import WordLlama without letting it set up the process's logging, which it would."""
+    root, guard = logging.getLogger(), logging.NullHandler()
+    root.addHandler(guard)  # `basicConfig` does nothing where a handler is
+    try:
+        import wordllama
+    finally:
+        root.removeHandler(guard)
+    return wordllama
+
+
 @lru_cache(maxsize=1)
 def _load() -> Any:
     """WordLlama from the files in its own wheel; its plain `load()` would ask a hub."""
     if importlib.util.find_spec("wordllama") is None:
         return None
-    import wordllama
-
+    wordllama = _library()
     try:
         return wordllama.WordLlama.load(
             cache_dir=Path(wordllama.__file__).parent, disable_download=True

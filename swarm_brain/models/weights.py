@@ -19,6 +19,7 @@ from pathlib import Path
 import platformdirs
 
 from graph.errors import ModelUnavailable
+from swarm_brain.models.settings import variable
 
 Progress = Callable[[int, int], None]
 
@@ -128,7 +129,7 @@ def _known(name: str) -> Weights:
 
 
 def _path_of(weights: Weights) -> Path:
-    override = os.environ.get(CACHE_VARIABLE)
+    override = variable(CACHE_VARIABLE)
     base = Path(override).expanduser() if override else platformdirs.user_cache_path("swarm-brain")
     return base / "models" / weights.file
 
@@ -223,7 +224,7 @@ def _largest(folder: Path) -> int:
 def _from_hub(weights: Weights, scratch: Path, progress: Progress) -> Path:
     import httpx
 
-    hub = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    hub = variable("HF_ENDPOINT") or "https://huggingface.co"
     url = f"{hub}/{weights.hub}/resolve/main/{weights.file}"
     target = scratch / weights.file
     request = httpx.stream("GET", url, follow_redirects=True, timeout=30)

@@ -78,7 +78,8 @@ def all_read() -> dict[str, set[str]]:
 
 
 def test_every_variable_that_is_read_is_declared():
-    read = {file: names - set(VARIABLES) - {"?"} for file, names in all_read().items()}
+    foreign = {"OMP_WAIT_POLICY"}  # OpenMP's own, set for it and not read for us
+    read = {file: names - set(VARIABLES) - foreign - {"?"} for file, names in all_read().items()}
     assert {file: names for file, names in read.items() if names} == {}
 
 
