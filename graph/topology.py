@@ -126,9 +126,9 @@ class Topology(BaseModel):
 def load(name_or_path: str | Path = "eight") -> Topology:
     """Load and check a topology: a name from `graph/topologies`, or a path to a YAML file.
 
-    A file may say `extends: eight` and state only what it adds or changes. A prompt is looked for in
-    `prompts/` beside the file, then beside the file, then likewise for what it extends, then among
-    the shipped ones.
+    A file may say `extends: eight` and state only what it adds or changes. A prompt is looked for
+    in `prompts/` beside the file, then beside the file, then likewise for what it extends, then
+    among the shipped ones.
     Raises TopologyError, which names the file and the entry.
     """
     path = _find(name_or_path)

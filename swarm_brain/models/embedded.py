@@ -28,7 +28,7 @@ PARALLEL = 4  # requests answered at once; more of them wait in line
 MAX_CONTEXT_TOKENS = 8192  # per request; memory for all of them is taken at the start
 # A prompt is read in steps of this many tokens. Larger ones are no faster on a processor, and a
 # running step must end before the server can.
-STEP_TOKENS = 512
+STEP_TOKENS = 256
 # Prompts read before are kept outside the slots: with more experts than slots, each would
 # otherwise have its instructions read anew every time.
 PROMPT_CACHE_MIB = 512
