@@ -30,6 +30,9 @@ FailureKind = Literal[
     "no_reply",  # 200, but nothing that is a reply
     "unreadable",  # a reply, but not in the form that was asked for
     "unavailable",  # the model could not be loaded
+    "budget",  # the call's worst case is not in the run's balance
+    "deadline",  # the run's time is used up
+    "circuit_open",  # the endpoint has failed too often in this run
 ]
 
 _RETRYABLE: frozenset[FailureKind] = frozenset(

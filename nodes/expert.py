@@ -18,7 +18,8 @@ from graph.topology import Expert, Topology
 from nodes import prompting, reading
 from swarm_brain import models
 from swarm_brain.models.binding import Binding, JsonSchema, Sampling, estimate_tokens
-from swarm_brain.models.call import Call, Reply, as_model_error, ask
+from swarm_brain.models.call import Call, Reply, ask
+from swarm_brain.models.faults import as_model_error
 from swarm_brain.models.simulation import reply_to
 
 NOT_SHOWN = "bound to simulation: in a run on a real model, so no other expert is shown it"

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
     from langchain_core.runnables import Runnable
 
+from swarm_brain.models.limits import Pace
+
 JsonSchema = Mapping[str, Any]
+UNPACED = Pace()
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class Binding:
     `tuned` gives the LangChain runnable for a sampling; `schema_arguments` the call arguments that
     ask for JSON. `context_tokens` is asked only when it matters, because asking may cost a request;
     None means unknown. `count_tokens` is exact; None means there is no tokenizer at hand.
-    `price` turns (input, cached input, output) tokens into dollars; None means unknown.
+    `pace` is what the endpoint allows. `price` turns (input, cached input, output) tokens into
+    dollars; None means unknown.
     """
 
     spec: str
@@ -48,6 +52,7 @@ class Binding:
     count_tokens: Callable[[str], int] | None = None
     schema_arguments: Callable[[str, JsonSchema], dict[str, Any]] = no_schema
     price: Callable[[int, int, int], float | None] = lambda *_: None
+    pace: Pace = UNPACED
     simulated: bool = False
     secret: str | None = field(default=None, repr=False)
 

@@ -1,18 +1,19 @@
-"""The one place through which every model call goes: timeout, retry, schema refusal, usage.
+"""The one place through which every model call goes.
 
-`ask` never raises for a failed call: it returns a Reply whose `error` says what happened, so that a
-failing expert cannot cancel its siblings. Runs on the background loop (see loop.py).
+Timeout, retry, pacing, budget, circuit, schema refusal, cache, usage. `ask` never raises for a
+failed call: it returns a Reply whose `error` says what happened, so that a failing expert cannot
+cancel its siblings. Runs on the background loop (see loop.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import re
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackHandler
@@ -20,13 +21,15 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
-from graph.errors import FailureKind, ModelError, ModelUnavailable
+from graph.errors import ModelError, ModelUnavailable
+from swarm_brain.models import faults, limits
 from swarm_brain.models.binding import Binding, JsonSchema, Sampling, estimate_tokens
+from swarm_brain.models.bound import learn, prompt_bound
+from swarm_brain.models.ledger import LEAST_REPLY_TOKENS, Amount, Ledger
 from swarm_brain.models.loop import on_background
 
 BACKOFF_SECONDS, BACKOFF_MOST = 0.5, 8.0
 RETRY_AFTER_MOST = 60.0
-MESSAGE_LENGTH = 300
 
 # Some chat templates open the block themselves, so that a reply has its end alone.
 _THINKING = re.compile(r"\A\s*<think>.*?(</think>|\Z)|\A[^<]*</think>", re.S)
@@ -35,7 +38,11 @@ _refuses_schema: set[tuple[str, str]] = set()  # (endpoint, spec) that answered 
 
 @dataclass(frozen=True)
 class Call:
-    """One question to one model. `schema` asks for JSON; `label` names the asking expert."""
+    """One question to one model. `schema` asks for JSON; `label` names the asking expert.
+
+    `ledger` is the account of the run, None for an unlimited one; `answering` lets the call spend
+    what is set aside for the answer.
+    """
 
     messages: Sequence[BaseMessage]
     sampling: Sampling
@@ -43,6 +50,8 @@ class Call:
     max_attempts: int
     label: str
     schema: JsonSchema | None = None
+    ledger: Ledger = field(default_factory=Ledger)
+    answering: bool = False
 
 
 @dataclass
@@ -50,6 +59,8 @@ class Reply:
     """What came back. `attempts` are requests on the wire, `errors` those of them that failed.
 
     Token counts are None where no attempt succeeded; `estimated` says that we counted them.
+    `charged` is what the ledger was charged, failed attempts that may have been billed included.
+    `lowered` says that the budget allowed a shorter reply than was asked for, and it was used up.
     """
 
     text: str = ""
@@ -61,6 +72,8 @@ class Reply:
     estimated: bool = False
     latency_s: float = 0.0
     cost_usd: float | None = None
+    charged: Amount = field(default_factory=Amount)
+    lowered: bool = False
     error: ModelError | None = None
 
 
@@ -75,6 +88,7 @@ class _Attempt:
     reply: Reply = field(default_factory=Reply)
     streamed: bool = False
     refused: bool = False  # the JSON schema, in this call
+    bound: int | None = None  # of the prompt, in tokens; counted only where a budget asks
 
     @property
     def most_attempts(self) -> int:
@@ -100,24 +114,29 @@ async def _ask(work: _Attempt) -> Reply:
     """Attempt until there is a reply, the failure is final or the attempts are used up."""
     started = time.monotonic()
     reply = work.reply
-    while reply.attempts < work.most_attempts:
+    while True:
         try:
+            _check_circuit(work)
             await _attempt(work)
             reply.error = None
             break
         except _SchemaRefused:
             work.refused = True
-            continue
         except ModelError as error:
             reply.error = error
             if not error.retryable or reply.attempts >= work.most_attempts:
                 break
-            if work.streamed:
-                work.on_retry(str(error))
-                work.streamed = False
-            await asyncio.sleep(pause(reply.attempts, error.retry_after))
+            await _before_retry(work, error)
+    _count_for_circuit(work)
     reply.latency_s = round(time.monotonic() - started, 3)
     return reply
+
+
+async def _before_retry(work: _Attempt, error: ModelError) -> None:
+    if work.streamed:
+        work.on_retry(str(error))
+        work.streamed = False
+    await asyncio.sleep(pause(work.reply.attempts, error.retry_after))
 
 
 def pause(attempts: int, retry_after: float | None) -> float:
@@ -129,6 +148,21 @@ def pause(attempts: int, retry_after: float | None) -> float:
         return min(retry_after, RETRY_AFTER_MOST)
     wait = min(BACKOFF_SECONDS * 2.0 ** (attempts - 1), BACKOFF_MOST)
     return wait * (1 + random.random() / 2)  # noqa: S311
+
+
+def _check_circuit(work: _Attempt) -> None:
+    if work.call.ledger.given_up(work.binding.endpoint):
+        last = f" (last: {work.reply.error})" if work.reply.error else ""
+        raise ModelError(
+            "circuit_open", f"{work.binding.endpoint} has failed too often in this run{last}"
+        )
+
+
+def _count_for_circuit(work: _Attempt) -> None:
+    """What is the endpoint's doing counts; what is the prompt's or the budget's does not."""
+    error = work.reply.error
+    if error is None or error.kind in faults.ENDPOINT_KINDS:
+        work.call.ledger.ended(work.binding.endpoint, well=error is None)
 
 
 class _SchemaRefused(Exception):
@@ -156,33 +190,96 @@ async def _attempt(work: _Attempt) -> None:
 
 
 async def _request(work: _Attempt, arguments: dict[str, Any]) -> None:
-    """Send one request and put its reply into `work.reply`, or raise ModelError."""
+    """Reserve, wait for a turn, send, settle; the reply in `work.reply`, or ModelError."""
+    sampling, worst = await _afford(work)
+    ledger, spent = work.call.ledger, worst
+    ledger.reserve(worst, answering=work.call.answering)
+    sent_before = work.reply.attempts
+    try:
+        async with _turn(work):
+            message = await _send(work, sampling, arguments)
+            spent = _accept(work, message, sampling)
+    except ModelError as error:
+        work.reply.errors += work.reply.attempts - sent_before
+        spent = Amount() if error.kind in faults.UNBILLED_KINDS else worst
+        raise
+    finally:
+        ledger.settle(worst, spent, work.binding.endpoint)
+        work.reply.charged += spent
+
+
+async def _afford(work: _Attempt) -> tuple[Sampling, Amount]:
+    """The sampling that the budget allows, and the worst case of a request with it."""
+    call, binding = work.call, work.binding
+    sampling = call.sampling
+    if not call.ledger.limited:
+        return sampling, Amount()
+    if work.bound is None:
+        texts = [message.text for message in call.messages]
+        work.bound = await asyncio.to_thread(prompt_bound, binding, texts)
+    most = sampling.max_tokens
+    if (left := call.ledger.affordable_tokens(answering=call.answering)) is not None:
+        most = min(most, left - work.bound)
+    if (usd := call.ledger.affordable_usd(answering=call.answering)) is not None:
+        most = min(most, _reply_for(binding, work.bound, most, usd))
+    least = min(LEAST_REPLY_TOKENS, sampling.max_tokens)
+    sampling = replace(sampling, max_tokens=max(most, least))
+    total = work.bound + sampling.max_tokens
+    return sampling, Amount(total, binding.price(work.bound, 0, sampling.max_tokens))
+
+
+def _reply_for(binding: Binding, bound: int, most: int, usd: float) -> int:
+    """The longest reply, in tokens, that so many dollars pay beside the prompt."""
+    low, high = 0, max(most, 0)
+    while low < high:
+        middle = (low + high + 1) // 2
+        cost = binding.price(bound, 0, middle)
+        low, high = (middle, high) if cost is not None and cost <= usd else (low, middle - 1)
+    return low
+
+
+@asynccontextmanager
+async def _turn(work: _Attempt) -> AsyncIterator[None]:
+    """Hold a place at the endpoint; tell its gate how it went. Raises ModelError("deadline")."""
+    gate = limits.gate(work.binding.endpoint, work.binding.pace)
+    left = work.call.ledger.seconds_left(answering=work.call.answering)
+    try:
+        async with asyncio.timeout(left), gate.passing():
+            try:
+                yield
+            except ModelError as error:
+                if error.kind == "rate_limit" and error.retry_after is not None:
+                    gate.refused(min(error.retry_after, RETRY_AFTER_MOST))
+                else:
+                    gate.answered()
+                raise
+            except BaseException:
+                gate.answered()
+                raise
+            gate.answered()
+    except TimeoutError:
+        raise ModelError("deadline", "budget_seconds: the time of this run is used up") from None
+
+
+async def _send(work: _Attempt, sampling: Sampling, arguments: dict[str, Any]) -> AIMessage:
+    """One request on the wire. Raises ModelError for whatever the vendor raises."""
     work.reply.attempts += not work.binding.simulated  # a simulation sends nothing
     try:
         async with asyncio.timeout(work.call.timeout) as deadline:
             watch = _Watch(work, deadline)
-            message = await work.binding.tuned(work.call.sampling).ainvoke(
+            return await work.binding.tuned(sampling).ainvoke(
                 list(work.call.messages),
                 merge_configs(work.config, {"callbacks": [watch]}),
                 **arguments,
             )
-        _accept(work, message)
     except (ModelError, ModelUnavailable) as error:
-        work.reply.errors += 1
-        raise as_model_error(error) from None
+        raise faults.as_model_error(error) from None
     except TimeoutError:
-        work.reply.errors += 1
         raise ModelError(
             "timeout", f"{work.binding.spec}: no answer within {work.call.timeout:g} s"
         ) from None
     except Exception as error:  # noqa: BLE001  foreign errors are translated here, once
-        work.reply.errors += 1
-        raise translate(error, work.binding) from None
-
-
-def as_model_error(error: ModelError | ModelUnavailable) -> ModelError:
-    """A model that is gone in the middle of a run is a failed call, like any other."""
-    return error if isinstance(error, ModelError) else ModelError("unavailable", str(error))
+        raise faults.translate(error, work.binding) from None
 
 
 class _Watch(AsyncCallbackHandler):
@@ -199,8 +296,8 @@ class _Watch(AsyncCallbackHandler):
             self._deadline.reschedule(loop.time() + self._work.call.timeout)
 
 
-def _accept(work: _Attempt, message: AIMessage) -> None:
-    """Take over text and usage; a reply without words is no reply."""
+def _accept(work: _Attempt, message: AIMessage, sampling: Sampling) -> Amount:
+    """Take over text and usage; a reply without words is no reply. Returns what it took."""
     text = _THINKING.sub("", message.text).strip()
     if not text:
         raise ModelError("no_reply", f"{work.binding.spec}: the reply has no text in it")
@@ -211,6 +308,7 @@ def _accept(work: _Attempt, message: AIMessage) -> None:
     elif usage and usage["input_tokens"]:
         reply.input_tokens, reply.output_tokens = usage["input_tokens"], usage["output_tokens"]
         reply.cached_tokens = (usage.get("input_token_details") or {}).get("cache_read")
+        learn(work.binding, [part.text for part in work.call.messages], usage["input_tokens"])
     else:
         count = work.binding.count_tokens or estimate_tokens
         reply.input_tokens = sum(count(part.text) for part in work.call.messages)
@@ -219,68 +317,6 @@ def _accept(work: _Attempt, message: AIMessage) -> None:
     reply.cost_usd = work.binding.price(
         reply.input_tokens, reply.cached_tokens or 0, reply.output_tokens
     )
-
-
-def translate(error: Exception, binding: Binding) -> ModelError:
-    """A vendor's error as ours: kind, status and Retry-After, without the key, on one line."""
-    response = getattr(error, "response", None)
-    status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
-    headers = getattr(response, "headers", None) or {}
-    said = " ".join(binding.redact(str(error)).split())[:MESSAGE_LENGTH]
-    return ModelError(
-        _kind(error, status),
-        f"{binding.spec} at {binding.endpoint}: {type(error).__name__}: {said}",
-        status=status,
-        retry_after=_seconds(headers.get("retry-after")),
-    )
-
-
-_BY_NAME: tuple[tuple[str, FailureKind], ...] = (
-    ("ContextOverflow", "context_overflow"),
-    ("Timeout", "timeout"),
-    ("Connection", "connection"),
-    ("Connect", "connection"),
-    ("RemoteProtocol", "connection"),
-    ("ReadError", "connection"),
-)
-# What parsing a body raises that is no reply: HTML, broken JSON, no choices, wrong types.
-_UNPARSABLE = (json.JSONDecodeError, ValueError, IndexError, TypeError, KeyError, AttributeError)
-
-
-def _kind(error: Exception, status: int | None) -> FailureKind:
-    """The kind of failure, by the error's class name (vendors share no base), else by status."""
-    for ancestor in type(error).__mro__:
-        for part, kind in _BY_NAME:
-            if part in ancestor.__name__:
-                return kind
-    match status:
-        case 401 | 403:
-            return "auth"
-        case 404:
-            return "not_found"
-        case 408:
-            return "timeout"
-        case 429:
-            return "rate_limit"
-        case int() if 400 <= status < 500:
-            return "refused_request"
-        case int() if status >= 500:
-            return "server"
-        case _:
-            return "no_reply" if isinstance(error, _UNPARSABLE) else "connection"
-
-
-def _seconds(value: str | None) -> float | None:
-    """Retry-After in seconds, given as seconds or as an HTTP date; None if absent or unreadable."""
-    if value is None:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None
+    shorter = sampling.max_tokens < work.call.sampling.max_tokens
+    reply.lowered = shorter and reply.output_tokens >= sampling.max_tokens
+    return Amount(reply.input_tokens + reply.output_tokens, reply.cost_usd)

@@ -45,13 +45,18 @@ class Budget:
 class Ledger:
     """The account of one run. `answer` is what is set aside for the answering expert."""
 
-    budget: Budget
+    budget: Budget = field(default_factory=Budget)
     spent: Amount = field(default_factory=Amount)
     reserved: Amount = field(default_factory=Amount)
     answer: Amount = field(default_factory=Amount)
     failures: dict[str, int] = field(default_factory=dict)
     exceeded_by: str | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def limited(self) -> bool:
+        """Whether tokens or dollars are limited, so that prompts must be bounded before a call."""
+        return self.budget.tokens is not None or self.budget.usd is not None
 
     def affordable_tokens(self, *, answering: bool) -> int | None:
         """Tokens that one more request may take in all; None: unlimited."""
@@ -79,7 +84,9 @@ class Ledger:
                     "budget", f"budget_tokens: {worst.tokens} needed at worst, {tokens} left"
                 )
             if usd is not None and (worst.usd is None or worst.usd > usd):
-                raise ModelError("budget", f"budget_usd: {worst.usd} needed at worst, {usd:.6g} left")
+                raise ModelError(
+                    "budget", f"budget_usd: {worst.usd} needed at worst, {usd:.6g} left"
+                )
             self.reserved += worst
 
     def settle(self, worst: Amount, actual: Amount, endpoint: str) -> None:
@@ -90,8 +97,7 @@ class Ledger:
         with self._lock:
             self.reserved += Amount(-worst.tokens, None if worst.usd is None else -worst.usd)
             self.spent += actual
-            limited = self.budget.tokens is not None or self.budget.usd is not None
-            if limited and actual.tokens > worst.tokens:
+            if self.limited and actual.tokens > worst.tokens:
                 self.exceeded_by = (
                     f"{endpoint} reported {actual.tokens} tokens for a call bounded by "
                     f"{worst.tokens}: no further calls"

@@ -59,7 +59,8 @@ async def ask_all():
 
 def ready():
     time.sleep(1)
-    print("ready", flush=True)
+    slots = httpx.get(server.url + "/../slots", headers=call["headers"], trust_env=False).json()
+    print("busy slots:", sum(slot["is_processing"] for slot in slots), flush=True)
 
 if mode == "event loop":
     threading.Thread(target=ready, daemon=True).start()
@@ -137,7 +138,7 @@ def test_tokens_are_counted_as_the_server_counts_them(
 
 def test_a_server_that_is_gone_is_named() -> None:
     gone = embedded.LocalServer("http://127.0.0.1:9/v1", "key", 1)
-    with pytest.raises(ModelUnavailable, match="127.0.0.1:9/v1 does not answer"):
+    with pytest.raises(ModelUnavailable, match=r"127\.0\.0\.1:9/v1 does not answer"):
         embedded.count_tokens(gone, "text")
 
 
@@ -245,7 +246,7 @@ def test_the_interpreter_ends_at_once_and_in_silence(
     )
     try:
         assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n"
+        assert child.stdout.readline() == f"busy slots: {0 if mode == 'idle' else 4}\n"
         began = time.monotonic()
         if mode in ("interrupted", "event loop"):
             child.send_signal(signal.SIGINT)

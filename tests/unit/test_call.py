@@ -20,7 +20,8 @@ from langchain_core.outputs import ChatGenerationChunk
 from graph.errors import ModelError
 from swarm_brain.models import call
 from swarm_brain.models.binding import Binding, Sampling, estimate_tokens
-from swarm_brain.models.call import Call, ask, pause, translate
+from swarm_brain.models.call import Call, ask, pause
+from swarm_brain.models.faults import translate
 from swarm_brain.models.loop import background_loop, on_background, wait_for
 
 KEY = "sk-canary-4711"
