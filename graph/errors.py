@@ -61,7 +61,8 @@ class NotText(InputError):
     """The question is something else than text."""
 
     def __init__(self, got: object) -> None:
-        super().__init__(f"The question must be text, not {type(got).__name__}.")
+        what = "bytes that are not UTF-8" if isinstance(got, str) else type(got).__name__
+        super().__init__(f"The question must be text, not {what}.")
 
 
 class QuestionTooLong(InputError):

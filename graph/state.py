@@ -148,6 +148,10 @@ class BrainOutput(TypedDict):
     messages: Annotated[list[AnyMessage], add_messages]
 
 
+# What a result is to those who are not LangGraph clients: the output without its messages.
+RESULT_KEYS = tuple(key for key in BrainOutput.__annotations__ if key != "messages")
+
+
 class BrainState(BrainOutput, total=False):
     """All channels. `question` lives for one superstep: a thread's next run sees no old one."""
 

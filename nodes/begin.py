@@ -71,6 +71,10 @@ def question_of(state: BrainState) -> tuple[str, list[AnyMessage]]:
 def _asked(text: str) -> str:
     if not text.strip():
         raise BlankQuestion
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # lone surrogates: what Python makes of undecodable bytes
+        raise NotText(text) from None
     return text.strip()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from graph.brain import Brain, graph
 from graph.context import Context, make_context
-from graph.state import Signal
+from graph.state import RESULT_KEYS, Signal
 from swarm_brain.models.loop import wait_for
 from swarm_brain.models.settings import key_for, use_keys
 
@@ -196,8 +196,7 @@ class PhiBrain:
             for update in part.values():
                 for signal in (update or {}).get("signals") or []:
                     self.orchestrator.neurons[signal["source"]].record(signal)
-        result.pop("messages", None)
-        return result
+        return {key: result[key] for key in RESULT_KEYS}
 
     def _spec(self) -> tuple[str, str | None]:
         """The model to ask, and what is wrong if that is only the simulation."""

@@ -123,8 +123,21 @@ def ask(
         "on_error": "raise" if strict else "simulate",
     }
     given = {name: value for name, value in settings.items() if value is not None}
-    text = sys.stdin.read() if question == "-" else question
+    text = _read_stdin() if question == "-" else question
     raise typer.Exit(_answer(text, topology, given, as_json))
+
+
+def _read_stdin() -> str:
+    data = sys.stdin.buffer.read()
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise NotText(data.decode(errors="surrogateescape")) from None
+
+
+def _spent(usage: dict[str, Any]) -> str:
+    tokens = (usage["input_tokens"] or 0) + (usage["output_tokens"] or 0)
+    return f"{usage['calls']} finished calls and {tokens:,} tokens; calls under way are not counted"
 
 
 def _pairs(items: list[str]) -> dict[str, str]:
@@ -139,14 +152,19 @@ def _pairs(items: list[str]) -> dict[str, str]:
 
 
 def _answer(question: str, topology: str, settings: dict[str, Any], as_json: bool) -> int:
-    from swarm_brain.cli.ask import answer, empty_result
+    from swarm_brain.cli.ask import answer, failed_result
 
+    progress: dict[str, Any] = {}
     try:
-        result = asyncio.run(answer(question, topology, settings, err, as_json))
+        result = asyncio.run(answer(question, topology, settings, err, as_json, progress))
     except BrainError as error:
         if as_json:
-            typer.echo(json.dumps(empty_result(str(error)), ensure_ascii=False))
+            typer.echo(json.dumps(failed_result(str(error), progress), ensure_ascii=False))
         raise
+    except KeyboardInterrupt:
+        spent = failed_result("interrupted", progress)["usage"]
+        err.print(f"Interrupted after {_spent(spent)}.")
+        return ERROR
     if as_json:
         typer.echo(json.dumps(result, ensure_ascii=False))
     if result["stop_reason"] == "failed" and result["provenance"] != "simulated":

@@ -13,39 +13,46 @@ from graph.brain import Brain, compile_brain
 from graph.brain import graph as shipped
 from graph.context import Context, make_context
 from graph.errors import ModelUnavailable
-from graph.state import BrainOutput
+from graph.state import RESULT_KEYS
 from graph.topology import Topology, load
+from nodes.finish import usage
 from swarm_brain import __version__, models
 from swarm_brain.cli.live import Board
 from swarm_brain.cli.weights import fetch
 from swarm_brain.models import EMBEDDED_DEFAULT
 
-KEYS = tuple(key for key in BrainOutput.__annotations__ if key != "messages")
-
 
 async def answer(
-    question: str, topology: str, settings: dict[str, Any], err: Console, as_json: bool
+    question: str,
+    topology: str,
+    settings: dict[str, Any],
+    err: Console,
+    as_json: bool,
+    progress: dict[str, Any],
 ) -> dict[str, Any]:
     """The result of one question; progress goes to `err`, the answer to standard output.
 
-    Raises BrainError.
+    `progress` is kept at the run's latest state, for whoever must say what a run took that was
+    interrupted or failed. Raises BrainError.
     """
     context = make_context(settings)
     loaded = load(topology)
     brain = shipped if topology == "eight" else compile_brain(loaded)
     context = await asyncio.to_thread(_with_weights, context, loaded, err)
     board = Board(err, loaded, live=err.is_terminal and not as_json)
-    result = await _run(brain, question, context, board)
+    await _run(brain, question, context, board, progress)
+    result = {key: progress[key] for key in RESULT_KEYS}
     if not as_json:
-        board.conclude(result)
-        if result["final_output"]:
-            print_answer(result["final_output"])
+        board.experts(result)
+        print_answer(result["final_output"])
+        board.summary(result)
     return result
 
 
-async def _run(brain: Brain, question: str, context: Context, board: Board) -> dict[str, Any]:
-    """Stream the run into the board; the graph's output."""
-    result: dict[str, Any] = {}
+async def _run(
+    brain: Brain, question: str, context: Context, board: Board, progress: dict[str, Any]
+) -> None:
+    """Stream the run into the board and its state into `progress`."""
     modes: Any = ["custom", "messages", "values"]
     with board:
         part: Any
@@ -56,9 +63,7 @@ async def _run(brain: Brain, question: str, context: Context, board: Board) -> d
             elif mode == "messages":
                 board.token(part[1].get("langgraph_node", ""), part[0])
             else:
-                result = dict(part)
-    result.pop("messages", None)
-    return result
+                progress.update(part)
 
 
 def _with_weights(context: Context, topology: Topology, err: Console) -> Context:
@@ -89,19 +94,17 @@ def print_answer(text: str) -> None:
         sys.stdout.flush()
 
 
-def empty_result(error: str) -> dict[str, Any]:
-    """The JSON of a run that never began: every key, nothing known, and the error."""
-    empty = dict.fromkeys(KEYS)
-    usage = dict.fromkeys(("input_tokens", "output_tokens", "cached_tokens", "cost_usd"))
+def failed_result(error: str, progress: dict[str, Any]) -> dict[str, Any]:
+    """The JSON of a run that ended with an error: every key, and what was spent until then."""
     return {
-        **empty,
+        **dict.fromkeys(RESULT_KEYS),
         "stop_reason": "failed",
         "dissent": [],
         "recalled": [],
         "experts": [],
         "revised": False,
         "steps": 0,
-        "usage": {"calls": 0, **usage},
+        "usage": usage(progress.get("signals", [])),
         "error": error,
         "version": __version__,
     }

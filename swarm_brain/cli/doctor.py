@@ -57,7 +57,7 @@ async def examine(requested: str, base_url: str | None) -> bool:
     except BrainError as error:
         line(False, str(error))
         return False
-    line(True, f"endpoint: {binding.endpoint}")
+    line(None, f"endpoint: {binding.endpoint}")
     return await _answers(binding, line)
 
 

@@ -130,13 +130,16 @@ class Board:
         lines = Text(self._answer).wrap(self._console, max(20, width - 1))
         return Text("\n").join(lines[-room:])
 
-    def conclude(self, result: dict[str, Any]) -> None:
-        """Print who answered, what it took and how far to trust it."""
+    def experts(self, result: dict[str, Any]) -> None:
+        """Print who was asked, and how it went."""
         if self._live and self._rows:
             self._console.print(self._table(0))
         elif self._rows:
             done = [f"{e['name']} {e['status']}" for e in result["experts"]]
             self._console.print(f"experts: {', '.join(done)}", soft_wrap=True)
+
+    def summary(self, result: dict[str, Any]) -> None:
+        """Print what it took and how far to trust it."""
         whole = not self._console.is_terminal  # no line breaks of ours in a log
         self._console.print(Text(summary(result), style="dim"), soft_wrap=whole)
         if result["error"]:

@@ -74,7 +74,6 @@ class Handler(fakes._Handler):
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
     """An endpoint that Hyperbolic's settings lead to, with a canary for a key."""
     monkeypatch.setattr(fakes, "_Handler", Handler)
-    monkeypatch.setattr(ThreadingHTTPServer, "request_queue_size", 256)  # fifty ask at once
     Handler.paths.clear()
     with endpoint() as running:
         monkeypatch.setenv("HYPERBOLIC_API_URL", running.url)
