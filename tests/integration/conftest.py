@@ -18,7 +18,7 @@ _LLAMA = """
 import sys, threading, xllamacpp
 params = xllamacpp.CommonParams()
 params.model.path, params.hostnames, params.port = sys.argv[1], ["127.0.0.1"], 0
-params.n_parallel, params.n_ctx = 4, 4 * 2048
+params.n_parallel, params.n_ctx = 4, 4 * 1280
 params.cpuparams.n_threads, params.verbosity, params.ui = 2, -1, False
 params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_Q8_0
 params.endpoint_metrics = True
@@ -55,7 +55,7 @@ def weights() -> Path:
 
 @pytest.fixture(scope="session")
 def llama(weights: Path) -> Iterator[str]:
-    """Base URL of a real llama.cpp server in a process of its own: 4 slots of 2,048 tokens."""
+    """Base URL of a real llama.cpp server in a process of its own: 4 slots of 1,280 tokens."""
     command = (sys.executable, "-c", _LLAMA, weights)
     with process(*command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
         assert child.stdout

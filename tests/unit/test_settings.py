@@ -95,11 +95,14 @@ def test_every_declared_variable_is_read():
 
 def test_env_example_lists_every_variable_with_its_line():
     blocks = [block.splitlines() for block in EXAMPLE.strip().split("\n\n")[1:]]
-    assert blocks == [[f"# {line}", f"{name}="] for name, line in VARIABLES.items()]
+    assert blocks == [[f"# {line}", f"#{name}="] for name, line in VARIABLES.items()]
 
 
-def test_env_example_sets_nothing():
-    assert dotenv_values(stream=io.StringIO(EXAMPLE)) == dict.fromkeys(VARIABLES, "")
+def test_env_example_sets_nothing_until_a_line_is_uncommented():
+    """Not even to empty: the LangGraph server lets an empty value override an exported one."""
+    assert dotenv_values(stream=io.StringIO(EXAMPLE)) == {}
+    filled = EXAMPLE.replace("#HYPERBOLIC_API_KEY=", "HYPERBOLIC_API_KEY=abc")
+    assert dotenv_values(stream=io.StringIO(filled)) == {"HYPERBOLIC_API_KEY": "abc"}
 
 
 @pytest.mark.parametrize("empty", [None, "", "  ", "\t"])
