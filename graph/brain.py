@@ -17,7 +17,7 @@ from graph.context import Context
 from graph.state import BEGIN, FINISH, BrainInput, BrainOutput, BrainState
 from graph.topology import EFFORTS, Topology, load
 from nodes.begin import begin
-from nodes.expert import current_context, run_expert
+from nodes.expert import run_context, run_expert
 from nodes.finish import finish
 from swarm_brain.models.loop import wait_for
 
@@ -125,7 +125,7 @@ def _from_begin(topology: Topology) -> Callable[[BrainState], Sequence[Hashable]
     labels = {name: label for label, name in _entries(topology).items()}
 
     def wake(state: BrainState) -> Sequence[Hashable]:
-        woken = propagation.entries(topology, state["effort"], current_context().max_steps)
+        woken = propagation.entries(topology, state["effort"], run_context(state).max_steps)
         return [labels[name] for name in woken]
 
     return wake
@@ -135,7 +135,7 @@ def _from_expert(topology: Topology, name: str) -> Callable[[BrainState], Sequen
     labels = {target: label for label, target in _labels(topology, name).items()}
 
     def wake(state: BrainState) -> Sequence[Hashable]:
-        context, signals = current_context(), state["signals"]
+        context, signals = run_context(state), state["signals"]
         signal = next(signal for signal in reversed(signals) if signal["source"] == name)
         fired = propagation.fired(topology, signal, state["effort"], context)
         revision = propagation.revises(topology, signal, signals, context)

@@ -75,6 +75,21 @@ class Context(BaseModel):
     max_attempts: int = Field(
         3, ge=1, le=10, description="Requests for one expert at most, retries included."
     )
+    budget_tokens: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000_000,
+        description="Tokens, prompts and replies, that the run may take; a hard limit.",
+    )
+    budget_usd: float | None = Field(
+        None, gt=0, le=1_000_000, description="Dollars that the run may cost; a hard limit."
+    )
+    budget_seconds: float | None = Field(
+        None,
+        gt=0,
+        le=604_800,
+        description="Seconds of wall time after which the best answer so far is returned.",
+    )
     seed: int | None = Field(
         None,
         ge=0,

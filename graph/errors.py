@@ -7,6 +7,7 @@
     │   └── QuestionTooLong       longer than the model's context
     ├── ConfigError             a setting is wrong; nothing was called
     │   └── TopologyError         a topology file is wrong; names the file and the entry
+    ├── BudgetTooSmall          not even one call can be paid; nothing was called
     ├── ModelUnavailable        no model can be had under this name (package, key, weights)
     ├── ModelError              one call to a model has failed (see `kind`)
     └── ExpertFailed            an expert failed and the run was told to be strict
@@ -84,6 +85,13 @@ class TopologyError(ConfigError):
 
     def __init__(self, where: str, problem: str) -> None:
         super().__init__(f"{where}: {problem}")
+
+
+class BudgetTooSmall(BrainError):
+    """Not even one call can be paid; `what` says what is there and what is needed at least."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"The budget pays for no call: {what}. Nothing was asked.")
 
 
 class ModelUnavailable(BrainError):

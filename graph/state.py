@@ -10,6 +10,7 @@ from langgraph.channels import EphemeralValue
 from langgraph.graph.message import add_messages
 from typing_extensions import TypedDict
 
+from graph.errors import FailureKind
 from graph.workspace import Broadcast, Workspace, compete
 
 SignalStatus = Literal["ok", "simulated", "failed"]
@@ -66,7 +67,26 @@ class Signal(TypedDict):
     latency_s: float
     cost_usd: float | None
     trimmed: str | None
+    lowered: bool
+    charged_tokens: int
+    charged_usd: float | None
+    failure: FailureKind | None
     error: str | None
+
+
+class RunLimits(TypedDict):
+    """What `begin` decided for this run within its budget; None as max_tokens: the model's own.
+
+    `answer_tokens` and `answer_usd` are set aside for the answering expert; `reduced` says that
+    fewer experts are woken than the question deserves. `started` is seconds since the epoch.
+    """
+
+    max_steps: int
+    max_tokens: int | None
+    answer_tokens: int
+    answer_usd: float | None
+    started: float
+    reduced: bool
 
 
 class Turn(TypedDict):
@@ -156,6 +176,8 @@ class BrainState(BrainOutput, total=False):
     """All channels. `question` lives for one superstep: a thread's next run sees no old one."""
 
     question: Annotated[str, EphemeralValue]
+    run_id: str
+    limits: RunLimits
     query: str
     seed: int
     all_simulated: bool

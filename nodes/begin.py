@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
+import uuid
 from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage
@@ -12,9 +14,9 @@ from langchain_core.runnables import RunnableConfig
 from graph import effort
 from graph.context import Context
 from graph.errors import BlankQuestion, ConfigError, NotText, QuestionTooLong
-from graph.state import BrainState, Turn
-from graph.topology import Topology
-from nodes import prompting
+from graph.state import BrainState, RunLimits, Turn
+from graph.topology import Expert, Topology
+from nodes import planning, prompting
 from nodes.expert import current_context, sampling_for, spec_for
 from swarm_brain import models
 from swarm_brain.memory import embeddings
@@ -35,19 +37,57 @@ async def begin(topology: Topology, state: BrainState, config: RunnableConfig) -
     bindings = await asyncio.to_thread(_bindings, topology, context)
     main, _ = bindings[context.model]
     await asyncio.to_thread(_fits, topology, query, context, main)
-    decided = effort.estimate(query) if context.effort == "auto" else context.effort
+    said = turns(earlier)
+    wanted = effort.estimate(query) if context.effort == "auto" else context.effort
+    case = planning_case(topology, context, query, said, bindings)
+    plan = await asyncio.to_thread(planning.plan, case, wanted)
+    decided = plan.effort
     if decided == "high":  # several drafts: their agreement may want embeddings, while models think
         asyncio.get_running_loop().run_in_executor(None, embeddings.warm)
     return {
+        "run_id": uuid.uuid4().hex,
+        "limits": _limits(plan, context),
         "query": query,
         "seed": _seed(query, context),
         "effort": decided,
         "model": main.spec,
         "all_simulated": all(binding.simulated for binding, _ in bindings.values()),
-        "memory": {"turns": turns(earlier), "recalled": []},
+        "memory": {"turns": said, "recalled": []},
         "signals": None,
         "step": None,
         "workspace": {"capacity": context.capacity, "broadcasts": []},
+    }
+
+
+def planning_case(
+    topology: Topology,
+    context: Context,
+    query: str,
+    said: list[Turn],
+    bindings: dict[str, tuple[Binding, str]],
+) -> planning.Case:
+    """What the worst case of this question depends on."""
+
+    def binding_of(expert: Expert) -> Binding:
+        return bindings[spec_for(expert, context)][0]
+
+    return planning.Case(
+        topology,
+        context,
+        "\n".join([*(turn["text"] for turn in said), query]),
+        binding_of,
+        lambda expert: sampling_for(expert, context, binding_of(expert)).max_tokens,
+    )
+
+
+def _limits(plan: planning.Plan, context: Context) -> RunLimits:
+    return {
+        "max_steps": plan.max_steps,
+        "max_tokens": context.max_tokens if plan.max_tokens is None else plan.max_tokens,
+        "answer_tokens": plan.answer.tokens,
+        "answer_usd": plan.answer.usd,
+        "started": time.time(),
+        "reduced": plan.reduced,
     }
 
 

@@ -12,7 +12,7 @@ from langgraph.runtime import get_runtime
 
 from graph import propagation
 from graph.context import Context, make_context
-from graph.errors import ExpertFailed, ModelError, ModelUnavailable
+from graph.errors import ExpertFailed, FailureKind, ModelError, ModelUnavailable
 from graph.state import BrainState, Signal
 from graph.topology import Expert, Topology
 from nodes import prompting, reading
@@ -20,14 +20,35 @@ from swarm_brain import models
 from swarm_brain.models.binding import Binding, JsonSchema, Sampling, estimate_tokens
 from swarm_brain.models.call import Call, Reply, ask
 from swarm_brain.models.faults import as_model_error
+from swarm_brain.models.ledger import Amount, Budget, Ledger, open_ledger
 from swarm_brain.models.simulation import reply_to
 
+LIMITS: tuple[FailureKind, ...] = ("budget", "deadline")
 NOT_SHOWN = "bound to simulation: in a run on a real model, so no other expert is shown it"
 
 
 def current_context() -> Context:
     """The Context of the run in progress; all defaults if the caller gave none."""
     return make_context(get_runtime(Context).context)
+
+
+def run_context(state: BrainState) -> Context:
+    """The Context of the run in progress, within the limits that `begin` decided."""
+    limits = state["limits"]
+    return current_context().model_copy(
+        update={"max_steps": limits["max_steps"], "max_tokens": limits["max_tokens"]}
+    )
+
+
+def account(state: BrainState, context: Context) -> Ledger:
+    """The run's ledger; rebuilt from its signals in a process that does not know it."""
+    limits = state["limits"]
+    budget = Budget(
+        context.budget_tokens, context.budget_usd, context.budget_seconds, limits["started"]
+    )
+    spent = (Amount(s["charged_tokens"], s["charged_usd"]) for s in state.get("signals", []))
+    aside = Amount(limits["answer_tokens"], limits["answer_usd"])
+    return open_ledger(state["run_id"], budget, sum(spent, Amount()), aside)
 
 
 def spec_for(expert: Expert, context: Context) -> str:
@@ -41,10 +62,11 @@ def sampling_for(expert: Expert, context: Context, binding: Binding) -> Sampling
     def own(mine: float | None, run: float) -> float:
         return run if mine is None else mine
 
+    limits = (expert.max_tokens, context.max_tokens)
     return Sampling(
         temperature=own(expert.temperature, context.temperature),
         top_p=own(expert.top_p, context.top_p),
-        max_tokens=expert.max_tokens or context.max_tokens or binding.max_tokens,
+        max_tokens=min((n for n in limits if n is not None), default=binding.max_tokens),
         seed=context.seed,
     )
 
@@ -56,7 +78,7 @@ async def run_expert(
 
     Raises ExpertFailed before its own call if the run is strict and an expert has failed.
     """
-    context, expert = current_context(), topology.experts[name]
+    context, expert = run_context(state), topology.experts[name]
     insist(state, context)
     step = state.get("step", 0) + 1
     woken = propagation.woken_by(topology, name, state, context)
@@ -84,7 +106,7 @@ def insist(state: BrainState, context: Context) -> None:
     if context.on_error != "raise":
         return
     for signal in state.get("signals", []):
-        if signal["error"] is not None:
+        if signal["error"] is not None and signal["failure"] not in LIMITS:
             raise ExpertFailed(signal["source"], signal["error"])
 
 
@@ -125,13 +147,26 @@ async def _reply(
         max_attempts=context.max_attempts,
         label=expert.name,
         schema=schema_for(topology, expert),
+        ledger=account(state, context),
+        answering=expert.name == answering(topology, context),
     )
     if expert.kind == "synthesis" and prompting.answer(topology, state.get("signals", [])):
         emit("revised", reason="the critic found a defect")
     reply = await ask(binding, call, config, lambda why: emit("revised", reason=why))
-    if reply.error is not None and context.on_error == "simulate":
+    if _simulates(reply, context):
         reply.text = reply_to(call.messages, call.schema)
     return reply, trimmed
+
+
+def answering(topology: Topology, context: Context) -> str:
+    """Who writes the answer of this run."""
+    return topology.soloist.name if context.max_steps == 1 else topology.synthesis.name
+
+
+def _simulates(reply: Reply, context: Context) -> bool:
+    """A failed call is simulated if the run says so; one that a limit prevented is left out."""
+    failed = reply.error is not None and reply.error.kind not in LIMITS
+    return failed and context.on_error == "simulate"
 
 
 def _room(binding: Binding, sampling: Sampling) -> int | None:
@@ -172,11 +207,19 @@ def _signal(
         "estimated": reply.estimated,
         "latency_s": reply.latency_s,
         "cost_usd": reply.cost_usd,
+        "lowered": reply.lowered,
+        "charged_tokens": reply.charged.tokens,
+        "charged_usd": reply.charged.usd,
+        "failure": None,
         "error": None,
     }
     if reply.error is not None:
-        status = "simulated" if context.on_error == "simulate" else "failed"
-        return signal | {"status": status, "error": str(reply.error)}
+        status = "simulated" if _simulates(reply, context) else "failed"
+        return signal | {
+            "status": status,
+            "failure": reply.error.kind,
+            "error": str(reply.error),
+        }
     if binding.simulated:
         signal |= {"status": "simulated", "error": None if state["all_simulated"] else NOT_SHOWN}
         if not state["all_simulated"]:
@@ -211,7 +254,7 @@ def _said(
 
 
 def _unreadable(why: str) -> dict[str, Any]:
-    return {"status": "failed", "error": f"unreadable reply: {why}"}
+    return {"status": "failed", "failure": "unreadable", "error": f"unreadable reply: {why}"}
 
 
 def _candidates(expert: Expert, signal: dict[str, Any]) -> list[dict[str, Any]]:

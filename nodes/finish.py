@@ -15,10 +15,12 @@ from graph.context import Context
 from graph.state import BrainState, ExpertReport, Provenance, Signal, StopReason, Usage
 from graph.topology import Topology
 from nodes import prompting, reading
-from nodes.expert import current_context, insist
+from nodes.expert import LIMITS, current_context, insist, run_context
 from nodes.prompting import SIGNALS_CUT
 from swarm_brain import __version__
 from swarm_brain.memory import embeddings
+from swarm_brain.models.ledger import close_ledger
+from swarm_brain.models.simulation import MARK
 
 _REPORTED = (
     "step", "status", "model", "attempts", "input_tokens", "output_tokens", "cached_tokens",
@@ -31,12 +33,15 @@ async def finish(topology: Topology, state: BrainState, config: RunnableConfig) 
 
     Raises ExpertFailed if the run is strict and an expert has failed.
     """
-    context = current_context()
+    context = run_context(state)
+    close_ledger(state["run_id"])
     insist(state, context)
     signals = state.get("signals", [])
     chosen = choose(topology, signals)
-    text, verdict = (chosen["content"], chosen["verdict"]) if chosen else ("", None)
-    provenance, stop, error = label(topology, state, context, chosen)
+    provenance, stop, error = label(topology, state, chosen)
+    text, verdict = f"{MARK} No model answered: {error}.", None
+    if chosen:
+        text, verdict = chosen["content"], chosen["verdict"]
     drafts = [s for s in prompting.drafts(topology, signals) if s["status"] == "ok"]
     return {
         "final_output": text,
@@ -111,20 +116,35 @@ def dissent(drafts: Sequence[Signal], verdict: str | None, text: str) -> list[st
 
 
 def label(
-    topology: Topology, state: BrainState, context: Context, chosen: Signal | None
+    topology: Topology, state: BrainState, chosen: Signal | None
 ) -> tuple[Provenance, StopReason, str | None]:
     """Provenance, why the run stopped, and what went wrong if anything did."""
     signals = state.get("signals", [])
     failures = [f"{s['source']}: {s['error']}" for s in signals if s["error"]]
     failures += [f"{s['source']}: {s['trimmed']}" for s in signals if s["trimmed"] == SIGNALS_CUT]
     error = "; ".join(failures) or None
+    stop = _stop_reason(topology, state)
     if chosen is None:
-        return "simulated", "failed", error or _silence(context)
-    cut = context.max_steps < propagation.steps_needed(topology, state["effort"])
-    stop: StopReason = "max_steps" if cut else "complete"
+        return (
+            "simulated",
+            "failed" if stop in ("complete", "max_steps") else stop,
+            (error or _silence(current_context())),
+        )
     if chosen["status"] == "simulated":
         return "simulated", stop if state["all_simulated"] else "failed", error
-    return ("degraded" if failures or cut else "full"), stop, error
+    return ("degraded" if failures or stop != "complete" else "full"), stop, error
+
+
+def _stop_reason(topology: Topology, state: BrainState) -> StopReason:
+    """Which limit cut the run short, if any did; a budget's cut is named before the user's own."""
+    signals, limits = state.get("signals", []), state["limits"]
+    stopped = {signal["failure"] for signal in signals} & set(LIMITS)
+    if "deadline" in stopped:
+        return "deadline"
+    if stopped or limits["reduced"] or any(signal["lowered"] for signal in signals):
+        return "budget"
+    wanted = propagation.steps_needed(topology, state["effort"])
+    return "max_steps" if limits["max_steps"] < wanted else "complete"
 
 
 def _silence(context: Context) -> str:
@@ -140,6 +160,7 @@ def reports(topology: Topology, state: BrainState, context: Context) -> list[Exp
         {
             "name": s["source"],
             **{key: s[key] for key in _REPORTED},  # type: ignore[literal-required]
+            "status": "skipped" if s["failure"] in LIMITS else s["status"],
             "error": s["error"] or s["trimmed"],
         }
         for s in ran

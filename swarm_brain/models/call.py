@@ -204,7 +204,7 @@ async def _request(work: _Attempt, arguments: dict[str, Any]) -> None:
         spent = Amount() if error.kind in faults.UNBILLED_KINDS else worst
         raise
     finally:
-        ledger.settle(worst, spent, work.binding.endpoint)
+        ledger.settle(worst, spent, work.binding.endpoint, answering=work.call.answering)
         work.reply.charged += spent
 
 

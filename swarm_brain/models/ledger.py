@@ -89,14 +89,17 @@ class Ledger:
                 )
             self.reserved += worst
 
-    def settle(self, worst: Amount, actual: Amount, endpoint: str) -> None:
+    def settle(self, worst: Amount, actual: Amount, endpoint: str, *, answering: bool) -> None:
         """Exchange a reservation for what the request took.
 
-        An endpoint that reports more than the bound stops all further calls, and is named.
+        The answer's reserve is free once the answer was asked for. An endpoint that reports more
+        than the bound stops all further calls, and is named.
         """
         with self._lock:
             self.reserved += Amount(-worst.tokens, None if worst.usd is None else -worst.usd)
             self.spent += actual
+            if answering:
+                self.answer = Amount()
             if self.limited and actual.tokens > worst.tokens:
                 self.exceeded_by = (
                     f"{endpoint} reported {actual.tokens} tokens for a call bounded by "

@@ -383,7 +383,8 @@ def test_ctrl_c_ends_a_slow_question_at_once(cli: Cli, options):
         spent = time.monotonic() - started
     ended.set()
     assert spent < 2
-    assert child.returncode in (1, 130)
+    assert child.returncode == 1
+    assert "Interrupted" in err
     assert TRACEBACK not in out + err
     assert "never" not in err  # "Task was destroyed", "coroutine was never awaited"
     assert "answer" not in out

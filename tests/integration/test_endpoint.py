@@ -40,7 +40,11 @@ ECHO = (401, {}, json.dumps({"error": {"message": f"Incorrect API key provided: 
 
 
 class Handler(fakes._Handler):
-    """Also notes the paths, can stream slowly, and can break off in the middle of a stream."""
+    """Also notes the paths, can stream slowly, and can break off in the middle of a stream.
+
+    A reply [words] is streamed in chunks and cut; [words, None] ends like a stream that is whole,
+    but for the frames that say so.
+    """
 
     paths: list[str] = []  # noqa: RUF012  emptied for each test
     pace = 0.0
@@ -52,14 +56,15 @@ class Handler(fakes._Handler):
     def _stream(self, text: Any, body: dict[str, Any]) -> None:
         if not isinstance(text, list):
             return super()._stream(text, body)
+        framing = {"Connection": "close"} if len(text) > 1 else {"Transfer-Encoding": "chunked"}
         self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Transfer-Encoding", "chunked")
+        for name, value in {"Content-Type": "text/event-stream", **framing}.items():
+            self.send_header(name, value)
         self.end_headers()
         piece = {"index": 0, "delta": {"content": text[0]}}
         frame = {**fakes._frame(body, "chat.completion.chunk"), "choices": [piece]}
         data = f"data: {json.dumps(frame)}\n\n".encode()
-        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+        self.wfile.write(data if len(text) > 1 else f"{len(data):x}\r\n".encode() + data + b"\r\n")
         self.wfile.flush()
         self.connection.shutdown(socket.SHUT_RDWR)
         self.close_connection = True
@@ -348,8 +353,10 @@ async def test_tokens_arrive_as_they_are_generated_and_usage_is_counted(served, 
     assert result["provenance"] == "full"
 
 
-async def test_broken_stream_is_retried_and_says_so_before_the_new_text(served):
-    served.script.says["synthesis"] = [["Half an"], "A whole answer."]
+@pytest.mark.parametrize("half", [["Half an"], ["Half an", None]], ids=["cut", "no end stated"])
+async def test_broken_stream_is_retried_and_says_so_before_the_new_text(served, half):
+    """Also one that ends without `finish_reason`, as behind a proxy whose upstream is gone."""
+    served.script.says["synthesis"] = [half, "A whole answer."]
     seen: list[tuple[str, str]] = []
     result: dict[str, Any] = {}
     modes: Any = ["messages", "custom", "values"]

@@ -248,7 +248,7 @@ def test_failed_synthesis_leaves_the_best_draft(script: Script):
 
 def test_no_draft_left_synthesis_answers_alone(script: Script):
     for name in ("reasoning", "creative", "analytical"):
-        script.says[name] = ModelError("auth", "no entry")
+        script.says[name] = ModelError("refused_request", "not this one")
     result = run()
     assert result["final_output"] == script.says["synthesis"]
     assert result["provenance"] == "degraded"
