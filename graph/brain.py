@@ -6,7 +6,7 @@ import functools
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any
 
-from langchain_core.runnables import RunnableConfig, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -35,12 +35,12 @@ def build(topology: Topology | None = None) -> Builder:
     builder = StateGraph(
         BrainState, context_schema=Context, input_schema=BrainInput, output_schema=BrainOutput
     )
-    builder.add_node(BEGIN, _node(functools.partial(begin, topology)))
+    builder.add_node(BEGIN, _Node(functools.partial(begin, topology)))
     for name in topology.experts:
         work = functools.partial(run_expert, topology, name)
-        builder.add_node(name, _node(work))
+        builder.add_node(name, _Node(work))
     # The only deferred node: it runs once, when nothing else is left to run.
-    builder.add_node(FINISH, _node(functools.partial(finish, topology)), defer=True)
+    builder.add_node(FINISH, _Node(functools.partial(finish, topology)), defer=True)
     builder.add_edge(START, BEGIN)
     builder.add_edge(BEGIN, FINISH)
     builder.add_edge(FINISH, END)
@@ -61,16 +61,26 @@ def compile_brain(
     return compiled.with_config(recursion_limit=supersteps, max_concurrency=PARALLEL_NODES)
 
 
-def _node(work: Work) -> RunnableLambda[Any, Any]:
-    """Work as a node that `ainvoke` awaits and `invoke` runs on the background loop."""
+class _Node(Runnable[BrainState, dict[str, Any]]):
+    """Work as a node that `ainvoke` awaits and `invoke` runs on the background loop.
 
-    async def awaited(state: BrainState, config: RunnableConfig) -> dict[str, Any]:
-        return await work(state, config)
+    A plain Runnable and no RunnableLambda, which would put a second run into each node's trace.
+    """
 
-    def blocking(state: BrainState, config: RunnableConfig) -> dict[str, Any]:
-        return wait_for(awaited(state, config))
+    def __init__(self, work: Work) -> None:
+        self._work = work
 
-    return RunnableLambda(blocking, afunc=awaited)
+    async def ainvoke(
+        self, input: BrainState, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Run the node on the caller's loop."""
+        return await self._work(input, config or {})
+
+    def invoke(
+        self, input: BrainState, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Run the node on the background loop and wait for it."""
+        return wait_for(self.ainvoke(input, config))
 
 
 def _add_waking_edges(builder: Builder, topology: Topology) -> None:

@@ -90,6 +90,16 @@ class Context(BaseModel):
         le=604_800,
         description="Seconds of wall time after which the best answer so far is returned.",
     )
+    cache: Literal["off", "memory", "sqlite"] = Field(
+        "off",
+        description="Keep replies for the same request: in this process, or on disk; a hit costs "
+        "nothing.",
+    )
+    prompt_layout: Literal["auto", "role_first", "shared_first"] = Field(
+        "auto",
+        description="role_first: the expert's prompt, then the question. shared_first: what "
+        "experts have in common first, for servers that cache prefixes. auto: the provider's best.",
+    )
     seed: int | None = Field(
         None,
         ge=0,

@@ -68,6 +68,7 @@ class Signal(TypedDict):
     cost_usd: float | None
     trimmed: str | None
     lowered: bool
+    cached: bool
     charged_tokens: int
     charged_usd: float | None
     failure: FailureKind | None
@@ -124,6 +125,7 @@ class ExpertReport(TypedDict):
     output_tokens: int | None
     cached_tokens: int | None
     estimated: bool
+    cached: bool
     latency_s: float
     woken_by: list[Waking]
     error: str | None

@@ -6,12 +6,13 @@ import asyncio
 import hashlib
 import time
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
-from graph import effort
+from graph import effort, propagation
 from graph.context import Context
 from graph.errors import BlankQuestion, ConfigError, NotText, QuestionTooLong
 from graph.state import BrainState, RunLimits, Turn
@@ -21,6 +22,7 @@ from nodes.expert import current_context, sampling_for, spec_for
 from swarm_brain import models
 from swarm_brain.memory import embeddings
 from swarm_brain.models.binding import Binding, estimate_tokens
+from swarm_brain.models.ledger import Amount
 
 TURNS = 8  # earlier messages that are heard; older ones stay in the thread
 SEED_BYTES = 4
@@ -57,6 +59,33 @@ async def begin(topology: Topology, state: BrainState, config: RunnableConfig) -
         "step": None,
         "workspace": {"capacity": context.capacity, "broadcasts": []},
     }
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What a question would take at worst: the plan, and a revision if a critic may ask for it."""
+
+    plan: planning.Plan
+    calls: int
+    worst: Amount
+    critic: bool
+    model: str
+
+
+def prospect(topology: Topology, question: str, context: Context) -> Prospect:
+    """The worst case of a question, without asking any model. Raises what `begin` raises."""
+    query = _asked(question)
+    _known_experts(topology, context)
+    bindings = _bindings(topology, context)
+    wanted = effort.estimate(query) if context.effort == "auto" else context.effort
+    plan = planning.plan(planning_case(topology, context, query, [], bindings), wanted)
+    _, last = propagation.steps_planned(topology, plan.max_steps)
+    critics = {critic.name for critic in topology.of_kind("critic")}
+    criticised = any(
+        topology.levels[name] <= last for name in critics & topology.reached(plan.effort)
+    )
+    worst = plan.worst + plan.answer if criticised and context.max_revisions else plan.worst
+    return Prospect(plan, plan.calls, worst, criticised, bindings[context.model][0].spec)
 
 
 def planning_case(

@@ -18,6 +18,7 @@ from graph.topology import Expert, Topology
 from nodes import prompting, reading
 from swarm_brain import models
 from swarm_brain.models.binding import Binding, JsonSchema, Sampling, estimate_tokens
+from swarm_brain.models.cache import cache
 from swarm_brain.models.call import Call, Reply, ask
 from swarm_brain.models.faults import as_model_error
 from swarm_brain.models.ledger import Amount, Budget, Ledger, open_ledger
@@ -133,6 +134,7 @@ async def _reply(
     sampling = sampling_for(expert, context, binding)
     count = binding.count_tokens or estimate_tokens
     shown = prompting.parts(topology, expert, state, context)
+    layout = binding.layout if context.prompt_layout == "auto" else context.prompt_layout
     try:
         # In a thread: counting and asking for the context's size may be requests of their own.
         shown, trimmed = await asyncio.to_thread(
@@ -141,7 +143,7 @@ async def _reply(
     except (ModelError, ModelUnavailable) as error:
         return Reply(error=as_model_error(error)), None
     call = Call(
-        messages=prompting.messages(expert, shown),
+        messages=prompting.messages(expert, shown, layout),
         sampling=sampling,
         timeout=expert.timeout or context.timeout,
         max_attempts=context.max_attempts,
@@ -149,6 +151,8 @@ async def _reply(
         schema=schema_for(topology, expert),
         ledger=account(state, context),
         answering=expert.name == answering(topology, context),
+        cache=cache(context.cache),
+        readable=lambda text: _readable(topology, expert, text),
     )
     if expert.kind == "synthesis" and prompting.answer(topology, state.get("signals", [])):
         emit("revised", reason="the critic found a defect")
@@ -208,6 +212,7 @@ def _signal(
         "latency_s": reply.latency_s,
         "cost_usd": reply.cost_usd,
         "lowered": reply.lowered,
+        "cached": reply.from_cache,
         "charged_tokens": reply.charged.tokens,
         "charged_usd": reply.charged.usd,
         "failure": None,
@@ -251,6 +256,17 @@ def _said(
                 "verdict": reading.read_verdict(text),
                 "salience": propagation.salience(text, state["query"], texts),
             }
+
+
+def _readable(topology: Topology, expert: Expert, text: str) -> bool:
+    """Whether a reply has the form that was asked for."""
+    match expert.kind:
+        case "gate":
+            return reading.read_gates(text, [other.name for other in topology.gated]) is not None
+        case "critic":
+            return reading.read_defects(text) is not None
+        case _:
+            return True
 
 
 def _unreadable(why: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from swarm_brain.models.simulation import MARK
 
 _REPORTED = (
     "step", "status", "model", "attempts", "input_tokens", "output_tokens", "cached_tokens",
-    "estimated", "latency_s", "woken_by", "error",
+    "estimated", "cached", "latency_s", "woken_by", "error",
 )  # fmt: skip
 
 
@@ -120,8 +120,7 @@ def label(
 ) -> tuple[Provenance, StopReason, str | None]:
     """Provenance, why the run stopped, and what went wrong if anything did."""
     signals = state.get("signals", [])
-    failures = [f"{s['source']}: {s['error']}" for s in signals if s["error"]]
-    failures += [f"{s['source']}: {s['trimmed']}" for s in signals if s["trimmed"] == SIGNALS_CUT]
+    failures = _failures(signals)
     error = "; ".join(failures) or None
     stop = _stop_reason(topology, state)
     if chosen is None:
@@ -133,6 +132,16 @@ def label(
     if chosen["status"] == "simulated":
         return "simulated", stop if state["all_simulated"] else "failed", error
     return ("degraded" if failures or stop != "complete" else "full"), stop, error
+
+
+def _failures(signals: Sequence[Signal]) -> list[str]:
+    """What went wrong and for whom; the same trouble of several experts is told once."""
+    whose: dict[str, list[str]] = {}
+    for signal in signals:
+        cut = signal["trimmed"] if signal["trimmed"] == SIGNALS_CUT else None
+        if problem := signal["error"] or cut:
+            whose.setdefault(problem, []).append(signal["source"])
+    return [f"{', '.join(names)}: {problem}" for problem, names in whose.items()]
 
 
 def _stop_reason(topology: Topology, state: BrainState) -> StopReason:
@@ -180,6 +189,7 @@ def reports(topology: Topology, state: BrainState, context: Context) -> list[Exp
                 "output_tokens": 0,
                 "cached_tokens": 0,
                 "estimated": False,
+                "cached": False,
                 "latency_s": 0.0,
                 "woken_by": reached,
                 "error": None,

@@ -20,6 +20,7 @@ from graph.errors import ModelError
 from graph.propagation import usable
 from graph.state import BrainState, Signal
 from graph.topology import Expert, Topology
+from swarm_brain.models.binding import Layout
 
 SHORTEST_DRAFT = 200  # characters; a draft cut further says nothing
 CUT = " [...]"
@@ -27,6 +28,7 @@ NEVER = math.inf
 TURNS_RANK = 1.0  # what ranks below are earlier turns
 TURNS_LEFT_OUT = "earlier turns of the conversation left out to fit the model's context"
 SIGNALS_CUT = "prompt trimmed to fit the model's context: signals left out or drafts cut"
+SHARED = ("earlier", "question", "heard")  # the parts that experts of a wave have in common
 MESSAGE_OVERHEAD = 16  # tokens of a chat template around two messages, rounded up
 
 
@@ -133,12 +135,23 @@ def _under_review(topology: Topology, expert: Expert, state: BrainState) -> list
     return [Part("earlier_answer", current["content"], cuttable=True), Part("defects", listed)]
 
 
-def messages(expert: Expert, shown: Sequence[Part]) -> list[BaseMessage]:
-    """The two messages of a call."""
+def messages(
+    expert: Expert, shown: Sequence[Part], layout: Layout = "role_first"
+) -> list[BaseMessage]:
+    """The two messages of a call: the expert's prompt and the parts; or, `shared_first`, the parts
+    that experts have in common, then this expert's own and its prompt."""
+    if layout == "role_first":
+        return [SystemMessage(expert.prompt), HumanMessage(_joined(shown))]
+    common = [part for part in shown if part.tag.split()[0] in SHARED]
+    own = [part for part in shown if part not in common]
     return [
-        SystemMessage(expert.prompt),
-        HumanMessage("\n\n".join(str(part) for part in shown)),
+        SystemMessage(_joined(common)),
+        HumanMessage(f"{_joined(own)}\n\n{expert.prompt}".strip()),
     ]
+
+
+def _joined(shown: Sequence[Part]) -> str:
+    return "\n\n".join(str(part) for part in shown)
 
 
 def fit(

@@ -124,12 +124,10 @@ class Endpoint:
 @contextmanager
 def endpoint(script: Script | None = None, latency: float = 0.0) -> Iterator[Endpoint]:
     """Serve a Script over HTTP; `latency` seconds before each reply."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.daemon_threads = True
-    server.request_queue_size = 256
+    server = _Server(("127.0.0.1", 0), _Handler)
     served = Endpoint(f"http://127.0.0.1:{server.server_port}/v1", script or Script())
     server.served, server.latency = served, latency  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield served
@@ -137,6 +135,11 @@ def endpoint(script: Script | None = None, latency: float = 0.0) -> Iterator[End
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256  # fifty questions at once knock together
 
 
 class _Handler(BaseHTTPRequestHandler):

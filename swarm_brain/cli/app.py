@@ -70,7 +70,11 @@ def _setup(
     """Read `.env` from this folder or one above it; what the environment says goes first."""
     from dotenv import find_dotenv, load_dotenv
 
-    load_dotenv(find_dotenv(usecwd=True))
+    path = find_dotenv(usecwd=True)
+    try:
+        load_dotenv(path)
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text.") from None
 
 
 @app.command()
@@ -93,7 +97,20 @@ def ask(
         int | None, typer.Option(help="Fixes the order of drafts and sampling.")
     ] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds one request may take.")] = None,
+    budget_tokens: Annotated[
+        int | None, typer.Option(help="Tokens the run may take; a hard limit.")
+    ] = None,
+    budget_usd: Annotated[
+        float | None, typer.Option(help="Dollars the run may cost; a hard limit.")
+    ] = None,
+    budget_seconds: Annotated[
+        float | None, typer.Option(help="Seconds after which the best answer so far is given.")
+    ] = None,
+    cache: Annotated[str | None, typer.Option(help="off, memory or sqlite.")] = None,
     topology: Annotated[str, typer.Option(help="A shipped topology or a YAML file.")] = "eight",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the worst case in calls, tokens and dollars.")
+    ] = False,
     no_memory: Annotated[bool, typer.Option("--no-memory", help="Recall nothing.")] = False,
     no_workspace: Annotated[
         bool, typer.Option("--no-workspace", help="Experts hear only their own edges.")
@@ -118,12 +135,21 @@ def ask(
         "top_p": top_p,
         "seed": seed,
         "timeout": timeout,
+        "budget_tokens": budget_tokens,
+        "budget_usd": budget_usd,
+        "budget_seconds": budget_seconds,
+        "cache": cache,
         "use_memory": not no_memory,
         "use_global_workspace": not no_workspace,
         "on_error": "raise" if strict else "simulate",
     }
     given = {name: value for name, value in settings.items() if value is not None}
     text = _read_stdin() if question == "-" else question
+    if dry_run:
+        from swarm_brain.cli.ask import worst_case
+
+        typer.echo(worst_case(text, topology, given, as_json))
+        raise typer.Exit(ANSWERED)
     raise typer.Exit(_answer(text, topology, given, as_json))
 
 

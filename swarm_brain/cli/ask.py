@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from typing import Any
 
@@ -15,6 +16,7 @@ from graph.context import Context, make_context
 from graph.errors import ModelUnavailable
 from graph.state import RESULT_KEYS
 from graph.topology import Topology, load
+from nodes import begin
 from nodes.finish import usage
 from swarm_brain import __version__, models
 from swarm_brain.cli.live import Board
@@ -83,6 +85,31 @@ def _with_weights(context: Context, topology: Topology, err: Console) -> Context
         choice = models.Choice("simulation:", str(error))
     err.print(f"model {choice.spec} ({choice.reason})", style="dim", markup=False, soft_wrap=True)
     return context.model_copy(update={"model": choice.spec})
+
+
+def worst_case(question: str, topology: str, settings: dict[str, Any], as_json: bool) -> str:
+    """What the question would take at worst, in words or as JSON; asks no model.
+
+    Raises BrainError.
+    """
+    context, loaded = make_context(settings), load(topology)
+    planned = begin.prospect(loaded, question, context)
+    revised = planned.calls + (context.max_revisions if planned.critic else 0)
+    facts = {
+        "effort": planned.plan.effort,
+        "calls": revised,
+        "tokens": planned.worst.tokens,
+        "cost_usd": planned.worst.usd,
+        "model": planned.model,
+    }
+    if as_json:
+        return json.dumps(facts)
+    usd = planned.worst.usd
+    cost = "cost unknown" if usd is None else f"${usd:.6g}"
+    return (
+        f"at worst, without retries: {revised} calls, {planned.worst.tokens:,} tokens, {cost} "
+        f"({planned.model}, effort {planned.plan.effort})"
+    )
 
 
 def print_answer(text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from langchain_core.language_models import LanguageModelInput
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 from swarm_brain.models.limits import Pace
 
 JsonSchema = Mapping[str, Any]
+Layout = Literal["role_first", "shared_first"]
 UNPACED = Pace()
 
 
@@ -40,8 +41,9 @@ class Binding:
     `tuned` gives the LangChain runnable for a sampling; `schema_arguments` the call arguments that
     ask for JSON. `context_tokens` is asked only when it matters, because asking may cost a request;
     None means unknown. `count_tokens` is exact; None means there is no tokenizer at hand.
-    `pace` is what the endpoint allows. `price` turns (input, cached input, output) tokens into
-    dollars; None means unknown.
+    `pace` is what the endpoint allows, `layout` the order of prompts that it reads fastest. `price`
+    turns (input, cached input, output) tokens into dollars; None means unknown. `states_end`: a
+    stream that does not say why it ended has broken off.
     """
 
     spec: str
@@ -53,6 +55,8 @@ class Binding:
     schema_arguments: Callable[[str, JsonSchema], dict[str, Any]] = no_schema
     price: Callable[[int, int, int], float | None] = lambda *_: None
     pace: Pace = UNPACED
+    layout: Layout = "role_first"
+    states_end: bool = False
     simulated: bool = False
     secret: str | None = field(default=None, repr=False)
 

@@ -22,9 +22,10 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
 from graph.errors import ModelError, ModelUnavailable
-from swarm_brain.models import faults, limits
+from swarm_brain.models import daily, faults, limits
 from swarm_brain.models.binding import Binding, JsonSchema, Sampling, estimate_tokens
 from swarm_brain.models.bound import learn, prompt_bound
+from swarm_brain.models.cache import Cache, key_of
 from swarm_brain.models.ledger import LEAST_REPLY_TOKENS, Amount, Ledger
 from swarm_brain.models.loop import on_background
 
@@ -41,7 +42,7 @@ class Call:
     """One question to one model. `schema` asks for JSON; `label` names the asking expert.
 
     `ledger` is the account of the run, None for an unlimited one; `answering` lets the call spend
-    what is set aside for the answer.
+    what is set aside for the answer. A reply is kept in `cache` if it is `readable`.
     """
 
     messages: Sequence[BaseMessage]
@@ -52,6 +53,8 @@ class Call:
     schema: JsonSchema | None = None
     ledger: Ledger = field(default_factory=Ledger)
     answering: bool = False
+    cache: Cache | None = None
+    readable: Callable[[str], bool] = lambda _: True
 
 
 @dataclass
@@ -74,6 +77,7 @@ class Reply:
     cost_usd: float | None = None
     charged: Amount = field(default_factory=Amount)
     lowered: bool = False
+    from_cache: bool = False
     error: ModelError | None = None
 
 
@@ -107,7 +111,22 @@ async def ask(
     `config` carries LangChain's callbacks (tracing, token streams). `on_retry` is told the reason
     when words that were already streamed are void because the call is made again.
     """
-    return await on_background(_ask(_Attempt(binding, call, config or {}, on_retry)))
+    return await on_background(_cached(_Attempt(binding, call, config or {}, on_retry)))
+
+
+async def _cached(work: _Attempt) -> Reply:
+    """The reply from the cache, which costs nothing, else from the model."""
+    call, binding = work.call, work.binding
+    if call.cache is None or binding.simulated:
+        return await _ask(work)
+    texts = [message.text for message in call.messages]
+    key = key_of(binding, call.sampling, texts, call.schema)
+    if (text := await asyncio.to_thread(call.cache.get, key)) is not None:
+        return Reply(text, 0, 0, 0, 0, 0, cost_usd=0.0, from_cache=True)
+    reply = await _ask(work)
+    if reply.error is None and not reply.lowered and call.readable(reply.text):
+        await asyncio.to_thread(call.cache.put, key, reply.text)
+    return reply
 
 
 async def _ask(work: _Attempt) -> Reply:
@@ -196,6 +215,11 @@ async def _request(work: _Attempt, arguments: dict[str, Any]) -> None:
     ledger.reserve(worst, answering=work.call.answering)
     sent_before = work.reply.attempts
     try:
+        await asyncio.to_thread(daily.reserve, worst.usd)
+    except BaseException:
+        ledger.settle(worst, Amount(), work.binding.endpoint, answering=False)
+        raise
+    try:
         async with _turn(work):
             message = await _send(work, sampling, arguments)
             spent = _accept(work, message, sampling)
@@ -206,13 +230,14 @@ async def _request(work: _Attempt, arguments: dict[str, Any]) -> None:
     finally:
         ledger.settle(worst, spent, work.binding.endpoint, answering=work.call.answering)
         work.reply.charged += spent
+        await asyncio.shield(asyncio.to_thread(daily.settle, worst.usd, spent.usd))
 
 
 async def _afford(work: _Attempt) -> tuple[Sampling, Amount]:
     """The sampling that the budget allows, and the worst case of a request with it."""
     call, binding = work.call, work.binding
     sampling = call.sampling
-    if not call.ledger.limited:
+    if not call.ledger.limited and daily.limit() is None:
         return sampling, Amount()
     if work.bound is None:
         texts = [message.text for message in call.messages]
@@ -301,6 +326,9 @@ def _accept(work: _Attempt, message: AIMessage, sampling: Sampling) -> Amount:
     text = _THINKING.sub("", message.text).strip()
     if not text:
         raise ModelError("no_reply", f"{work.binding.spec}: the reply has no text in it")
+    ended = message.response_metadata.get("finish_reason") or not work.binding.states_end
+    if work.streamed and not ended:
+        raise ModelError("connection", f"{work.binding.spec}: the stream broke off")
     reply, usage = work.reply, message.usage_metadata
     reply.text = text
     if work.binding.simulated:

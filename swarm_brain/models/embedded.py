@@ -35,6 +35,7 @@ PROMPT_CACHE_MIB = 512
 SMALL_MAX_TOKENS, MAX_TOKENS = 256, 1024
 MAX_THREADS = 8
 HEADER_BYTES = 1 << 20
+TEXT_LENGTH, LIST_LENGTH = 120, 3  # of what a JSON schema leaves open, in characters and items
 ANSWER_SECONDS = 30.0
 
 
@@ -67,8 +68,25 @@ def bind(model: str) -> Binding:
         context_tokens=server.context_tokens,
     )
     return replace(
-        bound, count_tokens=lambda text: count_tokens(server, text), price=lambda *_: 0.0
+        bound,
+        count_tokens=lambda text: count_tokens(server, text),
+        schema_arguments=lambda name, schema: endpoint.response_format(name, _bounded(schema)),
+        price=lambda *_: 0.0,
     )
+
+
+def _bounded(schema: Any) -> Any:
+    """A schema whose replies end: small models write one text on and on until they are cut off."""
+    match schema:
+        case {"type": "string"}:
+            return {**schema, "maxLength": TEXT_LENGTH}
+        case {"type": "array"}:
+            return {**schema, "maxItems": LIST_LENGTH, "items": _bounded(schema["items"])}
+        case {"properties": properties}:
+            parts = {name: _bounded(part) for name, part in properties.items()}
+            return {**schema, "properties": parts}
+        case _:
+            return schema
 
 
 def serve(path: Path) -> LocalServer:

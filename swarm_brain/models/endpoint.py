@@ -8,8 +8,15 @@ from urllib.parse import urlsplit
 
 from graph.errors import ConfigError, ModelUnavailable
 from swarm_brain.models import pricing
-from swarm_brain.models.binding import Binding, JsonSchema, Sampling
-from swarm_brain.models.settings import ProviderSettings, key_for, variable
+from swarm_brain.models.binding import UNPACED, Binding, JsonSchema, Sampling
+from swarm_brain.models.limits import Pace
+from swarm_brain.models.settings import (
+    Price,
+    ProviderSettings,
+    key_for,
+    requests_per_minute,
+    variable,
+)
 
 HYPERBOLIC_URL = "https://api.hyperbolic.xyz/v1"
 HYPERBOLIC_MODEL = "meta-llama/Meta-Llama-3.1-405B-Instruct"
@@ -33,6 +40,7 @@ def hyperbolic(model: str) -> Binding:
         key,
         max_tokens=2048,
         context_tokens=HYPERBOLIC_CONTEXT,
+        pace=Pace(rpm=requests_per_minute("HYPERBOLIC_RPM")),
     )
 
 
@@ -59,6 +67,8 @@ def named(provider: str, model: str, settings: ProviderSettings) -> Binding:
         key,
         max_tokens=settings.max_tokens,
         context_tokens=settings.context_tokens,
+        pace=Pace(settings.rpm, settings.concurrency),
+        stated=settings.price,
     )
 
 
@@ -88,8 +98,10 @@ def bind(
     *,
     max_tokens: int = 1024,
     context_tokens: int | None = None,
+    pace: Pace = UNPACED,
+    stated: Price | None = None,
 ) -> Binding:
-    """Bind `spec` (provider:model) to the endpoint at `url`."""
+    """Bind `spec` (provider:model) to the endpoint at `url`; `stated` is its provider's price."""
     base = base_of(url)
     model = spec.partition(":")[2]
     chat = _client(base, key or NO_KEY, model)
@@ -103,14 +115,21 @@ def bind(
             **seed,
         )
 
+    def price(inputs: int, cached: int, outputs: int) -> float | None:
+        if stated is not None:
+            return pricing.by(stated, inputs, cached, outputs)
+        return pricing.price(spec, base, inputs, cached, outputs)
+
     return Binding(
         spec=spec,
         endpoint=base,
+        pace=pace,
+        states_end=True,
         tuned=tuned,
         max_tokens=max_tokens,
         context_tokens=lambda: context_tokens or window(base, key, model),
         schema_arguments=response_format,
-        price=lambda *tokens: pricing.price(model, base, *tokens),
+        price=price,
         secret=key,
     )
 

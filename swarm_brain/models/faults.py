@@ -42,13 +42,21 @@ def translate(error: Exception, binding: Binding) -> ModelError:
     response = getattr(error, "response", None)
     status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
     headers = getattr(response, "headers", None) or {}
-    said = " ".join(binding.redact(str(error)).split())[:MESSAGE_LENGTH]
+    said = " ".join(binding.redact(_words(error)).split())[:MESSAGE_LENGTH]
     return ModelError(
         _kind(error, status),
         f"{binding.spec} at {binding.endpoint}: {type(error).__name__}: {said}",
         status=status,
         retry_after=seconds(headers.get("retry-after")),
     )
+
+
+def _words(error: Exception) -> str:
+    """The error's own words, and its root cause's: vendors say no more than "Connection error"."""
+    root: BaseException = error
+    while (deeper := root.__cause__ or root.__context__) is not None:
+        root = deeper
+    return f"{error} ({root})" if str(root) and str(root) not in str(error) else str(error)
 
 
 def _kind(error: Exception, status: int | None) -> FailureKind:

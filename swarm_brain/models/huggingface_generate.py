@@ -46,7 +46,6 @@ from swarm_brain.models.huggingface_batch import Batcher, Piece, Request, Row, T
 
 GREEDY_BELOW = 1e-3  # temperatures that leave one token; dividing by them would overflow
 LIKELY = 256  # tokens that mostly hold the whole nucleus; sorting the vocabulary costs far more
-RANDOM_SEEDS = 2**31
 # One way to write an object, so that a small model cannot fill its reply with white space.
 JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
@@ -170,7 +169,7 @@ class _Drawn(Row):
         super().__init__(request, Text(engine.decode, request.stop), engine.ends)
         seed = request.sampling.seed
         self.source = torch.Generator()
-        self.source.manual_seed(int(torch.randint(RANDOM_SEEDS, (1,))) if seed is None else seed)
+        _ = self.source.seed() if seed is None else self.source.manual_seed(seed)
         self.matcher = engine.constraint(request.schema)
 
     def draw(self, scores: torch.Tensor) -> int:
@@ -269,7 +268,7 @@ class BatchChat(ChatHuggingFace):  # type: ignore[misc]
         deliver: Callable[[Piece | Exception], None],
         arguments: dict[str, Any],
     ) -> Request:
-        """Hand a request to the batcher; tokenises, so it may take milliseconds."""
+        """What to ask the batcher for; tokenises, which may take milliseconds."""
         prompt = self._engine.encode(self._to_chat_prompt(messages))
         limit = self._engine.room(prompt, arguments.get("max_tokens", 256))
         sampling = Sampling(
@@ -279,9 +278,7 @@ class BatchChat(ChatHuggingFace):  # type: ignore[misc]
             seed=arguments.get("seed"),
         )
         schema = arguments.get("schema")
-        request = Request(prompt, sampling, deliver, stop or (), schema)
-        self._engine.batcher.submit(request)
-        return request
+        return Request(prompt, sampling, deliver, stop or (), schema)
 
     def _chunk(self, request: Request, piece: Piece) -> ChatGenerationChunk:
         message = AIMessageChunk(content=piece.text)
@@ -311,6 +308,7 @@ class BatchChat(ChatHuggingFace):  # type: ignore[misc]
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
         request = await asyncio.to_thread(self._request, messages, stop, deliver, kwargs)
+        self._engine.batcher.submit(request)
         try:
             finished = False
             while not finished:
@@ -344,6 +342,7 @@ class BatchChat(ChatHuggingFace):  # type: ignore[misc]
     ) -> Iterator[ChatGenerationChunk]:
         pieces = queue.SimpleQueue[Piece | Exception]()
         request = self._request(messages, stop, pieces.put, kwargs)
+        self._engine.batcher.submit(request)
         try:
             finished = False
             while not finished:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -20,11 +21,13 @@ from graph.errors import ConfigError
 VARIABLES: Mapping[str, str] = {
     "HYPERBOLIC_API_KEY": "key for Hyperbolic; with it Llama 3.1 405B answers by default",
     "HYPERBOLIC_API_URL": "another endpoint for hyperbolic:, base URL or full .../chat/completions",
+    "HYPERBOLIC_RPM": "requests per minute that your Hyperbolic plan allows: 5 (Basic), 120 (Pro)",
     "OPENAI_COMPATIBLE_BASE_URL": "endpoint for openai-compatible:, e.g. http://localhost:11434/v1",
     "OPENAI_COMPATIBLE_API_KEY": "key for openai-compatible:, if it wants one",
     "SWARM_BRAIN_MODEL": "model used when none is named, as provider:model",
     "SWARM_BRAIN_CONFIG": "path of swarm-brain.toml; default: this folder, then your config folder",
     "SWARM_BRAIN_CACHE_DIR": "folder for downloaded models; default: your cache folder",
+    "SWARM_BRAIN_DAILY_USD": "dollars that all runs on this machine may cost in a day (UTC)",
     "HF_ENDPOINT": "address of the Hugging Face hub or of a mirror; default: the hub itself",
     "LANGSMITH_TRACING": "true sends traces to LangSmith",
     "LANGSMITH_API_KEY": "key for LangSmith",
@@ -62,8 +65,21 @@ def key_for(provider: str, variable_name: str | None) -> str | None:
     return (os.environ.get(variable_name) or "").strip() or None
 
 
+class Price(BaseModel):
+    """Dollars for a million tokens; cached input costs what input costs unless it is stated."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cached_input: float | None = Field(None, ge=0)
+
+
 class ProviderSettings(BaseModel):
-    """A `[providers.NAME]` table: an OpenAI-compatible endpoint under a name of the user's own."""
+    """A `[providers.NAME]` table: an OpenAI-compatible endpoint under a name of the user's own.
+
+    `rpm` and `concurrency` limit requests per minute and at once; `price` is for all its models.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -71,21 +87,52 @@ class ProviderSettings(BaseModel):
     api_key_env: str | None = None
     max_tokens: int = Field(1024, ge=16)
     context_tokens: int | None = Field(None, ge=256)
+    rpm: float | None = Field(None, gt=0)
+    concurrency: int | None = Field(None, ge=1)
+    price: Price | None = None
 
 
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     providers: dict[str, ProviderSettings] = {}
+    prices: dict[str, Price] = {}
 
 
 def named_providers() -> Mapping[str, ProviderSettings]:
     """The providers of `swarm-brain.toml`. Raises ConfigError naming the file and the entry."""
+    return _file().providers
+
+
+def own_prices() -> Mapping[str, Price]:
+    """Prices that the user states in `[prices."provider:model"]`; they override all others."""
+    return _file().prices
+
+
+def requests_per_minute(name: str) -> float | None:
+    """The value of a variable such as HYPERBOLIC_RPM. Raises ConfigError if it is no number."""
+    return positive_number(name, variable(name))
+
+
+def positive_number(name: str, value: str | None) -> float | None:
+    """A variable's value as a number above 0, None if unset."""
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ConfigError(f"{name} is {value!r}; it must be a number above 0.")
+    return number
+
+
+def _file() -> _File:
     path = config_file()
     if path is None:
-        return {}
+        return _File()
     try:
-        return _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).providers
+        return _parsed(path, path.stat().st_mtime_ns)
     except ValidationError as error:
         raise ConfigError(f"{path}: {_problems(error)}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -94,12 +141,26 @@ def named_providers() -> Mapping[str, ProviderSettings]:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
+@lru_cache(maxsize=8)
+def _parsed(path: Path, changed: int) -> _File:
+    """The file's content; read again when it has changed."""
+    return _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+
+
+def _known(place: tuple[int | str, ...]) -> Iterable[str]:
+    """The keys that may stand where an unknown one stands."""
+    if len(place) == 1:
+        return _File.model_fields
+    priced = place[0] == "prices" or "price" in place[:-1]
+    return Price.model_fields if priced else ProviderSettings.model_fields
+
+
 def _problems(error: ValidationError) -> str:
     """What is wrong where, without the values: somebody may have written a key there."""
     lines = []
     for item in error.errors(include_url=False, include_input=False):
         field = ".".join(str(part) for part in item["loc"])
-        known = _File.model_fields if len(item["loc"]) == 1 else ProviderSettings.model_fields
+        known = _known(item["loc"])
         unknown = item["type"] == "extra_forbidden"
         said = f"no such setting; known are {', '.join(known)}" if unknown else item["msg"]
         lines.append(f"{field}: {said}")

@@ -24,7 +24,7 @@ def reply_to(messages: Sequence[BaseMessage], schema: JsonSchema | None = None) 
     text = "\n".join(message.text for message in messages)
     role = messages[0].text.splitlines()[0].lstrip("# ") if messages else "an expert"
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return f"{MARK} No model was asked. {role} would speak here ({digest})."
+    return f"{MARK} No model wrote this. {role} would speak here ({digest})."
 
 
 def _instance(schema: JsonSchema) -> Any:

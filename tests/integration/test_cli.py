@@ -42,7 +42,7 @@ KEYS = {
 }  # fmt: skip
 EXPERT_KEYS = {
     "name", "step", "status", "model", "attempts", "input_tokens", "output_tokens",
-    "cached_tokens", "estimated", "latency_s", "woken_by", "error",
+    "cached_tokens", "estimated", "cached", "latency_s", "woken_by", "error",
 }  # fmt: skip
 USAGE_KEYS = {"calls", "input_tokens", "output_tokens", "cached_tokens", "cost_usd"}
 TRACEBACK = "Traceback (most recent call last)"

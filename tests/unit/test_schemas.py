@@ -18,7 +18,7 @@ RESULT = [
 ]  # fmt: skip
 EXPERT = [
     "name", "step", "status", "model", "attempts", "input_tokens", "output_tokens",
-    "cached_tokens", "estimated", "latency_s", "woken_by", "error",
+    "cached_tokens", "estimated", "cached", "latency_s", "woken_by", "error",
 ]  # fmt: skip
 USAGE = ["calls", "input_tokens", "output_tokens", "cached_tokens", "cost_usd"]
 SETTINGS = [
