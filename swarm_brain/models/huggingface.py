@@ -6,23 +6,16 @@ huggingface_batch.py and huggingface_generate.py).
 
 from __future__ import annotations
 
-import hashlib
+import atexit
 import os
-import shutil
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import platformdirs
-
 from graph.errors import ConfigError, ModelUnavailable
-from swarm_brain.models import weights
+from swarm_brain.models import pretrained, weights
 from swarm_brain.models.binding import Binding, JsonSchema, Sampling, no_schema
-from swarm_brain.models.settings import variable
 
 if TYPE_CHECKING:
     from swarm_brain.models.huggingface_generate import BatchChat, Engine
@@ -32,11 +25,7 @@ Dtype = Literal["float32", "float16", "bfloat16"]
 
 SMALL_PARAMETERS = 1_000_000_000  # below, long replies only repeat themselves
 SMALL_MAX_TOKENS, MAX_TOKENS = 256, 1024
-LOOKUP_SECONDS = 15.0
 INSTALL = "Install the extra: pip install 'swarm-brain[huggingface]'"
-# What reading weights raises: files, formats, architectures, libraries for either.
-_UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, AttributeError, TypeError, ImportError)
-_UNFINISHED = ".convert-"
 
 
 @dataclass(frozen=True)
@@ -105,6 +94,7 @@ def bind(
         count_tokens=lambda text: len(engine.encode(text)),
         schema_arguments=held_to if engine.takes_schema else no_schema,
         price=lambda *_: 0.0,
+        states_end=True,
     )
 
 
@@ -144,12 +134,11 @@ def _load(wanted: Wanted) -> Loaded:
 
     options = _options(wanted)
     if wanted.model.lower().endswith(".gguf"):
-        folder = converted(weights.require_gguf(Path(wanted.model)), options["dtype"])
-        model, tokenizer = _read(str(folder), options)
+        model, tokenizer = pretrained.from_gguf(weights.require_gguf(Path(wanted.model)), options)
     elif Path(wanted.model).is_dir():
-        model, tokenizer = _read(wanted.model, options)
+        model, tokenizer = pretrained.from_folder(wanted.model, options)
     else:
-        model, tokenizer = _from_hub(wanted.model, options)
+        model, tokenizer = pretrained.from_hub(wanted.model, options)
     if not tokenizer.chat_template:
         raise ModelUnavailable(
             f"huggingface:{wanted.model} has no chat template: it continues texts.",
@@ -157,6 +146,8 @@ def _load(wanted: Wanted) -> Loaded:
         )
     pipeline = transformers.pipeline("text-generation", model=model, tokenizer=tokenizer)
     engine = Engine(pipeline)
+    # A thread inside torch would crash the interpreter's end.
+    atexit.register(engine.batcher.close)
     return Loaded(engine, BatchChat.over(engine, wanted.model), model.num_parameters())
 
 
@@ -220,172 +211,6 @@ def _quantized(quantization: Quantization, gpu: bool) -> Any:
     return transformers.BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
     )
-
-
-def _read(place: str, options: dict[str, Any]) -> tuple[Any, Any]:
-    """Model and tokenizer from a folder. Raises ModelUnavailable if they cannot be read."""
-    try:
-        with _quiet():
-            return _pretrained(place, local_files_only=True, **options)
-    except _UNREADABLE as error:
-        raise ModelUnavailable(
-            f"huggingface:{place}: transformers cannot load this folder: {_first_line(error)}"
-        ) from None
-
-
-def _pretrained(place: str, **options: Any) -> tuple[Any, Any]:
-    import transformers
-
-    where = {k: v for k, v in options.items() if k in ("local_files_only", "gguf_file")}
-    tokenizer = transformers.AutoTokenizer.from_pretrained(place, **where)
-    return transformers.AutoModelForCausalLM.from_pretrained(place, **options), tokenizer
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' progress bars, which would stand between a user's own lines."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-
-
-def _from_hub(model: str, options: dict[str, Any]) -> tuple[Any, Any]:
-    """From the hub's cache on this machine, else by download; what is cached needs no network."""
-    from huggingface_hub import constants
-
-    try:
-        with _quiet():
-            return _pretrained(model, local_files_only=True, **options)
-    except _UNREADABLE as error:
-        reason = _first_line(error)
-    if constants.is_offline_mode():
-        raise _not_had(model, "HF_HUB_OFFLINE is set")
-    if failed := _within(LOOKUP_SECONDS, lambda: _look_up(model)):
-        raise _not_had(model, failed)
-    try:
-        return _pretrained(model, **options)
-    except _UNREADABLE as error:
-        reason = _first_line(error)
-    raise _not_had(model, reason)
-
-
-def _look_up(model: str) -> str | None:
-    """Why the hub cannot give this model; None if it can."""
-    import httpx
-    from huggingface_hub import HfApi
-
-    try:
-        HfApi().model_info(model, timeout=LOOKUP_SECONDS)
-    except (httpx.HTTPError, OSError, ValueError) as error:
-        return _first_line(error)
-    return None
-
-
-def _within(seconds: float, work: Callable[[], str | None]) -> str | None:
-    """What `work` returns. A name server that never answers has no time limit of its own."""
-    said: list[str | None] = [f"the hub did not answer within {seconds:g} s"]
-
-    def run() -> None:
-        found = work()
-        said.append(found)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return said[-1]
-
-
-def _not_had(model: str, reason: str) -> ModelUnavailable:
-    from huggingface_hub import constants
-
-    return ModelUnavailable(
-        f"huggingface:{model}: the weights are not in {constants.HF_HUB_CACHE}, and they cannot "
-        f"be fetched: {reason}.",
-        f"Fetch them where there is a network: hf download {model}",
-    )
-
-
-def converted(file: Path, dtype: str) -> Path:
-    """The folder with the weights of a GGUF file, de-quantised when they are first wanted.
-
-    Known by path, size and time of change. It is moved in place whole, so that a process that is
-    killed, or a second one, never leaves or sees half of it.
-    """
-    import filelock
-
-    override = variable(weights.CACHE_VARIABLE)
-    base = Path(override).expanduser() if override else platformdirs.user_cache_path("swarm-brain")
-    folder, found = base / "models" / "converted", file.stat()
-    place = _digest(str(file))
-    version = _digest(f"{found.st_size} {found.st_mtime_ns}")
-    target = folder / f"{place}-{dtype}-{version}"
-    if target.is_dir():
-        return target
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(folder / f"{place}.lock"):  # let go of when its process is killed
-            if not target.is_dir():
-                _convert(file, dtype, target)
-    except OSError as error:
-        raise ModelUnavailable(
-            f"The model folder {folder} cannot take the converted {file.name}: {error}.",
-            f"Make room there, or set {weights.CACHE_VARIABLE} to another folder.",
-        ) from error
-    return target
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _convert(file: Path, dtype: str, target: Path) -> None:
-    """De-quantise into a folder beside `target` and rename that; nobody else does so just now."""
-    place, name, _ = target.name.split("-")
-    for old in (
-        *target.parent.glob(f"{_UNFINISHED}{place}-*"),
-        *target.parent.glob(f"{place}-{name}-*"),
-    ):
-        shutil.rmtree(old, ignore_errors=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f"{_UNFINISHED}{place}-", dir=target.parent))
-    try:
-        model, tokenizer = _unpacked(file, dtype)
-        with _quiet():
-            model.save_pretrained(scratch)
-        tokenizer.save_pretrained(scratch)
-        for part in scratch.iterdir():
-            with part.open("rb+") as content:
-                os.fsync(content.fileno())  # else a power cut could leave the names alone
-        scratch.rename(target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _unpacked(file: Path, dtype: str) -> tuple[Any, Any]:
-    """Model and tokenizer of a GGUF file, with weights that can be saved."""
-    try:
-        with _quiet():
-            model, tokenizer = _pretrained(
-                str(file.parent), gguf_file=file.name, dtype=dtype, local_files_only=True
-            )
-    except _UNREADABLE as error:
-        raise ModelUnavailable(
-            f"huggingface: transformers cannot read {file}: {_first_line(error)}",
-            f"Try llama.cpp, which knows more of them: embedded:{file}",
-        ) from None
-    # transformers takes them for packed still, and would not save them.
-    del model.config.quantization_config
-    model.hf_quantizer = None
-    return model, tokenizer
 
 
 def batcher_of(spec: str) -> Any:

@@ -166,7 +166,7 @@ class Batcher:
     def _serve(self) -> None:
         while not self._closed:
             self._running = [request for request in self._gather() if not request.cancelled]
-            if self._running:
+            if self._running and not self._closed:
                 self._answer(self._running)
 
     def _gather(self) -> list[Request]:

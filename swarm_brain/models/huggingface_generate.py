@@ -2,10 +2,10 @@
 
 Message conversion, chat template and the pipeline object are langchain-huggingface's
 (`ChatHuggingFace` over `HuggingFacePipeline`). Generation goes past them: the pipeline takes one
-set of sampling parameters and one length for all sequences, cuts nothing off at its own stop, counts
-no tokens, streams one sequence alone (so do transformers' streamers), and ChatHuggingFace raises
-NotImplementedError for an asynchronous call on a pipeline. All of that happens here, in a
-LogitsProcessor that draws each sequence's next token by itself.
+set of sampling parameters and one length for all sequences, counts no tokens and streams one
+sequence alone (so do transformers' streamers), and ChatHuggingFace raises NotImplementedError for
+an asynchronous call on a pipeline. All of that happens here, in a LogitsProcessor that draws each
+sequence's next token by itself.
 
 Imports torch: load this module only once a model is wanted.
 """
@@ -13,20 +13,17 @@ Imports torch: load this module only once a model is wanted.
 from __future__ import annotations
 
 import asyncio
-import json
-import queue
+import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 import torch
 from jinja2.exceptions import TemplateError
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models.chat_models import (
-    agenerate_from_stream,
-    generate_from_stream,
-)
+from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models.chat_models import agenerate_from_stream
 from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
@@ -34,20 +31,16 @@ from langchain_huggingface import ChatHuggingFace, HuggingFacePipeline
 from pydantic import PrivateAttr
 from transformers import (
     GenerationConfig,
-    LogitsProcessor,
     LogitsProcessorList,
-    StoppingCriteria,
     StoppingCriteriaList,
 )
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from graph.errors import ModelError
 from swarm_brain.models.binding import JsonSchema, Sampling
+from swarm_brain.models.decoding import Constraint, Constraints, Draw, Ended, draw, ends_of
 from swarm_brain.models.huggingface_batch import Batcher, Piece, Request, Row, Text
-
-GREEDY_BELOW = 1e-3  # temperatures that leave one token; dividing by them would overflow
-LIKELY = 256  # tokens that mostly hold the whole nucleus; sorting the vocabulary costs far more
-# One way to write an object, so that a small model cannot fill its reply with white space.
-JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+from swarm_brain.models.loop import wait_for
 
 
 class Engine:
@@ -58,20 +51,27 @@ class Engine:
         self.tokenizer = pipeline.tokenizer
         self.ends = ends_of(pipeline)
         config = self.model.config.get_text_config()
-        self.vocabulary: int = config.vocab_size
         self.window: int | None = getattr(config, "max_position_embeddings", None)
         # The model's own defaults would be mixed into every call; sampling is as the call says.
         self.model.generation_config = GenerationConfig(
-            eos_token_id=sorted(self.ends), pad_token_id=min(self.ends, default=0)
+            eos_token_id=sorted(self.ends) or None, pad_token_id=min(self.ends, default=0)
         )
         self._tokenizing = threading.Lock()  # a fast tokenizer refuses to be used twice at once
-        self._grammar = constrained(self.tokenizer, self.vocabulary, self.ends)
+        self._constraints: Constraints | None = None
+        try:
+            self._constraints = Constraints(self.tokenizer, config.vocab_size, self.ends)
+        except (ImportError, ValueError) as error:  # not installed; no fast tokenizer
+            logging.getLogger(__name__).warning("replies are not held to JSON schemas: %s", error)
+        for layer in self.model.modules():
+            if isinstance(layer, GradientCheckpointingLayer):  # what transformers' layers are
+                layer.register_forward_pre_hook(self._go_on)
+        self._rows: list[_Drawn] = []
         self.batcher = Batcher(self._run)
 
     @property
     def takes_schema(self) -> bool:
         """Whether replies can be held to a JSON schema while they are drawn."""
-        return self._grammar is not None
+        return self._constraints is not None
 
     def encode(self, text: str) -> list[int]:
         """The tokens of a text, and nothing around it: a chat template writes its own marks."""
@@ -98,68 +98,51 @@ class Engine:
             )
         return min(max_tokens, self.window - len(prompt))
 
+    def constraint(self, schema: JsonSchema | None) -> Constraint | None:
+        """What holds a reply to this schema; None without one, or if it cannot be held."""
+        if schema is None or self._constraints is None:
+            return None
+        return self._constraints.hold(schema, lambda text: len(self.encode(text)))
+
+    def _go_on(self, layer: Any, inputs: Any) -> None:
+        """Between two layers: long prompts take seconds to read, and all may be cancelled."""
+        if self._rows and all(row.done for row in self._rows):
+            raise _Abandoned
+
     def _run(self, requests: list[Request]) -> None:
         """Answer these requests with one `generate`."""
         # In one order whoever came first: the last digit of a product depends on the row.
-        drawn = [
-            _Drawn(self, request)
-            for request in sorted(requests, key=lambda request: list(request.prompt))
-        ]
-        longest = max(len(row.request.prompt) for row in drawn)
-        ids = torch.zeros(len(drawn), longest, dtype=torch.long)
-        seen = torch.zeros_like(ids)
-        for at, row in enumerate(drawn):  # filled up on the left, so that all end together
-            ids[at, longest - len(row.request.prompt) :] = torch.tensor(row.request.prompt)
-            seen[at, longest - len(row.request.prompt) :] = 1
-        with torch.inference_mode():
-            self.model.generate(
-                input_ids=ids.to(self.model.device),
-                attention_mask=seen.to(self.model.device),
-                max_new_tokens=max(row.request.sampling.max_tokens for row in drawn),
-                do_sample=False,  # drawn by _Draw, each sequence by itself
-                logits_processor=LogitsProcessorList([_Draw(drawn)]),
-                stopping_criteria=StoppingCriteriaList([_Ended(drawn)]),
-            )
-
-    def constraint(self, schema: JsonSchema | None) -> Any:
-        """A matcher that says which tokens may come next; None without schema or library."""
-        return self._grammar(schema) if self._grammar and schema is not None else None
+        ordered = sorted(requests, key=lambda request: list(request.prompt))
+        self._rows = [_Drawn(self, request) for request in ordered]
+        ids, seen = _padded([request.prompt for request in ordered])
+        longest = max(request.sampling.max_tokens for request in ordered)
+        try:
+            with torch.inference_mode(), suppress(_Abandoned):
+                self.model.generate(
+                    input_ids=ids.to(self.model.device),
+                    attention_mask=seen.to(self.model.device),
+                    max_new_tokens=longest,
+                    do_sample=False,  # drawn by Draw, each sequence by itself
+                    logits_processor=LogitsProcessorList([Draw(self._rows)]),
+                    stopping_criteria=StoppingCriteriaList([Ended(self._rows)]),
+                )
+        finally:
+            self._rows = []
 
 
-def ends_of(pipeline: Any) -> frozenset[int]:
-    """The tokens that end a reply: the model's own and what its template puts behind a turn."""
-    tokenizer, ends = pipeline.tokenizer, {pipeline.tokenizer.eos_token_id}
-    for config in (pipeline.model.generation_config, pipeline.model.config):
-        found = getattr(config, "eos_token_id", None)
-        ends |= set(found) if isinstance(found, list | tuple) else {found}
-    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "xyzzy"}]
-    with suppress(TemplateError, ValueError):  # no template, or one that refuses these turns
-        tail = tokenizer.apply_chat_template(turns, tokenize=False).rpartition("xyzzy")[2]
-        behind = tokenizer.encode(tail, add_special_tokens=False)
-        ends |= {token for token in behind[:1] if token in tokenizer.all_special_ids}
-    return frozenset(token for token in ends if token is not None)
+class _Abandoned(Exception):
+    """Nobody waits for any reply of the running batch."""
 
 
-def constrained(
-    tokenizer: Any, vocabulary: int, ends: frozenset[int]
-) -> Callable[[JsonSchema], Any] | None:
-    """Make matchers of llguidance for this tokenizer; None if it is missing or cannot read it."""
-    try:
-        import llguidance.hf
-
-        tokens = llguidance.hf.from_tokenizer(tokenizer, vocabulary, eos_token=sorted(ends))
-    except (ImportError, ValueError):
-        return None
-
-    def matcher(schema: JsonSchema) -> Any:
-        grammar = llguidance.LLMatcher.grammar_from_json_schema(
-            json.dumps(schema), defaults=JSON_STYLE
-        )
-        made = llguidance.LLMatcher(tokens, grammar)
-        # A schema beyond the library's means: the prompt alone asks, the reader is tolerant.
-        return None if made.is_error() else made
-
-    return matcher
+def _padded(prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Prompts as one table, filled up on the left so that all end together, and which are real."""
+    longest = max(len(prompt) for prompt in prompts)
+    ids = torch.zeros(len(prompts), longest, dtype=torch.long)
+    real = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        ids[row, longest - len(prompt) :] = torch.tensor(prompt)
+        real[row, longest - len(prompt) :] = 1
+    return ids, real
 
 
 class _Drawn(Row):
@@ -170,67 +153,17 @@ class _Drawn(Row):
         seed = request.sampling.seed
         self.source = torch.Generator()
         _ = self.source.seed() if seed is None else self.source.manual_seed(seed)
-        self.matcher = engine.constraint(request.schema)
+        self.constraint = engine.constraint(request.schema)
 
     def draw(self, scores: torch.Tensor) -> int:
         """The next token of this sequence, taken and passed on."""
-        if self.matcher is not None:
-            scores = scores.masked_fill(~self._allowed(len(scores)), -torch.inf)
+        held = self.constraint
+        if held is not None:
+            left = self.request.sampling.max_tokens - self.drawn
+            scores = scores.masked_fill(~held.allowed(len(scores), left), -torch.inf)
         token = draw(scores, self.request.sampling, self.source)
-        complete = False
-        if self.matcher is not None and token not in self.ends:
-            complete = not self.matcher.consume_token(token) or self.matcher.is_stopped()
-        self.take(token, complete)
+        self.take(token, complete=held is not None and held.take(token))
         return token
-
-    def _allowed(self, size: int) -> torch.Tensor:
-        """One bool for each token of the vocabulary."""
-        bits = torch.frombuffer(bytearray(self.matcher.compute_bitmask()), dtype=torch.uint8)
-        spread = (bits.unsqueeze(1) >> torch.arange(8, dtype=torch.uint8)) & 1
-        allowed = torch.zeros(size, dtype=torch.bool)
-        flat = spread.flatten()[:size].bool()
-        allowed[: len(flat)] = flat
-        return allowed
-
-
-def draw(scores: torch.Tensor, sampling: Sampling, source: torch.Generator) -> int:
-    """A token by temperature and nucleus, from the scores of one sequence."""
-    if sampling.temperature < GREEDY_BELOW:
-        return int(scores.argmax())
-    chances = torch.softmax(scores / sampling.temperature, dim=-1)
-    for size in (min(LIKELY, len(chances)), len(chances)):
-        likely, tokens = chances.topk(size)
-        reach = likely.cumsum(0)
-        if reach[-1] >= sampling.top_p:
-            break
-    kept = int((reach < sampling.top_p).sum()) + 1
-    return int(tokens[torch.multinomial(likely[:kept], 1, generator=source)])
-
-
-class _Draw(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped here
-    """Draws for each sequence by itself and leaves `generate` nothing to choose."""
-
-    def __init__(self, rows: Sequence[_Drawn]) -> None:
-        self._rows = rows
-
-    def __call__(self, input_ids: Any, scores: torch.Tensor) -> torch.Tensor:
-        forced = torch.full_like(scores, -torch.inf)
-        forced[:, 0] = 0.0  # for those that have ended; nobody looks
-        here = scores.float().cpu()
-        for at, row in enumerate(self._rows):
-            if not row.done:
-                forced[at, row.draw(here[at])] = 1.0
-        return forced
-
-
-class _Ended(StoppingCriteria):  # type: ignore[misc]
-    """Which sequences have ended, each at its own stop or limit."""
-
-    def __init__(self, rows: Sequence[_Drawn]) -> None:
-        self._rows = rows
-
-    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> torch.Tensor:
-        return torch.tensor([row.done for row in self._rows], device=input_ids.device)
 
 
 class BatchChat(ChatHuggingFace):  # type: ignore[misc]
@@ -258,8 +191,8 @@ class BatchChat(ChatHuggingFace):  # type: ignore[misc]
             first, *rest = messages
             if not (isinstance(first, SystemMessage) and rest):
                 raise
-            joined = HumanMessage(f"{first.text}\n\n{rest[0].text}")
-            return str(super()._to_chat_prompt([joined, *rest[1:]]))
+        joined = HumanMessage(f"{first.text}\n\n{rest[0].text}")
+        return str(super()._to_chat_prompt([joined, *rest[1:]]))
 
     def _request(
         self,
@@ -269,7 +202,10 @@ class BatchChat(ChatHuggingFace):  # type: ignore[misc]
         arguments: dict[str, Any],
     ) -> Request:
         """What to ask the batcher for; tokenises, which may take milliseconds."""
-        prompt = self._engine.encode(self._to_chat_prompt(messages))
+        try:
+            prompt = self._engine.encode(self._to_chat_prompt(messages))
+        except TemplateError as error:
+            raise ModelError("refused_request", f"the chat template says: {error}") from None
         limit = self._engine.room(prompt, arguments.get("max_tokens", 256))
         sampling = Sampling(
             temperature=arguments.get("temperature", 0.7),
@@ -333,29 +269,8 @@ class BatchChat(ChatHuggingFace):  # type: ignore[misc]
     ) -> ChatResult:
         return await agenerate_from_stream(self._astream(messages, stop, run_manager, **kwargs))
 
-    def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> Iterator[ChatGenerationChunk]:
-        pieces = queue.SimpleQueue[Piece | Exception]()
-        request = self._request(messages, stop, pieces.put, kwargs)
-        self._engine.batcher.submit(request)
-        try:
-            finished = False
-            while not finished:
-                piece = pieces.get()
-                if isinstance(piece, Exception):
-                    raise piece
-                finished = piece.finish is not None
-                chunk = self._chunk(request, piece)
-                if run_manager:
-                    run_manager.on_llm_new_token(piece.text, chunk=chunk)
-                yield chunk
-        finally:
-            request.cancelled = True
+    # Who calls without a loop gets the whole reply at once; our own calls are asynchronous.
+    _stream = BaseChatModel._stream
 
     def _generate(
         self,
@@ -365,4 +280,4 @@ class BatchChat(ChatHuggingFace):  # type: ignore[misc]
         stream: bool | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return generate_from_stream(self._stream(messages, stop, run_manager, **kwargs))
+        return wait_for(self._agenerate(messages, stop, **kwargs))

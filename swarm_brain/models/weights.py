@@ -26,8 +26,7 @@ Progress = Callable[[int, int], None]
 CACHE_VARIABLE = "SWARM_BRAIN_CACHE_DIR"
 _MAGIC = b"GGUF"
 _UNFINISHED = ".fetch-"
-_ABANDONED_SECONDS = 24 * 3600
-_POLL_SECONDS = 0.1
+_ABANDONED_SECONDS, _POLL_SECONDS = 24 * 3600, 0.1
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import partialmethod
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -37,14 +35,6 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
 
-@pytest.fixture(autouse=True)
-def _quick_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scripted endpoints take fifty connections at once, and end within 20 ms, not 500."""
-    monkeypatch.setattr(ThreadingHTTPServer, "request_queue_size", 256)
-    quick = partialmethod(ThreadingHTTPServer.serve_forever, poll_interval=0.02)
-    monkeypatch.setattr(ThreadingHTTPServer, "serve_forever", quick)
-
-
 @pytest.fixture(scope="session")
 def weights() -> Path:
     """The file of the small embedded model, fetched if it is not on this machine yet."""
@@ -57,7 +47,8 @@ def weights() -> Path:
 def llama(weights: Path) -> Iterator[str]:
     """Base URL of a real llama.cpp server in a process of its own: 4 slots of 1,280 tokens."""
     command = (sys.executable, "-c", _LLAMA, weights)
-    with process(*command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
+    patient = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}  # as the embedded model has it
+    with process(*command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=patient) as child:
         assert child.stdout
         address = child.stdout.readline().strip()
         until(lambda: healthy(f"{address}/health"), 30, child)

@@ -228,24 +228,15 @@ def test_a_binding_knows_the_context_and_the_tokens_and_costs_nothing(weights: P
     assert bound.takes_schema
 
 
-@pytest.mark.parametrize(
-    "mode",
-    ["idle", "waiting", "streaming", "reading", "interrupted", "event loop", "no descriptors"],
-)
-def test_the_interpreter_ends_at_once_and_in_silence(
-    mode: str, weights: Path, tmp_path: Path
-) -> None:
+MODES = "idle", "waiting", "streaming", "reading", "interrupted", "event loop", "no descriptors"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_interpreter_ends_at_once_and_in_silence(mode: str, weights: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", CHILD, mode, str(weights)]
-    child = subprocess.Popen(
-        command,
-        cwd=REPO,
-        env=plain_environment(tmp_path),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    child = subprocess.Popen(command, cwd=REPO, env=plain_environment(tmp_path), **pipes)
     try:
-        assert child.stdout is not None
         assert child.stdout.readline() == f"busy slots: {0 if mode == 'idle' else 4}\n"
         began = time.monotonic()
         if mode in ("interrupted", "event loop"):
