@@ -1,12 +1,18 @@
-"""Run the benchmarks that are named, or all: `python -m benchmarks [latency|imports|embedded]`."""
+"""Run the benchmarks that are named, or all: `python -m benchmarks [NAME ...]`."""
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import embedded, imports, latency
+from benchmarks import embedded, imports, latency, prefix, rate
 
-ALL = {"latency": latency.main, "imports": imports.main, "embedded": embedded.main}
+ALL = {
+    "latency": latency.main,
+    "imports": imports.main,
+    "embedded": embedded.main,
+    "prefix": prefix.main,
+    "rate": rate.main,
+}
 
 for name in sys.argv[1:] or ALL:
     if name not in ALL:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 from importlib import metadata
+from urllib.parse import urlsplit
 
 from langchain_core.messages import HumanMessage, SystemMessage
 from rich.console import Console
@@ -13,6 +14,7 @@ from graph.errors import BrainError, ModelError
 from swarm_brain import __version__, models
 from swarm_brain.models.binding import Binding, Sampling
 from swarm_brain.models.call import Call, ask
+from swarm_brain.models.endpoint import HYPERBOLIC_URL
 from swarm_brain.models.settings import config_file, variable
 
 SECONDS = 30.0
@@ -58,6 +60,8 @@ async def examine(requested: str, base_url: str | None) -> bool:
         line(False, str(error))
         return False
     line(None, f"endpoint: {binding.endpoint}")
+    if urlsplit(binding.endpoint).hostname == urlsplit(HYPERBOLIC_URL).hostname:
+        line(None, _hyperbolic_pace(binding))
     return await _answers(binding, line)
 
 
@@ -78,6 +82,12 @@ async def _answers(binding: Binding, line: object) -> bool:
         return False
     tell(True, f"the model answers within {reply.latency_s:.1f} s")
     return True
+
+
+def _hyperbolic_pace(binding: Binding) -> str:
+    if binding.pace.rpm is None:
+        return "HYPERBOLIC_RPM: not set; recommended: 5 with the Basic plan, 120 with Pro"
+    return f"HYPERBOLIC_RPM: {binding.pace.rpm:g} requests a minute"
 
 
 def _version(name: str) -> str:

@@ -1,0 +1,44 @@
+"""Role-first against shared-first prompts on the embedded model: cached share and seconds.
+
+A run is cold with a new question in a new process, and warm when the same question follows.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+ROUNDS = 3
+CODE = """
+import json, sys, time
+from graph.brain import graph
+from swarm_brain.models import bind
+layout, question = sys.argv[1:]
+bind("embedded:smollm2-135m")
+context = {"model": "embedded:smollm2-135m", "seed": 1, "max_tokens": 64, "prompt_layout": layout}
+for state in ("cold", "warm"):
+    started = time.perf_counter()
+    usage = graph.invoke({"question": question}, context=context)["usage"]
+    print(json.dumps({"state": state, "seconds": time.perf_counter() - started, **usage}))
+"""
+
+
+def main() -> None:
+    """Print medians for each layout, and the growth of prompt tokens."""
+    found: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for number in range(ROUNDS):
+        for layout in ("role_first", "shared_first"):
+            question = f"Why does number {number} matter to those who count the stars at night?"
+            command = [sys.executable, "-c", CODE, layout, question]
+            lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            for line in lines.splitlines():
+                row = json.loads(line)
+                found.setdefault((layout, row["state"]), []).append(row)
+    print("| layout | state | seconds | tokens in | cached |")
+    print("|---|---|---|---|---|")
+    for (layout, state), rows in found.items():
+        row = sorted(rows, key=lambda r: r["seconds"])[len(rows) // 2]
+        cached = (row["cached_tokens"] or 0) / row["input_tokens"]
+        figures = f"{row['seconds']:.1f} | {row['input_tokens']:.0f} | {cached:.0%}"
+        print(f"| {layout} | {state} | {figures} |")
