@@ -29,6 +29,7 @@ async def _ask(model: str, questions: tuple[str, ...]) -> list[dict[str, Any]]:
     context = {
         "model": model,
         "effort": "high",
+        "threshold": 0.0,  # all eight experts, whatever gates the small model draws
         "seed": 1,
         "max_tokens": MAX_TOKENS,
         "max_revisions": 0,  # whether there is one depends on the draws; both sides do the same

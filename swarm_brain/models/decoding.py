@@ -121,12 +121,19 @@ class Drawn(Protocol):
 
 
 class Draw(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped here
-    """Draws for each sequence by itself and leaves `generate` nothing to choose."""
+    """Draws for each sequence by itself and leaves `generate` nothing to choose.
 
-    def __init__(self, rows: Sequence[Drawn]) -> None:
-        self._rows = rows
+    `when_read` is called once, when the prompts have been read.
+    """
+
+    def __init__(self, rows: Sequence[Drawn], when_read: Callable[[], None]) -> None:
+        self._rows, self._when_read = rows, when_read
+        self._begun = False
 
     def __call__(self, input_ids: Any, scores: torch.Tensor) -> torch.Tensor:
+        if not self._begun:
+            self._begun = True
+            self._when_read()
         forced = torch.full_like(scores, -torch.inf)
         forced[:, 0] = 0.0  # for those that have ended; nobody looks
         here = scores.float().cpu()

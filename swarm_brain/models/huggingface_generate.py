@@ -43,6 +43,11 @@ from swarm_brain.models.huggingface_batch import Batcher, Piece, Request, Row, T
 from swarm_brain.models.loop import wait_for
 
 
+# A step of a small model is many small operations, over which threads only wait for each other: 135
+# million parameters take 48 ms a step of six sequences with one thread, 83 ms with four.
+PARAMETERS_PER_THREAD = 250_000_000
+
+
 class Engine:
     """One loaded model, shared by all who name it: tokens, constraints, and its batches."""
 
@@ -116,6 +121,7 @@ class Engine:
         self._rows = [_Drawn(self, request) for request in ordered]
         ids, seen = _padded([request.prompt for request in ordered])
         longest = max(request.sampling.max_tokens for request in ordered)
+        threads = torch.get_num_threads()
         try:
             with torch.inference_mode(), suppress(_Abandoned):
                 self.model.generate(
@@ -123,11 +129,17 @@ class Engine:
                     attention_mask=seen.to(self.model.device),
                     max_new_tokens=longest,
                     do_sample=False,  # drawn by Draw, each sequence by itself
-                    logits_processor=LogitsProcessorList([Draw(self._rows)]),
+                    logits_processor=LogitsProcessorList([Draw(self._rows, self._step_alone)]),
                     stopping_criteria=StoppingCriteriaList([Ended(self._rows)]),
                 )
         finally:
             self._rows = []
+            torch.set_num_threads(threads)
+
+    def _step_alone(self) -> None:
+        """Once the prompts are read, which all processors do together: threads for one step."""
+        few = 1 + int(self.model.num_parameters()) // PARAMETERS_PER_THREAD
+        torch.set_num_threads(min(few, torch.get_num_threads()))
 
 
 class _Abandoned(Exception):

@@ -25,7 +25,7 @@ from tests.integration import faults
 from tests.integration.faults import FAULTS, MARKER, Fault
 from tests.integration.processes import CANARY, free_port
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(30)]
 
 HARD = "Why is the subject what it is?"
 SIMPLE = "What does subject mean?"
@@ -450,7 +450,6 @@ def test_dead_endpoint_ends_within_thirty_seconds_at_default_settings(
 
 def test_faults_are_what_they_say():
     """Each fault names a row once; faulty bodies that have words hold the marker and the key."""
-    assert len(FAULTS) == 25
     assert all(isinstance(fault, Fault) for fault in FAULTS.values())
     spoken = [fault.reply[2] for fault in FAULTS.values() if len(fault.reply) == 3]
     assert sum(MARKER in body and CANARY in body for body in spoken) >= 15
