@@ -151,6 +151,7 @@ async def _reply(
         schema=schema_for(topology, expert),
         ledger=account(state, context),
         answering=expert.name == answering(topology, context),
+        wanted_tokens=sampling_for(expert, current_context(), binding).max_tokens,
         cache=cache(context.cache),
         readable=lambda text: _readable(topology, expert, text),
     )

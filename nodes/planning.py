@@ -7,6 +7,7 @@ are never cut. The plan decides how much is tried; that the budget holds is the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -24,6 +25,7 @@ COMFORTABLE_TOKENS = 160
 # Tokens by which a reply of one token lengthens the bound of a later prompt: nearly itself where a
 # tokenizer counts, half its bytes where none does.
 GROWTH_COUNTED, GROWTH_GUESSED = 1.25, 3.0
+USD_DIGITS = 1e9  # to which a named minimum is rounded up
 TAG_TOKENS = 24  # of the tags around one part of a prompt, bounded
 
 
@@ -148,7 +150,8 @@ def _smallest(case: Case, effort: Effort) -> str:
     context = case.context
     if context.budget_tokens is not None and least.tokens > context.budget_tokens:
         return f"budget_tokens is {context.budget_tokens}, one call needs {least.tokens}"
-    return f"budget_usd is {context.budget_usd:g}, one call needs {least.usd or 0:.6g}"
+    usd = math.ceil((least.usd or 0) * USD_DIGITS) / USD_DIGITS
+    return f"budget_usd is {context.budget_usd:g}, one call needs {usd:.9f}"
 
 
 def _unknown_price(case: Case) -> str:

@@ -41,8 +41,9 @@ _refuses_schema: set[tuple[str, str]] = set()  # (endpoint, spec) that answered 
 class Call:
     """One question to one model. `schema` asks for JSON; `label` names the asking expert.
 
-    `ledger` is the account of the run, None for an unlimited one; `answering` lets the call spend
-    what is set aside for the answer. A reply is kept in `cache` if it is `readable`.
+    `ledger` is the account of the run; `answering` lets the call spend
+    what is set aside for the answer; `wanted_tokens` is the reply's length without a budget. A
+    reply is kept in `cache` if it is `readable`.
     """
 
     messages: Sequence[BaseMessage]
@@ -53,6 +54,7 @@ class Call:
     schema: JsonSchema | None = None
     ledger: Ledger = field(default_factory=Ledger)
     answering: bool = False
+    wanted_tokens: int | None = None
     cache: Cache | None = None
     readable: Callable[[str], bool] = lambda _: True
 
@@ -145,17 +147,25 @@ async def _ask(work: _Attempt) -> Reply:
             reply.error = error
             if not error.retryable or reply.attempts >= work.most_attempts:
                 break
-            await _before_retry(work, error)
+            if not await _before_retry(work, error):
+                break
     _count_for_circuit(work)
     reply.latency_s = round(time.monotonic() - started, 3)
     return reply
 
 
-async def _before_retry(work: _Attempt, error: ModelError) -> None:
+async def _before_retry(work: _Attempt, error: ModelError) -> bool:
+    """Wait before the next attempt; False if the run's time would be used up by then."""
+    wait = pause(work.reply.attempts, error.retry_after)
+    left = work.call.ledger.seconds_left(answering=work.call.answering)
+    if left is not None and wait >= left:
+        work.reply.error = ModelError("deadline", f"budget_seconds: no time to retry after {error}")
+        return False
     if work.streamed:
         work.on_retry(str(error))
         work.streamed = False
-    await asyncio.sleep(pause(work.reply.attempts, error.retry_after))
+    await asyncio.sleep(wait)
+    return True
 
 
 def pause(attempts: int, retry_after: float | None) -> float:
@@ -222,7 +232,7 @@ async def _request(work: _Attempt, arguments: dict[str, Any]) -> None:
     try:
         async with _turn(work):
             message = await _send(work, sampling, arguments)
-            spent = _accept(work, message, sampling)
+            spent = _accept(work, message, sampling, worst)
     except ModelError as error:
         work.reply.errors += work.reply.attempts - sent_before
         spent = Amount() if error.kind in faults.UNBILLED_KINDS else worst
@@ -321,22 +331,24 @@ class _Watch(AsyncCallbackHandler):
             self._deadline.reschedule(loop.time() + self._work.call.timeout)
 
 
-def _accept(work: _Attempt, message: AIMessage, sampling: Sampling) -> Amount:
-    """Take over text and usage; a reply without words is no reply. Returns what it took."""
+def _accept(work: _Attempt, message: AIMessage, sampling: Sampling, worst: Amount) -> Amount:
+    """Take over text and usage; a reply without words is no reply.
+
+    Returns what it took: the worst case where neither the endpoint nor a tokenizer counted.
+    """
     text = _THINKING.sub("", message.text).strip()
     if not text:
         raise ModelError("no_reply", f"{work.binding.spec}: the reply has no text in it")
     ended = message.response_metadata.get("finish_reason") or not work.binding.states_end
     if work.streamed and not ended:
         raise ModelError("connection", f"{work.binding.spec}: the stream broke off")
-    reply, usage = work.reply, message.usage_metadata
+    reply, usage = work.reply, _usage(message)
     reply.text = text
     if work.binding.simulated:
         reply.input_tokens = reply.output_tokens = reply.cached_tokens = 0
-    elif usage and usage["input_tokens"]:
-        reply.input_tokens, reply.output_tokens = usage["input_tokens"], usage["output_tokens"]
-        reply.cached_tokens = (usage.get("input_token_details") or {}).get("cache_read")
-        learn(work.binding, [part.text for part in work.call.messages], usage["input_tokens"])
+    elif usage is not None:
+        reply.input_tokens, reply.output_tokens, reply.cached_tokens = usage
+        learn(work.binding, [part.text for part in work.call.messages], reply.input_tokens)
     else:
         count = work.binding.count_tokens or estimate_tokens
         reply.input_tokens = sum(count(part.text) for part in work.call.messages)
@@ -345,6 +357,18 @@ def _accept(work: _Attempt, message: AIMessage, sampling: Sampling) -> Amount:
     reply.cost_usd = work.binding.price(
         reply.input_tokens, reply.cached_tokens or 0, reply.output_tokens
     )
-    shorter = sampling.max_tokens < work.call.sampling.max_tokens
+    guessed = reply.estimated and work.binding.count_tokens is None
+    shorter = sampling.max_tokens < (work.call.wanted_tokens or work.call.sampling.max_tokens)
     reply.lowered = shorter and reply.output_tokens >= sampling.max_tokens
-    return Amount(reply.input_tokens + reply.output_tokens, reply.cost_usd)
+    took = Amount(reply.input_tokens + reply.output_tokens, reply.cost_usd)
+    return worst if guessed and worst.tokens else took
+
+
+def _usage(message: AIMessage) -> tuple[int, int, int | None] | None:
+    """Input, output and cached tokens as the endpoint reports them; None if it reports nonsense."""
+    usage = message.usage_metadata
+    if not usage or usage["input_tokens"] <= 0 or usage["output_tokens"] < 0:
+        return None
+    cached = (usage.get("input_token_details") or {}).get("cache_read")
+    sane = cached is None or 0 <= cached <= usage["input_tokens"]
+    return usage["input_tokens"], usage["output_tokens"], cached if sane else None

@@ -42,7 +42,6 @@ from swarm_brain.models.decoding import Constraint, Constraints, Draw, Ended, dr
 from swarm_brain.models.huggingface_batch import Batcher, Piece, Request, Row, Text
 from swarm_brain.models.loop import wait_for
 
-
 # A step of a small model is many small operations, over which threads only wait for each other: 135
 # million parameters take 48 ms a step of six sequences with one thread, 83 ms with four.
 PARAMETERS_PER_THREAD = 250_000_000

@@ -28,23 +28,28 @@ _UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, AttributeError, Type
 _UNFINISHED = ".convert-"
 
 
-def from_folder(place: str, options: dict[str, Any]) -> tuple[Any, Any]:
+def from_folder(place: str, options: dict[str, Any], fix: str = "") -> tuple[Any, Any]:
     """Model and tokenizer from a folder. Raises ModelUnavailable if they cannot be read."""
     try:
         with _quiet():
             return _pretrained(place, local_files_only=True, **options)
     except _UNREADABLE as error:
         raise ModelUnavailable(
-            f"huggingface:{place}: transformers cannot load this folder: {_first_line(error)}"
+            f"huggingface:{place}: transformers cannot load this folder: {_first_line(error)}",
+            fix,
         ) from None
 
 
 def _pretrained(place: str, **options: Any) -> tuple[Any, Any]:
     import transformers
+    from safetensors import SafetensorError
 
     where = {k: v for k, v in options.items() if k in ("local_files_only", "gguf_file")}
     tokenizer = transformers.AutoTokenizer.from_pretrained(place, **where)
-    return transformers.AutoModelForCausalLM.from_pretrained(place, **options), tokenizer
+    try:
+        return transformers.AutoModelForCausalLM.from_pretrained(place, **options), tokenizer
+    except SafetensorError as error:
+        raise ValueError(f"the weights are damaged: {error}") from None
 
 
 def from_gguf(file: Path, options: dict[str, Any]) -> tuple[Any, Any]:
@@ -69,11 +74,12 @@ def from_gguf(file: Path, options: dict[str, Any]) -> tuple[Any, Any]:
                 f"llama.cpp knows more kinds of them: embedded:{file}",
             ) from None
 
-    return from_folder(str(converted(file, dtype, convert)), {**options, "dtype": dtype})
+    folder = str(converted(file, dtype, convert))
+    return from_folder(folder, {**options, "dtype": dtype}, "Remove it; it is then made anew.")
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300].rstrip(".")
 
 
 @contextmanager

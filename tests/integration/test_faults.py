@@ -156,7 +156,7 @@ def answers_as_told(done: Run, wave: str, served: Endpoint) -> None:
         assert ran["meta_cognitive"] > 0
     if wave == "intake":  # attention failed: every gate is open
         assert {"reasoning", "creative", "analytical"} <= set(ran)
-    assert state["agreement"] == 1.0
+    assert state["agreement"] == (None if wave == "proposers" else 1.0)  # of one draft: none
     assert state["verdict"] == "42"
     assert state["revised"] is False
     assert all(name in state["error"] for name in WAVES[wave])

@@ -314,6 +314,15 @@ def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch):
     assert time.perf_counter() - started < 10
 
 
+def test_weights_that_were_cut_short_are_named(model: Loads, tmp_path: Path):
+    (made,) = (place for place in model.folder.rglob("*-*-*") if place.is_dir())
+    for part in made.iterdir():
+        with part.open("rb") as content:
+            (tmp_path / part.name).write_bytes(content.read(10_000_000))
+    with pytest.raises(ModelUnavailable, match="weights are damaged"):
+        huggingface.bind(str(tmp_path))
+
+
 def test_damaged_files_are_named(tmp_path: Path):
     text, cut = tmp_path / "text.gguf", tmp_path / "folder"
     text.write_text("no model")

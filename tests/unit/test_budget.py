@@ -211,22 +211,16 @@ def test_spend_never_passes_the_budget_by_a_token(
         assert result["final_output"].startswith("[simulated]")
 
 
-@pytest.mark.parametrize("budget", [{"budget_tokens": 6_000}, {"budget_usd": 0.03}])
-def test_spend_is_bounded_where_the_endpoint_reports_no_usage(brains, budget):
+@pytest.mark.parametrize("budget", [Budget(tokens=3_000), Budget(usd=0.02)], ids=["tokens", "usd"])
+def test_spend_is_bounded_where_the_endpoint_reports_no_usage(budget):
     """The true count is at most the bound, but nobody tells us what it is."""
-    meter = Meter(reports=False)
-    result = run(brains["eight"], meter, **budget)
-    holds(meter, budget.get("budget_tokens"), budget.get("budget_usd"))
-    assert result["final_output"].strip()
-
-
-def test_a_reply_with_no_usage_is_charged_what_it_took_at_most():
-    meter = Meter(reports=False, words=lambda expert, most: 10)
-    account = Ledger(Budget(tokens=5_000))
-    reply = direct(meter, account, text="8391 2043 " * 40)
-    assert reply.error is None
-    assert reply.estimated
+    meter, account = Meter(reports=False, words=lambda expert, most: 10), Ledger(budget)
+    replies = [direct(meter, account, text="8391 2043 " * 40, most=64) for _ in range(30)]
+    assert replies[0].error is None
+    assert replies[0].estimated
     assert account.spent.tokens >= meter.tokens
+    assert replies[-1].error.kind == "budget"
+    holds(meter, budget.tokens, budget.usd)
 
 
 @pytest.mark.parametrize("usage", [(-500, 5), (5, -500)])
@@ -553,7 +547,7 @@ def test_no_time_for_anybody_is_said(brains):
 
 
 def test_pauses_between_retries_are_within_the_time(brains, monkeypatch):
-    monkeypatch.setattr(call, "pause", lambda attempts, retry_after: 20.0)
+    monkeypatch.setattr(call, "pause", lambda attempts, retry_after: 8.0)
     started = time.monotonic()
     result = run(brains["eight"], Meter(fails=lambda expert: "server"), SIMPLE, budget_seconds=1.0)
     assert time.monotonic() - started < 4

@@ -76,7 +76,12 @@ def _id(node: ast.expr) -> str:
 def _argument(call: ast.Call) -> ast.expr | None:
     name = call.func.attr if isinstance(call.func, ast.Attribute) else _id(call.func)
     place = READERS.get(name)
-    ours = name in ("variable", "key_for", "getenv", "requests_per_minute") or "environ" in ast.dump(call.func)
+    ours = name in (
+        "variable",
+        "key_for",
+        "getenv",
+        "requests_per_minute",
+    ) or "environ" in ast.dump(call.func)
     return call.args[place] if ours and place is not None and len(call.args) > place else None
 
 
