@@ -17,9 +17,10 @@ from graph.state import BrainState, Signal
 from graph.topology import Expert, Topology
 from nodes import prompting, reading
 from swarm_brain import models
+from swarm_brain.models.asking import Call, Reply
 from swarm_brain.models.binding import Binding, JsonSchema, Sampling, estimate_tokens
 from swarm_brain.models.cache import cache
-from swarm_brain.models.call import Call, Reply, ask
+from swarm_brain.models.call import ask
 from swarm_brain.models.faults import as_model_error
 from swarm_brain.models.ledger import Amount, Budget, Ledger, open_ledger
 from swarm_brain.models.simulation import reply_to

@@ -12,8 +12,9 @@ from rich.console import Console
 
 from graph.errors import BrainError, ModelError
 from swarm_brain import __version__, models
+from swarm_brain.models.asking import Call
 from swarm_brain.models.binding import Binding, Sampling
-from swarm_brain.models.call import Call, ask
+from swarm_brain.models.call import ask
 from swarm_brain.models.endpoint import HYPERBOLIC_URL
 from swarm_brain.models.settings import config_file, variable
 

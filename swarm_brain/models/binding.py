@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
     from langchain_core.runnables import Runnable
 
+from swarm_brain.models.faults import Origin
 from swarm_brain.models.limits import Pace
 
 JsonSchema = Mapping[str, Any]
@@ -65,9 +66,10 @@ class Binding:
         """Whether the endpoint can be asked for JSON by schema."""
         return self.schema_arguments is not no_schema
 
-    def redact(self, text: str) -> str:
-        """`text` without the key, which some endpoints echo in their errors."""
-        return text.replace(self.secret, "[key]") if self.secret else text
+    @property
+    def origin(self) -> Origin:
+        """What error messages name."""
+        return Origin(self.spec, self.endpoint, self.secret)
 
 
 def estimate_tokens(text: str) -> int:

@@ -11,22 +11,22 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackHandler
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import merge_configs
 
-from graph.errors import ModelError, ModelUnavailable
-from swarm_brain.models import daily, faults, limits
-from swarm_brain.models.binding import Binding, JsonSchema, Sampling, estimate_tokens
+from graph.errors import ModelError
+from swarm_brain.models import daily, faults, limits, wire
+from swarm_brain.models.afford import afford
+from swarm_brain.models.asking import Call, Reply
+from swarm_brain.models.binding import Binding, Sampling, estimate_tokens
 from swarm_brain.models.bound import learn, prompt_bound
-from swarm_brain.models.cache import Cache, key_of
-from swarm_brain.models.ledger import LEAST_REPLY_TOKENS, Amount, Ledger
+from swarm_brain.models.cache import key_of
+from swarm_brain.models.ledger import Amount
 from swarm_brain.models.loop import on_background
 
 BACKOFF_SECONDS, BACKOFF_MOST = 0.5, 8.0
@@ -35,52 +35,6 @@ RETRY_AFTER_MOST = 60.0
 # Some chat templates open the block themselves, so that a reply has its end alone.
 _THINKING = re.compile(r"\A\s*<think>.*?(</think>|\Z)|\A[^<]*</think>", re.S)
 _refuses_schema: set[tuple[str, str]] = set()  # (endpoint, spec) that answered a schema with 400
-
-
-@dataclass(frozen=True)
-class Call:
-    """One question to one model. `schema` asks for JSON; `label` names the asking expert.
-
-    `ledger` is the account of the run; `answering` lets the call spend
-    what is set aside for the answer; `wanted_tokens` is the reply's length without a budget. A
-    reply is kept in `cache` if it is `readable`.
-    """
-
-    messages: Sequence[BaseMessage]
-    sampling: Sampling
-    timeout: float
-    max_attempts: int
-    label: str
-    schema: JsonSchema | None = None
-    ledger: Ledger = field(default_factory=Ledger)
-    answering: bool = False
-    wanted_tokens: int | None = None
-    cache: Cache | None = None
-    readable: Callable[[str], bool] = lambda _: True
-
-
-@dataclass
-class Reply:
-    """What came back. `attempts` are requests on the wire, `errors` those of them that failed.
-
-    Token counts are None where no attempt succeeded; `estimated` says that we counted them.
-    `charged` is what the ledger was charged, failed attempts that may have been billed included.
-    `lowered` says that the budget allowed a shorter reply than was asked for, and it was used up.
-    """
-
-    text: str = ""
-    attempts: int = 0
-    errors: int = 0
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cached_tokens: int | None = None
-    estimated: bool = False
-    latency_s: float = 0.0
-    cost_usd: float | None = None
-    charged: Amount = field(default_factory=Amount)
-    lowered: bool = False
-    from_cache: bool = False
-    error: ModelError | None = None
 
 
 @dataclass
@@ -95,6 +49,10 @@ class _Attempt:
     streamed: bool = False
     refused: bool = False  # the JSON schema, in this call
     bound: int | None = None  # of the prompt, in tokens; counted only where a budget asks
+
+    def shown(self) -> None:
+        """Words of this attempt have reached a reader."""
+        self.streamed = True
 
     @property
     def most_attempts(self) -> int:
@@ -220,18 +178,24 @@ async def _attempt(work: _Attempt) -> None:
 
 async def _request(work: _Attempt, arguments: dict[str, Any]) -> None:
     """Reserve, wait for a turn, send, settle; the reply in `work.reply`, or ModelError."""
-    sampling, worst = await _afford(work)
+    if work.bound is None and (work.call.ledger.limited or daily.limit() is not None):
+        texts = [message.text for message in work.call.messages]
+        work.bound = await asyncio.to_thread(prompt_bound, work.binding, texts)
+    sampling, worst = afford(work.binding, work.call, work.bound)
     ledger, spent = work.call.ledger, worst
     ledger.reserve(worst, answering=work.call.answering)
     sent_before = work.reply.attempts
     try:
-        await asyncio.to_thread(daily.reserve, worst.usd)
+        await _for_today(daily.reserve, worst.usd)
     except BaseException:
         ledger.settle(worst, Amount(), work.binding.endpoint, answering=False)
         raise
     try:
         async with _turn(work):
-            message = await _send(work, sampling, arguments)
+            work.reply.attempts += not work.binding.simulated  # a simulation sends nothing
+            message = await wire.send(
+                work.binding, work.call, sampling, work.config, work.shown, arguments
+            )
             spent = _accept(work, message, sampling, worst)
     except ModelError as error:
         work.reply.errors += work.reply.attempts - sent_before
@@ -240,37 +204,13 @@ async def _request(work: _Attempt, arguments: dict[str, Any]) -> None:
     finally:
         ledger.settle(worst, spent, work.binding.endpoint, answering=work.call.answering)
         work.reply.charged += spent
-        await asyncio.shield(asyncio.to_thread(daily.settle, worst.usd, spent.usd))
+        await asyncio.shield(_for_today(daily.settle, worst.usd, spent.usd))
 
 
-async def _afford(work: _Attempt) -> tuple[Sampling, Amount]:
-    """The sampling that the budget allows, and the worst case of a request with it."""
-    call, binding = work.call, work.binding
-    sampling = call.sampling
-    if not call.ledger.limited and daily.limit() is None:
-        return sampling, Amount()
-    if work.bound is None:
-        texts = [message.text for message in call.messages]
-        work.bound = await asyncio.to_thread(prompt_bound, binding, texts)
-    most = sampling.max_tokens
-    if (left := call.ledger.affordable_tokens(answering=call.answering)) is not None:
-        most = min(most, left - work.bound)
-    if (usd := call.ledger.affordable_usd(answering=call.answering)) is not None:
-        most = min(most, _reply_for(binding, work.bound, most, usd))
-    least = min(LEAST_REPLY_TOKENS, sampling.max_tokens)
-    sampling = replace(sampling, max_tokens=max(most, least))
-    total = work.bound + sampling.max_tokens
-    return sampling, Amount(total, binding.price(work.bound, 0, sampling.max_tokens))
-
-
-def _reply_for(binding: Binding, bound: int, most: int, usd: float) -> int:
-    """The longest reply, in tokens, that so many dollars pay beside the prompt."""
-    low, high = 0, max(most, 0)
-    while low < high:
-        middle = (low + high + 1) // 2
-        cost = binding.price(bound, 0, middle)
-        low, high = (middle, high) if cost is not None and cost <= usd else (low, middle - 1)
-    return low
+async def _for_today(book: Callable[..., None], *dollars: float | None) -> None:
+    """Book dollars on the day's account, which is a file, if there is a daily limit."""
+    if daily.limit() is not None:
+        await asyncio.to_thread(book, *dollars)
 
 
 @asynccontextmanager
@@ -296,41 +236,6 @@ async def _turn(work: _Attempt) -> AsyncIterator[None]:
         raise ModelError("deadline", "budget_seconds: the time of this run is used up") from None
 
 
-async def _send(work: _Attempt, sampling: Sampling, arguments: dict[str, Any]) -> AIMessage:
-    """One request on the wire. Raises ModelError for whatever the vendor raises."""
-    work.reply.attempts += not work.binding.simulated  # a simulation sends nothing
-    try:
-        async with asyncio.timeout(work.call.timeout) as deadline:
-            watch = _Watch(work, deadline)
-            return await work.binding.tuned(sampling).ainvoke(
-                list(work.call.messages),
-                merge_configs(work.config, {"callbacks": [watch]}),
-                **arguments,
-            )
-    except (ModelError, ModelUnavailable) as error:
-        raise faults.as_model_error(error) from None
-    except TimeoutError:
-        raise ModelError(
-            "timeout", f"{work.binding.spec}: no answer within {work.call.timeout:g} s"
-        ) from None
-    except Exception as error:  # noqa: BLE001  foreign errors are translated here, once
-        raise faults.translate(error, work.binding) from None
-
-
-class _Watch(AsyncCallbackHandler):
-    """Moves the deadline on with every streamed token, and notes that some were shown."""
-
-    def __init__(self, work: _Attempt, deadline: asyncio.Timeout) -> None:
-        self._work, self._deadline = work, deadline
-
-    async def on_llm_new_token(self, token: Any, **kwargs: Any) -> None:
-        """A stream that goes on is no timeout."""
-        self._work.streamed = self._work.streamed or bool(token)
-        if not self._deadline.expired():
-            loop = asyncio.get_running_loop()
-            self._deadline.reschedule(loop.time() + self._work.call.timeout)
-
-
 def _accept(work: _Attempt, message: AIMessage, sampling: Sampling, worst: Amount) -> Amount:
     """Take over text and usage; a reply without words is no reply.
 
@@ -342,7 +247,7 @@ def _accept(work: _Attempt, message: AIMessage, sampling: Sampling, worst: Amoun
     ended = message.response_metadata.get("finish_reason") or not work.binding.states_end
     if work.streamed and not ended:
         raise ModelError("connection", f"{work.binding.spec}: the stream broke off")
-    reply, usage = work.reply, _usage(message)
+    reply, usage = work.reply, wire.usage(message)
     reply.text = text
     if work.binding.simulated:
         reply.input_tokens = reply.output_tokens = reply.cached_tokens = 0
@@ -362,13 +267,3 @@ def _accept(work: _Attempt, message: AIMessage, sampling: Sampling, worst: Amoun
     reply.lowered = shorter and reply.output_tokens >= sampling.max_tokens
     took = Amount(reply.input_tokens + reply.output_tokens, reply.cost_usd)
     return worst if guessed and worst.tokens else took
-
-
-def _usage(message: AIMessage) -> tuple[int, int, int | None] | None:
-    """Input, output and cached tokens as the endpoint reports them; None if it reports nonsense."""
-    usage = message.usage_metadata
-    if not usage or usage["input_tokens"] <= 0 or usage["output_tokens"] < 0:
-        return None
-    cached = (usage.get("input_token_details") or {}).get("cache_read")
-    sane = cached is None or 0 <= cached <= usage["input_tokens"]
-    return usage["input_tokens"], usage["output_tokens"], cached if sane else None

@@ -1,20 +1,16 @@
-"""Which token comes next: temperature and nucleus, and what a JSON schema allows (llguidance).
-
-Imports torch and transformers: load this module only once a local model is wanted.
-"""
+"""Which token comes next: temperature and nucleus, and what a JSON schema allows (llguidance)."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
-
-import torch
-from jinja2.exceptions import TemplateError
-from transformers import LogitsProcessor, StoppingCriteria
+from typing import TYPE_CHECKING, Any, Protocol
 
 from swarm_brain.models.binding import JsonSchema, Sampling
+
+if TYPE_CHECKING:
+    import torch
 
 GREEDY_BELOW = 1e-3  # temperatures that leave one token; dividing by them would overflow
 LIKELY = 256  # tokens that mostly hold the whole nucleus; sorting the vocabulary costs far more
@@ -55,6 +51,8 @@ class Constraint:
 
     def allowed(self, size: int, left: int) -> torch.Tensor:
         """A bool for each of `size` tokens, when the reply may have `left` more of them."""
+        import torch
+
         bits = torch.frombuffer(bytearray(self._matcher.compute_bitmask()), dtype=torch.uint8)
         spread = ((bits.unsqueeze(1) >> torch.arange(8, dtype=torch.uint8)) & 1).flatten().bool()
         allowed = torch.zeros(size, dtype=torch.bool)
@@ -74,6 +72,8 @@ class Constraint:
 
 def _only(tokenizer: Any, vocabulary: int, marks: str) -> torch.Tensor:
     """Which tokens are made of these characters alone."""
+    import torch
+
     found = torch.zeros(vocabulary, dtype=torch.bool)
     for text, token in tokenizer.get_vocab().items():
         if text and token < vocabulary and not text.strip(marks):
@@ -83,6 +83,8 @@ def _only(tokenizer: Any, vocabulary: int, marks: str) -> torch.Tensor:
 
 def draw(scores: torch.Tensor, sampling: Sampling, source: torch.Generator) -> int:
     """A token by temperature and nucleus, from the scores of one sequence."""
+    import torch
+
     if sampling.temperature < GREEDY_BELOW:
         return int(scores.argmax())
     chances = torch.softmax(scores / sampling.temperature, dim=-1)
@@ -97,6 +99,8 @@ def draw(scores: torch.Tensor, sampling: Sampling, source: torch.Generator) -> i
 
 def ends_of(pipeline: Any) -> frozenset[int]:
     """The tokens that end a reply: the model's own and what its template puts behind a turn."""
+    from jinja2.exceptions import TemplateError
+
     tokenizer, ends = pipeline.tokenizer, {pipeline.tokenizer.eos_token_id}
     for config in (pipeline.model.generation_config, pipeline.model.config):
         found = getattr(config, "eos_token_id", None)
@@ -120,8 +124,8 @@ class Drawn(Protocol):
         """Choose the next token from the scores of all, take it and say which it is."""
 
 
-class Draw(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped here
-    """Draws for each sequence by itself and leaves `generate` nothing to choose.
+class Draw:
+    """A logits processor: draws for each sequence by itself, so that `generate` has no choice.
 
     `when_read` is called once, when the prompts have been read.
     """
@@ -131,6 +135,8 @@ class Draw(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped he
         self._begun = False
 
     def __call__(self, input_ids: Any, scores: torch.Tensor) -> torch.Tensor:
+        import torch
+
         if not self._begun:
             self._begun = True
             self._when_read()
@@ -143,11 +149,26 @@ class Draw(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped he
         return forced
 
 
-class Ended(StoppingCriteria):  # type: ignore[misc]
-    """Which sequences have ended, each at its own stop or limit."""
+class Ended:
+    """A stopping criterion: which sequences have ended, each at its own stop or limit."""
 
     def __init__(self, rows: Sequence[Drawn]) -> None:
         self._rows = rows
 
     def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> torch.Tensor:
+        import torch
+
         return torch.tensor([row.done for row in self._rows], device=input_ids.device)
+
+
+def padded(prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Prompts as one table, filled up on the left so that all end together, and which are real."""
+    import torch
+
+    longest = max(len(prompt) for prompt in prompts)
+    ids = torch.zeros(len(prompts), longest, dtype=torch.long)
+    real = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        ids[row, longest - len(prompt) :] = torch.tensor(prompt)
+        real[row, longest - len(prompt) :] = 1
+    return ids, real

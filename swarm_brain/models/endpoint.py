@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from graph.errors import ConfigError, ModelUnavailable
 from swarm_brain.models import pricing
 from swarm_brain.models.binding import UNPACED, Binding, JsonSchema, Sampling
+from swarm_brain.models.faults import Origin
 from swarm_brain.models.limits import Pace
 from swarm_brain.models.settings import (
     Price,
@@ -104,7 +105,7 @@ def bind(
     """Bind `spec` (provider:model) to the endpoint at `url`; `stated` is its provider's price."""
     base = base_of(url)
     model = spec.partition(":")[2]
-    chat = _client(base, key or NO_KEY, model)
+    chat = _client(Origin(spec, base, key), model)
 
     def tuned(sampling: Sampling) -> Any:
         seed = {} if sampling.seed is None else {"seed": sampling.seed}
@@ -141,19 +142,18 @@ def response_format(name: str, schema: JsonSchema) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=64)
-def _client(base: str, key: str, model: str) -> Any:
-    """One client per endpoint, key and model. Its connections live on the background loop.
-
-    `BaseChatOpenAI` rather than `ChatOpenAI`: it sends `max_tokens` under that name.
-    """
+def _client(origin: Origin, model: str) -> Any:
+    """One client per endpoint, key and model. Its connections live on the background loop."""
     import openai
-    from langchain_openai.chat_models.base import BaseChatOpenAI
     from pydantic import SecretStr
 
-    return BaseChatOpenAI(
+    from swarm_brain.models.chat import EndpointChat
+
+    return EndpointChat(
+        origin,
         model=model,
-        base_url=base,
-        api_key=SecretStr(key),
+        base_url=origin.endpoint,
+        api_key=SecretStr(origin.secret or NO_KEY),
         max_retries=0,  # call.py retries, and nobody else
         timeout=None,  # call.py watches the clock
         stream_chunk_timeout=None,
@@ -161,7 +161,8 @@ def _client(base: str, key: str, model: str) -> Any:
         use_responses_api=False,
         http_async_client=openai.DefaultAsyncHttpxClient(
             timeout=None,
-            trust_env=urlsplit(base).hostname not in LOOPBACK,  # no proxy leads to this machine
+            # No proxy leads to this machine.
+            trust_env=urlsplit(origin.endpoint).hostname not in LOOPBACK,
         ),
     )
 

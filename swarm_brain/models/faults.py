@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 
 from graph.errors import FailureKind, ModelError, ModelUnavailable
-from swarm_brain.models.binding import Binding
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Whose call it was: what messages name, and the key that they must not."""
+
+    spec: str
+    endpoint: str
+    secret: str | None = field(default=None, repr=False)
+
+    def redact(self, text: str) -> str:
+        """`text` without the key, which some endpoints echo in their errors."""
+        return text.replace(self.secret, "[key]") if self.secret else text
+
 
 MESSAGE_LENGTH = 300
 
@@ -37,15 +51,17 @@ def as_model_error(error: ModelError | ModelUnavailable) -> ModelError:
     return error if isinstance(error, ModelError) else ModelError("unavailable", str(error))
 
 
-def translate(error: Exception, binding: Binding) -> ModelError:
+def translate(error: Exception, origin: Origin) -> ModelError:
     """A vendor's error as ours: kind, status and Retry-After, without the key, on one line."""
+    if isinstance(error, ModelError):
+        return error
     response = getattr(error, "response", None)
     status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
     headers = getattr(response, "headers", None) or {}
-    said = " ".join(binding.redact(_words(error)).split())[:MESSAGE_LENGTH]
+    said = " ".join(origin.redact(_words(error)).split())[:MESSAGE_LENGTH]
     return ModelError(
         _kind(error, status),
-        f"{binding.spec} at {binding.endpoint}: {type(error).__name__}: {said}",
+        f"{origin.spec} at {origin.endpoint}: {type(error).__name__}: {said}",
         status=status,
         retry_after=seconds(headers.get("retry-after")),
     )

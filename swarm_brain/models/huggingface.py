@@ -11,14 +11,12 @@ import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from graph.errors import ConfigError, ModelUnavailable
 from swarm_brain.models import pretrained, weights
 from swarm_brain.models.binding import Binding, JsonSchema, Sampling, no_schema
-
-if TYPE_CHECKING:
-    from swarm_brain.models.huggingface_generate import BatchChat, Engine
+from swarm_brain.models.huggingface_generate import BatchChat, Engine
 
 Quantization = Literal["none", "8bit", "4bit"]
 Dtype = Literal["float32", "float16", "bfloat16"]
@@ -127,10 +125,10 @@ def _place(model: str) -> str:
 def _load(wanted: Wanted) -> Loaded:
     _import_torch()
     try:
-        from swarm_brain.models.huggingface_generate import BatchChat, Engine
+        import langchain_huggingface  # noqa: F401
+        import transformers
     except ImportError as error:
         raise ModelUnavailable(f"huggingface: needs a package: {error}.", INSTALL) from None
-    import transformers
 
     options = _options(wanted)
     if wanted.model.lower().endswith(".gguf"):
@@ -145,10 +143,10 @@ def _load(wanted: Wanted) -> Loaded:
             "Take a model that was trained on conversations, mostly named -Instruct or -Chat.",
         )
     pipeline = transformers.pipeline("text-generation", model=model, tokenizer=tokenizer)
-    engine = Engine(pipeline)
+    engine = Engine(pipeline, wanted.model)
     # A thread inside torch would crash the interpreter's end.
     atexit.register(engine.batcher.close)
-    return Loaded(engine, BatchChat.over(engine, wanted.model), model.num_parameters())
+    return Loaded(engine, BatchChat.over(engine), model.num_parameters())
 
 
 def _import_torch() -> None:

@@ -6,41 +6,34 @@ set of sampling parameters and one length for all sequences, counts no tokens an
 sequence alone (so do transformers' streamers), and ChatHuggingFace raises NotImplementedError for
 an asynchronous call on a pipeline. All of that happens here, in a LogitsProcessor that draws each
 sequence's next token by itself.
-
-Imports torch: load this module only once a model is wanted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from jinja2.exceptions import TemplateError
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.chat_models import agenerate_from_stream
 from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_huggingface import ChatHuggingFace, HuggingFacePipeline
 from pydantic import PrivateAttr
-from transformers import (
-    GenerationConfig,
-    LogitsProcessorList,
-    StoppingCriteriaList,
-)
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from graph.errors import ModelError
 from swarm_brain.models.binding import JsonSchema, Sampling
-from swarm_brain.models.decoding import Constraint, Constraints, Draw, Ended, draw, ends_of
+from swarm_brain.models.decoding import Constraint, Constraints, Draw, Ended, draw, ends_of, padded
 from swarm_brain.models.huggingface_batch import Batcher, Piece, Request, Row, Text
 from swarm_brain.models.loop import wait_for
+
+if TYPE_CHECKING:
+    import torch
 
 # A step of a small model is many small operations, over which threads only wait for each other: 135
 # million parameters take 48 ms a step of six sequences with one thread, 83 ms with four.
@@ -50,9 +43,16 @@ PARAMETERS_PER_THREAD = 250_000_000
 class Engine:
     """One loaded model, shared by all who name it: tokens, constraints, and its batches."""
 
-    def __init__(self, pipeline: Any) -> None:
-        self.pipeline, self.model = pipeline, pipeline.model
-        self.tokenizer = pipeline.tokenizer
+    def __init__(self, pipeline: Any, name: str) -> None:
+        from langchain_huggingface import ChatHuggingFace, HuggingFacePipeline
+        from transformers import GenerationConfig
+
+        self.name, self.model, self.tokenizer = name, pipeline.model, pipeline.tokenizer
+        self._chat = ChatHuggingFace(
+            llm=HuggingFacePipeline(pipeline=pipeline, model_id=name),
+            model_id=name,
+            tokenizer=pipeline.tokenizer,
+        )
         self.ends = ends_of(pipeline)
         config = self.model.config.get_text_config()
         self.window: int | None = getattr(config, "max_position_embeddings", None)
@@ -66,9 +66,7 @@ class Engine:
             self._constraints = Constraints(self.tokenizer, config.vocab_size, self.ends)
         except (ImportError, ValueError) as error:  # not installed; no fast tokenizer
             logging.getLogger(__name__).warning("replies are not held to JSON schemas: %s", error)
-        for layer in self.model.modules():
-            if isinstance(layer, GradientCheckpointingLayer):  # what transformers' layers are
-                layer.register_forward_pre_hook(self._go_on)
+        self._watch_layers()
         self._rows: list[_Drawn] = []
         self.batcher = Batcher(self._run)
 
@@ -76,6 +74,24 @@ class Engine:
     def takes_schema(self) -> bool:
         """Whether replies can be held to a JSON schema while they are drawn."""
         return self._constraints is not None
+
+    def prompt(self, messages: Sequence[BaseMessage]) -> list[int]:
+        """The tokens of these messages in the model's chat template.
+
+        Models without a system role read its text as the user's. Raises ModelError for messages
+        that the template refuses.
+        """
+        from jinja2.exceptions import TemplateError
+
+        # Content as text: templates of text models take no lists of blocks.
+        shown = [message.model_copy(update={"content": message.text}) for message in messages]
+        try:
+            return self.encode(self._chat._to_chat_prompt(shown))
+        except TemplateError as error:
+            if not (isinstance(shown[0], SystemMessage) and shown[1:]):
+                raise ModelError("refused_request", f"the chat template says: {error}") from None
+        joined = HumanMessage(f"{shown[0].text}\n\n{shown[1].text}")
+        return self.prompt([joined, *shown[2:]])
 
     def encode(self, text: str) -> list[int]:
         """The tokens of a text, and nothing around it: a chat template writes its own marks."""
@@ -108,6 +124,13 @@ class Engine:
             return None
         return self._constraints.hold(schema, lambda text: len(self.encode(text)))
 
+    def _watch_layers(self) -> None:
+        from transformers.modeling_layers import GradientCheckpointingLayer
+
+        for layer in self.model.modules():
+            if isinstance(layer, GradientCheckpointingLayer):  # what transformers' layers are
+                layer.register_forward_pre_hook(self._go_on)
+
     def _go_on(self, layer: Any, inputs: Any) -> None:
         """Between two layers: long prompts take seconds to read, and all may be cancelled."""
         if self._rows and all(row.done for row in self._rows):
@@ -115,10 +138,13 @@ class Engine:
 
     def _run(self, requests: list[Request]) -> None:
         """Answer these requests with one `generate`."""
+        import torch
+        from transformers import LogitsProcessorList, StoppingCriteriaList
+
         # In one order whoever came first: the last digit of a product depends on the row.
         ordered = sorted(requests, key=lambda request: list(request.prompt))
         self._rows = [_Drawn(self, request) for request in ordered]
-        ids, seen = _padded([request.prompt for request in ordered])
+        ids, seen = padded([request.prompt for request in ordered])
         longest = max(request.sampling.max_tokens for request in ordered)
         threads = torch.get_num_threads()
         try:
@@ -137,6 +163,8 @@ class Engine:
 
     def _step_alone(self) -> None:
         """Once the prompts are read, which all processors do together: threads for one step."""
+        import torch
+
         few = 1 + int(self.model.num_parameters()) // PARAMETERS_PER_THREAD
         torch.set_num_threads(min(few, torch.get_num_threads()))
 
@@ -145,21 +173,12 @@ class _Abandoned(Exception):
     """Nobody waits for any reply of the running batch."""
 
 
-def _padded(prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Prompts as one table, filled up on the left so that all end together, and which are real."""
-    longest = max(len(prompt) for prompt in prompts)
-    ids = torch.zeros(len(prompts), longest, dtype=torch.long)
-    real = torch.zeros_like(ids)
-    for row, prompt in enumerate(prompts):
-        ids[row, longest - len(prompt) :] = torch.tensor(prompt)
-        real[row, longest - len(prompt) :] = 1
-    return ids, real
-
-
 class _Drawn(Row):
     """A row with what its draws need."""
 
     def __init__(self, engine: Engine, request: Request) -> None:
+        import torch
+
         super().__init__(request, Text(engine.decode, request.stop), engine.ends)
         seed = request.sampling.seed
         self.source = torch.Generator()
@@ -171,39 +190,28 @@ class _Drawn(Row):
         held = self.constraint
         if held is not None:
             left = self.request.sampling.max_tokens - self.drawn
-            scores = scores.masked_fill(~held.allowed(len(scores), left), -torch.inf)
+            scores = scores.masked_fill(~held.allowed(len(scores), left), -math.inf)
         token = draw(scores, self.request.sampling, self.source)
         self.take(token, complete=held is not None and held.take(token))
         return token
 
 
-class BatchChat(ChatHuggingFace):  # type: ignore[misc]
-    """ChatHuggingFace over a pipeline, asynchronous, streaming, counted, in batches."""
+class BatchChat(BaseChatModel):
+    """A loaded model as a chat model: asynchronous, streaming, counted, in batches."""
 
+    model_id: str
     _engine: Engine = PrivateAttr()
 
     @classmethod
-    def over(cls, engine: Engine, name: str) -> BatchChat:
-        """The chat model of a loaded model; `name` is what traces call it."""
-        pipeline = HuggingFacePipeline(pipeline=engine.pipeline, model_id=name)
-        chat = cls(llm=pipeline, model_id=name, tokenizer=engine.tokenizer)
+    def over(cls, engine: Engine) -> BatchChat:
+        """The chat model of a loaded model."""
+        chat = cls(model_id=engine.name)
         chat._engine = engine
         return chat
 
-    def _to_chatml_format(self, message: BaseMessage) -> dict[str, Any]:
-        """Content as text: templates of text models take no lists of blocks."""
-        return {**super()._to_chatml_format(message), "content": message.text}
-
-    def _to_chat_prompt(self, messages: list[BaseMessage]) -> str:
-        """The chat template's text; models without a system role read its text as the user's."""
-        try:
-            return str(super()._to_chat_prompt(messages))
-        except TemplateError:
-            first, *rest = messages
-            if not (isinstance(first, SystemMessage) and rest):
-                raise
-        joined = HumanMessage(f"{first.text}\n\n{rest[0].text}")
-        return str(super()._to_chat_prompt([joined, *rest[1:]]))
+    @property
+    def _llm_type(self) -> str:
+        return "huggingface"
 
     def _request(
         self,
@@ -213,10 +221,7 @@ class BatchChat(ChatHuggingFace):  # type: ignore[misc]
         arguments: dict[str, Any],
     ) -> Request:
         """What to ask the batcher for; tokenises, which may take milliseconds."""
-        try:
-            prompt = self._engine.encode(self._to_chat_prompt(messages))
-        except TemplateError as error:
-            raise ModelError("refused_request", f"the chat template says: {error}") from None
+        prompt = self._engine.prompt(messages)
         limit = self._engine.room(prompt, arguments.get("max_tokens", 256))
         sampling = Sampling(
             temperature=arguments.get("temperature", 0.7),
@@ -275,20 +280,15 @@ class BatchChat(ChatHuggingFace):  # type: ignore[misc]
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        stream: bool | None = None,
         **kwargs: Any,
     ) -> ChatResult:
         return await agenerate_from_stream(self._astream(messages, stop, run_manager, **kwargs))
-
-    # Who calls without a loop gets the whole reply at once; our own calls are asynchronous.
-    _stream = BaseChatModel._stream
 
     def _generate(
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: CallbackManagerForLLMRun | None = None,
-        stream: bool | None = None,
         **kwargs: Any,
     ) -> ChatResult:
         return wait_for(self._agenerate(messages, stop, **kwargs))

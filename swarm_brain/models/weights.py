@@ -160,7 +160,7 @@ def _download(weights: Weights, scratch: Path, progress: Progress) -> Path:
         except _SourceFailed as failed:
             reasons.append(f"\n  {label}: {failed}")
     raise ModelUnavailable(
-        f"The model {weights.name} could not be downloaded.{''.join(reasons)}\n",
+        f"The model {weights.name} could not be downloaded.{''.join(reasons)}\n"
         f"Run `swarm-brain models pull embedded:{weights.name}` again when online, "
         f"or put the file by hand at {_path_of(weights)}",
     )

@@ -57,10 +57,16 @@ async def ask_all():
     async with httpx.AsyncClient(timeout=None, trust_env=False) as client:
         await asyncio.gather(*(client.post(**call) for _ in range(6)))
 
+def busy():
+    place, key = server.url + "/../slots", call["headers"]
+    slots = httpx.get(place, headers=key, timeout=60, trust_env=False).json()
+    return any(slot["is_processing"] for slot in slots)
+
 def ready():
-    time.sleep(1)
-    slots = httpx.get(server.url + "/../slots", headers=call["headers"], trust_env=False).json()
-    print("busy slots:", sum(slot["is_processing"] for slot in slots), flush=True)
+    while mode != "idle" and not busy():
+        time.sleep(0.1)
+    time.sleep(0.5)
+    print("busy" if busy() else "idle", flush=True)
 
 if mode == "event loop":
     threading.Thread(target=ready, daemon=True).start()
@@ -126,9 +132,7 @@ def test_more_requests_than_slots_are_all_answered(server: embedded.LocalServer)
     assert [run.result().status_code for run in runs] == [200] * 10
 
 
-def test_tokens_are_counted_as_the_server_counts_them(
-    server: embedded.LocalServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tokens_are_counted_past_any_proxy(server: embedded.LocalServer, monkeypatch: Any) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     assert embedded.count_tokens(server, "") == 0
     assert embedded.count_tokens(server, "hello world, how many?") == 6
@@ -208,9 +212,7 @@ def test_the_trained_context_is_read_from_the_file(weights: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(("usable", "threads"), [(1, 1), (2, 1), (4, 3), (8, 4), (64, 8)])
-def test_a_processor_always_stays_free(
-    usable: int, threads: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_processor_always_stays_free(usable: int, threads: int, monkeypatch: Any) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: usable)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(usable)), raising=False)
     monkeypatch.setattr(Path, "read_text", lambda _: "max 100000")
@@ -225,7 +227,6 @@ def test_a_binding_knows_the_context_and_the_tokens_and_costs_nothing(weights: P
     assert bound.count_tokens is not None
     assert bound.count_tokens("one two") == 2
     assert bound.price(1000, 0, 1000) == 0.0
-    assert bound.takes_schema
 
 
 MODES = "idle", "waiting", "streaming", "reading", "interrupted", "event loop", "no descriptors"
@@ -237,7 +238,7 @@ def test_interpreter_ends_at_once_and_in_silence(mode: str, weights: Path, tmp_p
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     child = subprocess.Popen(command, cwd=REPO, env=plain_environment(tmp_path), **pipes)
     try:
-        assert child.stdout.readline() == f"busy slots: {0 if mode == 'idle' else 4}\n"
+        assert child.stdout.readline() == ("idle\n" if mode == "idle" else "busy\n")
         began = time.monotonic()
         if mode in ("interrupted", "event loop"):
             child.send_signal(signal.SIGINT)

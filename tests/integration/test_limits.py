@@ -117,6 +117,12 @@ async def many(count: int, **fields: Any) -> list[Reply]:
     return await asyncio.gather(*(one(**fields) for _ in range(count)))
 
 
+async def few_at_a_time(count: int) -> None:
+    """Six at once: three hundred at once would leave long after the gate has let them through."""
+    for _ in range(count // 6):
+        await many(6)
+
+
 def questions(count: int, **context: Any) -> list[dict[str, Any]]:
     async def all_of_them() -> list[dict[str, Any]]:
         return await asyncio.gather(
@@ -138,7 +144,7 @@ def test_forty_questions_at_the_allowed_rate_and_hardly_one_refused(lab):
         asyncio.run(one())  # what a first call takes longer is no part of the rate
         bucket = Bucket()
         Handler.refuse = bucket.refuse
-        asyncio.run(many(int(BURST)))
+        asyncio.run(few_at_a_time(int(BURST)))
         assert Handler.refused == []
         left, before, started = bucket.left(), len(Handler.came), time.monotonic()
         results = questions(40)

@@ -179,6 +179,10 @@ def holds(meter: Meter, budget_tokens: int | None, budget_usd: float | None) -> 
     seed=st.integers(0, 2**16),
 )
 @example("eight", 1_500, None, 1.0, 1.0, 0.0, ["server"], 3, TWENTY, 1)
+@example("eight", 9_000, None, 1.0, 1.0, 0.8, ["server"], 3, HARD, 3)
+@example("eight", 6_000, None, 1.0, 1.0, 0.9, ["no_reply"], 3, HARD, 4)
+@example("many", None, 0.08, 1.0, 1.0, 0.7, ["server", "timeout"], 3, HARD, 5)
+@example("many", 20_000, None, 1.0, 1.0, 1.0, ["server"], 3, HARD, 6)
 @example("many", 40_000, 0.1, 1.0, 1.0, 0.3, list(BILLED), 3, HARD, 2)
 def test_spend_never_passes_the_budget_by_a_token(
     brains, name, tokens, usd, share, longest, failing, kinds, attempts, question, seed
@@ -408,6 +412,16 @@ def test_reservations_from_many_threads_add_up():
     assert len(got) == 1_000 // 7
     assert kinds == {"budget"}
     assert account.reserved.tokens == 994
+
+
+def test_no_reply_is_asked_for_in_fewer_than_sixty_four_tokens():
+    texts = ["# Expert: x (y)", "Why?"]
+    bound = prompt_bound(Meter().binding, texts)
+    for left, asked in [(63, []), (64, [64]), (65, [65]), (500, [400])]:
+        meter = Meter()
+        reply = direct(meter, Ledger(Budget(tokens=bound + left)))
+        assert [most for _, most in meter.sent] == asked
+        assert (reply.error is None) == bool(asked)
 
 
 def test_what_the_answer_needs_is_out_of_others_reach():

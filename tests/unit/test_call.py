@@ -149,12 +149,12 @@ def test_pause():
 )
 def test_retry_after(value, seconds):
     headers = {} if value is None else {"Retry-After": value}
-    assert translate(status_error(429, headers), bound(Wire(""))).retry_after == seconds
+    assert translate(status_error(429, headers), bound(Wire("")).origin).retry_after == seconds
 
 
 def test_retry_after_as_a_date_to_come():
     headers = {"Retry-After": formatdate(time.time() + 30, usegmt=True)}
-    ours = translate(status_error(429, headers), bound(Wire("")))
+    ours = translate(status_error(429, headers), bound(Wire("")).origin)
     assert 25 < ours.retry_after <= 30
 
 
@@ -412,7 +412,7 @@ def status_error(status: int, headers=None) -> httpx.HTTPStatusError:
 )
 def test_translation(error, kind, status):
     binding = bound(Wire(""))
-    ours = translate(error, binding)
+    ours = translate(error, binding.origin)
     assert (ours.kind, ours.status) == (kind, status)
     assert str(ours).startswith(f"fake:model at {binding.endpoint}: {type(error).__name__}: ")
 

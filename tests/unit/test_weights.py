@@ -190,10 +190,10 @@ def test_without_pip_the_hub_is_asked(models, hub, monkeypatch):
 def test_hub_can_refuse(pip, hub):
     pip("offline")
     asked = []
-    hub(lambda request: asked.append(str(request.url)) or httpx.Response(403))
+    hub(lambda request: asked.append(request.url.path) or httpx.Response(403))
     with pytest.raises(ModelUnavailable, match=r"model hub: .*403"):
         weights.fetch("tiny")
-    assert asked == ["https://mirror.test/somebody/tiny/resolve/main/tiny.gguf"]
+    assert asked == ["/somebody/tiny/resolve/main/tiny.gguf"]
 
 
 def test_interrupt_ends_pip_and_removes_what_was_there(models, pip):
