@@ -22,7 +22,7 @@ from swarm_brain.models.binding import Binding, JsonSchema, Sampling, estimate_t
 from swarm_brain.models.cache import cache
 from swarm_brain.models.call import ask
 from swarm_brain.models.faults import as_model_error
-from swarm_brain.models.ledger import Amount, Budget, Ledger, open_ledger
+from swarm_brain.models.ledger import Amount, Budget, Ledger, close_ledger, open_ledger
 from swarm_brain.models.simulation import reply_to
 
 LIMITS: tuple[FailureKind, ...] = ("budget", "deadline")
@@ -109,6 +109,7 @@ def insist(state: BrainState, context: Context) -> None:
         return
     for signal in state.get("signals", []):
         if signal["error"] is not None and signal["failure"] not in LIMITS:
+            close_ledger(state["run_id"])
             raise ExpertFailed(signal["source"], signal["error"])
 
 

@@ -219,19 +219,18 @@ async def _turn(work: _Attempt) -> AsyncIterator[None]:
     gate = limits.gate(work.binding.endpoint, work.binding.pace)
     left = work.call.ledger.seconds_left(answering=work.call.answering)
     try:
-        async with asyncio.timeout(left), gate.passing():
+        async with asyncio.timeout(left), gate.passing() as scout:
+            retry_after = None
             try:
                 yield
             except ModelError as error:
-                if error.kind == "rate_limit" and error.retry_after is not None:
-                    gate.refused(min(error.retry_after, RETRY_AFTER_MOST))
+                retry_after = error.retry_after if error.kind == "rate_limit" else None
+                raise
+            finally:
+                if retry_after is None:
+                    gate.answered(scout=scout)
                 else:
-                    gate.answered()
-                raise
-            except BaseException:
-                gate.answered()
-                raise
-            gate.answered()
+                    gate.refused(min(retry_after, RETRY_AFTER_MOST), scout=scout)
     except TimeoutError:
         raise ModelError("deadline", "budget_seconds: the time of this run is used up") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -41,6 +42,11 @@ _BY_NAME: tuple[tuple[str, FailureKind], ...] = (
     ("Connect", "connection"),
     ("RemoteProtocol", "connection"),
     ("ReadError", "connection"),
+)
+# How servers word it: OpenAI and vLLM, llama.cpp, and others.
+_OVERFLOW = re.compile(
+    r"context_length_exceeded|exceed_context_size|context (length|size|window)|too many tokens",
+    re.I,
 )
 # What parsing a body raises that is no reply: HTML, broken JSON, no choices, wrong types.
 _UNPARSABLE = (json.JSONDecodeError, ValueError, IndexError, TypeError, KeyError, AttributeError)
@@ -90,6 +96,8 @@ def _kind(error: Exception, status: int | None) -> FailureKind:
             return "timeout"
         case 429:
             return "rate_limit"
+        case 400 | 413 | 422 if _OVERFLOW.search(f"{getattr(error, 'body', '')} {error}"):
+            return "context_overflow"
         case int() if 400 <= status < 500:
             return "refused_request"
         case int() if status >= 500:

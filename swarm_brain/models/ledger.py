@@ -15,6 +15,7 @@ from graph.errors import ModelError
 
 CIRCUIT_FAILURES = 3  # consecutive final failures after which a run leaves an endpoint alone
 LEAST_REPLY_TOKENS = 64
+MOST_LEDGERS = 10_000
 # Share of a time budget that is kept for the answering expert.
 ANSWER_SHARE_OF_TIME = 0.25
 
@@ -129,7 +130,10 @@ _lock = threading.Lock()
 def open_ledger(run_id: str, budget: Budget, spent: Amount, answer: Amount) -> Ledger:
     """The ledger of this run; rebuilt from what state knows if this process has none yet."""
     with _lock:
-        return _ledgers.setdefault(run_id, Ledger(budget, spent, answer=answer))
+        found = _ledgers.setdefault(run_id, Ledger(budget, spent, answer=answer))
+        while len(_ledgers) > MOST_LEDGERS:  # of runs that were abandoned
+            _ledgers.pop(next(iter(_ledgers)))
+        return found
 
 
 def close_ledger(run_id: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 BURST_MINUTES, BURST_LEAST = 0.25, 10.0
@@ -22,47 +22,62 @@ class Pace:
     rpm: float | None = None
     concurrency: int | None = None
 
+    def stricter(self, other: Pace) -> Pace:
+        """The lower of each limit that either states."""
+        rpms = [rpm for rpm in (self.rpm, other.rpm) if rpm is not None]
+        counts = [n for n in (self.concurrency, other.concurrency) if n is not None]
+        return Pace(min(rpms, default=None), min(counts, default=None))
+
 
 class Gate:
     """Lets requests through in order, as fast as the pace and the endpoint's refusals allow.
 
     With a rate it is a token bucket that holds a quarter of a minute's allowance, at least ten.
     After a 429 with Retry-After nobody passes until then; after that one request goes ahead alone,
-    and the others follow once it was not refused.
+    the scout, and the others follow once it was not refused.
     """
 
     def __init__(self, pace: Pace) -> None:
-        self._rate = (pace.rpm or 0) / 60 * SAFETY
-        self._burst = max(BURST_LEAST, (pace.rpm or 0) * BURST_MINUTES)
-        self._tokens, self._filled = self._burst, time.monotonic()
-        self._places = asyncio.Semaphore(pace.concurrency) if pace.concurrency else None
+        self._pace = Pace()
+        self._rate, self._burst = 0.0, BURST_LEAST
+        self._tokens, self._filled = BURST_LEAST, time.monotonic()
+        self._places: asyncio.Semaphore | None = None
         self._turn = asyncio.Lock()
-        self._clear = asyncio.Event()
-        self._clear.set()
+        self._changed = asyncio.Event()
         self._closed_until = 0.0
-        self._scout_wanted = False
+        self._refused = self._scouting = False
+        self.tighten(pace)
+
+    def tighten(self, pace: Pace) -> None:
+        """Take over what is stricter than the pace so far: one endpoint may have several names."""
+        strictest = self._pace.stricter(pace)
+        if strictest.rpm != self._pace.rpm:
+            self._rate = (strictest.rpm or 0) / 60 * SAFETY
+            self._burst = max(BURST_LEAST, (strictest.rpm or 0) * BURST_MINUTES)
+            self._tokens = self._burst
+        if strictest.concurrency != self._pace.concurrency:
+            self._places = asyncio.Semaphore(strictest.concurrency or 1)
+        self._pace = strictest
 
     @asynccontextmanager
-    async def passing(self) -> AsyncIterator[None]:
-        """Wait for a place and a turn; hold the place inside the block."""
-        if self._places is None:
-            await self._wait_turn()
-            yield
-            return
-        async with self._places:
-            await self._wait_turn()
-            yield
+    async def passing(self) -> AsyncIterator[bool]:
+        """Wait for a place and a turn, hold the place inside the block; whether it is the scout."""
+        async with self._places or nullcontext():
+            yield await self._wait_turn()
 
-    async def _wait_turn(self) -> None:
+    async def _wait_turn(self) -> bool:
         async with self._turn:  # first come, first served
             while True:
-                if not self._scout_wanted:
-                    await self._clear.wait()
-                if (wait := self._seconds_to_wait()) <= 0:
+                if self._scouting:
+                    self._changed.clear()
+                    await self._changed.wait()
+                elif (wait := self._seconds_to_wait()) > 0:
+                    await asyncio.sleep(wait)
+                else:
                     break
-                await asyncio.sleep(wait)
-            self._scout_wanted = False
             self._tokens -= 1
+            self._scouting = self._refused
+            return self._scouting
 
     def _seconds_to_wait(self) -> float:
         now = time.monotonic()
@@ -71,24 +86,35 @@ class Gate:
         pacing = (1 - self._tokens) / self._rate if self._rate and self._tokens < 1 else 0.0
         return max(pacing, self._closed_until - now)
 
-    def refused(self, retry_after: float) -> None:
-        """The endpoint asked to come back after so many seconds."""
+    def refused(self, retry_after: float, *, scout: bool) -> None:
+        """The endpoint asked this request to come back after so many seconds."""
         self._closed_until = max(self._closed_until, time.monotonic() + retry_after)
-        self._clear.clear()
-        self._scout_wanted = True
+        self._refused = True
+        self._back(scout)
 
-    def answered(self) -> None:
-        """A request ended in anything but a refusal: the way is clear."""
-        self._scout_wanted = False
-        self._clear.set()
+    def answered(self, *, scout: bool) -> None:
+        """This request ended in anything but a refusal; a scout's way is clear for all.
+
+        An older request that is answered late says nothing about now.
+        """
+        if scout:
+            self._refused = False
+        self._back(scout)
+
+    def _back(self, scout: bool) -> None:
+        if scout:
+            self._scouting = False
+            self._changed.set()
 
 
-_gates: dict[str, tuple[Pace, Gate]] = {}
+_gates: dict[str, Gate] = {}
 
 
 def gate(endpoint: str, pace: Pace) -> Gate:
-    """The gate of this endpoint; a changed pace makes a new one. Call on the background loop."""
+    """The gate of this endpoint, at least as strict as `pace`. Call on the background loop."""
     known = _gates.get(endpoint)
-    if known is None or known[0] != pace:
-        _gates[endpoint] = known = (pace, Gate(pace))
-    return known[1]
+    if known is None:
+        known = _gates[endpoint] = Gate(pace)
+    else:
+        known.tighten(pace)
+    return known
