@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import resource
 import statistics
 import subprocess
 import sys
-import time
 
 PAIRS = 7
 TARGET = 1.3
 
 
 def seconds(module: str) -> float:
-    """What a process takes that imports this and ends."""
-    started = time.perf_counter()
+    """Processor time of a process that imports this and ends (wall time counts neighbours too)."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
-    return time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
 def main() -> None:
@@ -23,7 +24,8 @@ def main() -> None:
     for module in ("langgraph.graph", "graph.brain"):
         seconds(module)
     ratios = [seconds("graph.brain") / seconds("langgraph.graph") for _ in range(PAIRS)]
+    spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
     print(
-        f"import graph.brain / import langgraph.graph: median {statistics.median(ratios):.2f} "
-        f"of {PAIRS} pairs ({min(ratios):.2f} to {max(ratios):.2f}), target <= {TARGET}"
+        "import graph.brain / import langgraph.graph, processor time: median "
+        f"{statistics.median(ratios):.2f} of {PAIRS} pairs ({spread}), target <= {TARGET}"
     )

@@ -7,6 +7,7 @@ tokens as the embedded model's tokenizer would, if that model is at hand, else f
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable
 
@@ -14,7 +15,8 @@ from graph.brain import graph
 from tests.fakes import Endpoint, Script, endpoint
 
 LATENCY_S = 1.0
-REPLY_WORDS = 60
+REPLY_WORDS = 60  # of one token each
+WORDS = "the question is about what we can know and how we come to know it in the first place"
 SIMPLE = "What does entropy mean?"
 HARD = "What is the nature of consciousness?"
 TARGETS = {
@@ -26,13 +28,13 @@ TARGETS = {
 
 def script(*, defect: bool) -> Script:
     """Sixty-word replies; the critic objects to a word of the answer or to nothing."""
-    words = " ".join(f"word{n}" for n in range(REPLY_WORDS - 2))
+    words = " ".join(itertools.islice(itertools.cycle(WORDS.split()), REPLY_WORDS - 4))
     says = dict.fromkeys(
         ("perception", "memory", "reasoning", "creative", "analytical", "synthesis"),
         f"{words}\nVerdict: yes",
     )
     gates = '{"creative": 0.9, "analytical": 0.9}'
-    critic = '{"defects": [{"quote": "word7", "problem": "is no English word"}]}'
+    critic = '{"defects": [{"quote": "the first place", "problem": "there is no such place"}]}'
     return Script(
         {**says, "attention": gates, "meta_cognitive": critic if defect else '{"defects": []}'}
     )
