@@ -14,8 +14,8 @@ from langgraph.store.base import BaseStore
 
 from graph import propagation
 from graph.context import Context
-from graph.state import BEGIN, FINISH, BrainInput, BrainOutput, BrainState
-from graph.topology import EFFORTS, Topology, load
+from graph.state import BEGIN, EFFORTS, FINISH, BrainInput, BrainOutput, BrainState
+from graph.topology import Topology, load
 from nodes.begin import begin
 from nodes.expert import run_context, run_expert
 from nodes.finish import finish

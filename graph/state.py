@@ -20,6 +20,7 @@ FINISH = "finish"  # the node after all experts
 
 StopReason = Literal["complete", "max_steps", "budget", "deadline", "failed"]
 Effort = Literal["low", "high"]
+EFFORTS: tuple[Effort, ...] = ("low", "high")
 
 __all__ = ["BrainInput", "BrainOutput", "BrainState", "Broadcast", "Signal", "Workspace"]
 

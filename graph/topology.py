@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -16,11 +16,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import prompts
+from graph.checks import check
 from graph.errors import TopologyError
 from graph.state import BEGIN, FINISH, Effort
 
 Kind = Literal["intake", "gate", "memory", "proposer", "synthesis", "critic"]
-EFFORTS: tuple[Effort, ...] = ("low", "high")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 FOLDER = Path(__file__).parent / "topologies"
 
@@ -112,7 +112,17 @@ class Topology(BaseModel):
 
     def reached(self, effort: Effort) -> set[str]:
         """The experts to which waking edges lead at this effort, if all of them fire."""
-        return _downstream(self, BEGIN, effort) - {BEGIN}
+        return self.downstream(BEGIN, effort) - {BEGIN}
+
+    def downstream(self, start: str, effort: Effort | None = None) -> set[str]:
+        """Everything that waking edges lead to from `start`, itself included."""
+        found, frontier = {start}, [start]
+        while frontier:
+            for target in self.targets(frontier.pop(), effort):
+                if target.name not in found:
+                    found.add(target.name)
+                    frontier.append(target.name)
+        return found
 
     def targets(self, source: str, effort: Effort | None = None) -> list[Expert]:
         """The experts that have a waking edge from `source` (that counts at this effort)."""
@@ -223,103 +233,3 @@ def _expert(where: str, name: str, entry: Mapping[str, Any], folders: tuple[Path
             for item in error.errors(include_url=False)
         )
         raise TopologyError(where, f"expert {name}: {problems}") from None
-
-
-def check(topology: Topology, where: str) -> None:
-    """Raise TopologyError for everything that would make a run wrong, silent or twice paid."""
-    for rule in (_names, _roles, _entry, _cycles, _reachable, _joins, _gates, _hearing, _drafts):
-        for problem in rule(topology):
-            raise TopologyError(where, problem)
-
-
-def _names(topology: Topology) -> Iterable[str]:
-    known = {BEGIN, *topology.experts}
-    for expert in topology.experts.values():
-        for edge in expert.woken_by:
-            if edge.source not in known:
-                yield f"expert {expert.name}: woken by unknown source {edge.source!r}"
-        for source in expert.hears:
-            if source not in topology.experts:
-                yield f"expert {expert.name}: hears unknown source {source!r}"
-
-
-def _roles(topology: Topology) -> Iterable[str]:
-    if len(topology.of_kind("synthesis")) != 1:
-        yield "exactly one expert of kind synthesis is needed"
-    if len(topology.of_kind("gate")) > 1:
-        yield "at most one expert of kind gate is possible"
-    if all(expert.gated for expert in topology.of_kind("proposer")):
-        yield "at least one proposer that is not gated is needed, or nobody might answer"
-
-
-def _entry(topology: Topology) -> Iterable[str]:
-    if not topology.targets(BEGIN):
-        yield f"no entry: no expert is woken by {BEGIN}"
-
-
-def _cycles(topology: Topology) -> Iterable[str]:
-    """Report a waking edge that closes a circle, as the edge that goes back."""
-    for expert in topology.experts.values():
-        for edge in expert.woken_by:
-            if edge.source in _downstream(topology, expert.name):
-                yield (
-                    f"edge {edge.source} -> {expert.name} goes to a lower level: waking edges lead "
-                    "forward only (the revision is the critic's own edge and is not stated here)"
-                )
-
-
-def _downstream(topology: Topology, start: str, effort: Effort | None = None) -> set[str]:
-    """Everything that waking edges lead to from `start`, itself included."""
-    found, frontier = {start}, [start]
-    while frontier:
-        for target in topology.targets(frontier.pop(), effort):
-            if target.name not in found:
-                found.add(target.name)
-                frontier.append(target.name)
-    return found
-
-
-def _reachable(topology: Topology) -> Iterable[str]:
-    reached = {effort: topology.reached(effort) for effort in EFFORTS}
-    for name in topology.experts:
-        if not any(name in names for names in reached.values()):
-            yield f"expert {name} is unreachable: no path of waking edges from {BEGIN}"
-    for effort, names in reached.items():
-        if topology.soloist.name not in names:
-            yield f"with {effort} effort nothing wakes {topology.soloist.name}, so nobody answers"
-
-
-def _joins(topology: Topology) -> Iterable[str]:
-    """A target whose sources stand on unequal levels would run, and be paid, twice."""
-    for expert in topology.experts.values():
-        levels = {e.source: topology.levels.get(e.source, 0) for e in expert.woken_by}
-        if len(set(levels.values())) > 1:
-            listed = ", ".join(f"{source} (level {level})" for source, level in levels.items())
-            yield f"expert {expert.name}: unequal join, its sources stand on levels {listed}"
-
-
-def _gates(topology: Topology) -> Iterable[str]:
-    gates = {expert.name for expert in topology.of_kind("gate")}
-    for expert in topology.gated:
-        strangers = {e.source for e in expert.woken_by if e.effort != "low"} - gates
-        if strangers or not gates:
-            yield f"expert {expert.name}: gated, so only an expert of kind gate may wake it"
-
-
-def _hearing(topology: Topology) -> Iterable[str]:
-    for expert in topology.experts.values():
-        for source in expert.hears:
-            if topology.levels[source] >= topology.levels[expert.name]:
-                yield f"expert {expert.name}: hears {source}, which does not run before it"
-
-
-def _drafts(topology: Topology) -> Iterable[str]:
-    level = topology.levels[topology.synthesis.name]
-    for expert in topology.of_kind("proposer"):
-        if topology.levels[expert.name] >= level:
-            yield f"expert {expert.name}: a proposer must run before {topology.synthesis.name}"
-    for expert in topology.of_kind("critic"):
-        if topology.levels[expert.name] <= level:
-            yield f"expert {expert.name}: a critic must run after {topology.synthesis.name}"
-    if len({topology.levels[critic.name] for critic in topology.of_kind("critic")}) > 1:
-        yield "critics on different levels: the revision of one would run beside another"

@@ -197,7 +197,24 @@ def _signal(
     reply: Reply,
 ) -> dict[str, Any]:
     """What was said, as a signal without its step, edges and trimming."""
-    signal: dict[str, Any] = {
+    signal = _taken(expert, binding, reply)
+    if reply.error is not None:
+        status = "simulated" if _simulates(reply, context) else "failed"
+        return signal | {
+            "status": status,
+            "failure": reply.error.kind,
+            "error": str(reply.error),
+        }
+    if binding.simulated:
+        signal |= {"status": "simulated", "error": None if state["all_simulated"] else NOT_SHOWN}
+        if not state["all_simulated"]:
+            return signal
+    return signal | _said(topology, expert, state, context, reply.text)
+
+
+def _taken(expert: Expert, binding: Binding, reply: Reply) -> dict[str, Any]:
+    """What was said and what it took, before it is read."""
+    return {
         "source": expert.name,
         "content": reply.text,
         "verdict": None,
@@ -221,18 +238,6 @@ def _signal(
         "failure": None,
         "error": None,
     }
-    if reply.error is not None:
-        status = "simulated" if _simulates(reply, context) else "failed"
-        return signal | {
-            "status": status,
-            "failure": reply.error.kind,
-            "error": str(reply.error),
-        }
-    if binding.simulated:
-        signal |= {"status": "simulated", "error": None if state["all_simulated"] else NOT_SHOWN}
-        if not state["all_simulated"]:
-            return signal
-    return signal | _said(topology, expert, state, context, reply.text)
 
 
 def _said(
