@@ -10,6 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 Q ?= What is the nature of consciousness?
+override Q := $(value Q)# as it was typed, with every $
 export Q
 
 .DEFAULT_GOAL := help
@@ -29,7 +30,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 ask: install ## answer a question: make ask Q="What is the nature of consciousness?"
-	@$(BIN)/swarm-brain ask "$$Q"
+	@$(BIN)/swarm-brain ask -- "$$Q"
 
 test: test-unit test-integration ## all tests
 

@@ -16,7 +16,8 @@ from graph.brain import graph
 from swarm_brain.models import bind
 layout, question = sys.argv[1:]
 bind("embedded:smollm2-135m")
-context = {"model": "embedded:smollm2-135m", "seed": 1, "max_tokens": 64, "prompt_layout": layout}
+context = {"model": "embedded:smollm2-135m", "seed": 1, "max_tokens": 64, "threshold": 0,
+           "max_revisions": 0, "effort": "high", "prompt_layout": layout}  # all eight, once each
 for state in ("cold", "warm"):
     started = time.perf_counter()
     usage = graph.invoke({"question": question}, context=context)["usage"]

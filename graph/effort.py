@@ -127,7 +127,10 @@ def _without_politeness(text: str) -> str:
 def _parts(request: str) -> int:
     """How many things are asked for at once."""
     joined = re.findall(
-        rf"(?:,|\band\b|\bor\b|,\s*and)\s+(?:{_UNIT}|how|why|whether)\b", request, re.I
+        rf"(?:(?:,|\band\b|\bor\b|,\s*and)\s+(?:{_UNIT}|how|why|whether)"
+        r"|\band\s+(?:is|are|was|were|does|do|did|can))\b",
+        request,
+        re.I,
     )
     return 1 + len(joined)
 

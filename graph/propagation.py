@@ -23,7 +23,9 @@ NEUTRAL = 1.0  # of a failed signal and of a missing gate: a failure must silenc
 
 _WORD = re.compile(r"\w+")
 _REFUSAL = re.compile(
-    r"\W*(i['’]?m sorry|sorry|as an ai\b|i (can(no|['’])t|am (not able|unable)|won['’]t) )", re.I
+    r"\W*((i['’]?m sorry|sorry|as an ai)\b[^.\n]{0,80}\b(can(no|['’])t|unable|not able|won['’]t)\b"
+    r"|i (can(no|['’])t|am (not able|unable)|won['’]t) )",
+    re.I,
 )
 _STOP = frozenset(
     [
@@ -94,7 +96,7 @@ def salience(content: str, question: str, heard: Collection[str]) -> float:
     """
     words = content_words(content)
     if not words:
-        return 0.0
+        return SUBSTANCE if content.strip() else 0.0  # "→" or "A" may be all that is to be said
     asked = content_words(question)
     coverage = len(words & asked) / len(asked) if asked else 1.0
     overlap = max((_jaccard(words, content_words(text)) for text in heard), default=0.0)
@@ -173,7 +175,9 @@ def _is_revision(topology: Topology, signal: Signal, first: int) -> bool:
 
 def _activation(edge: Edge, target: Expert, signal: Signal) -> float:
     gate = signal["gates"].get(target.name, NEUTRAL) if target.gated else NEUTRAL
-    strength = signal["salience"] if usable(signal) else NEUTRAL
+    # Who answers when nobody else does is not silenced by a poor restatement of the question.
+    heeded = usable(signal) and (target.gated or target.kind != "proposer")
+    strength = signal["salience"] if heeded else NEUTRAL
     return round(edge.weight * strength * gate, 4)
 
 

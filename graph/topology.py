@@ -158,7 +158,7 @@ def _find(name_or_path: str | Path) -> Path:
             raise TopologyError(str(path), "no such file")
         return path
     shipped = FOLDER / f"{name_or_path}.yaml"
-    if not shipped.is_file():
+    if len(path.name) > 100 or not shipped.is_file():
         known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.yaml")))
         raise TopologyError(
             str(name_or_path), f"no such topology; shipped are: {known}. A file ends in .yaml"

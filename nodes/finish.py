@@ -50,7 +50,7 @@ async def finish(topology: Topology, state: BrainState, config: RunnableConfig) 
         "verdict": verdict,
         "agreement": await agreement(drafts),
         "dissent": dissent(drafts, verdict, text),
-        "revised": sum(s["source"] == topology.synthesis.name for s in signals) > 1,
+        "revised": _answers(topology, signals) > 1,
         "steps": state.get("step", 0),
         "thread_id": config.get("configurable", {}).get("thread_id"),
         "recalled": state["memory"]["recalled"],
@@ -60,6 +60,12 @@ async def finish(topology: Topology, state: BrainState, config: RunnableConfig) 
         "version": __version__,
         "messages": _conversation(state, text),
     }
+
+
+def _answers(topology: Topology, signals: Sequence[Signal]) -> int:
+    """How often synthesis has answered; a revision that failed is none."""
+    name = topology.synthesis.name
+    return sum(s["source"] == name and propagation.usable(s) for s in signals)
 
 
 def choose(topology: Topology, signals: Sequence[Signal]) -> Signal | None:
@@ -106,7 +112,9 @@ async def agreement(drafts: Sequence[Signal]) -> float | None:
 
 def dissent(drafts: Sequence[Signal], verdict: str | None, text: str) -> list[str]:
     """Verdicts of drafts that the answer did not adopt, and views that it kept as dissent."""
-    adopted = reading.normal_verdict(verdict) if verdict else None
+    if verdict is None:  # nothing to differ from
+        return reading.read_dissent(text)
+    adopted = reading.normal_verdict(verdict)
     others = [
         f"{draft['source']}: {draft['verdict']}"
         for draft in drafts

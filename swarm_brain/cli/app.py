@@ -13,6 +13,7 @@ from rich.console import Console
 
 from graph.errors import BlankQuestion, BrainError, ConfigError, NotText
 from swarm_brain import __version__
+from swarm_brain.cli.text import printable
 
 ANSWERED, ERROR, USAGE, SIMULATED = 0, 1, 2, 3
 
@@ -38,6 +39,11 @@ def run() -> None:
         if _debug:
             raise
         raise SystemExit(fail(error)) from None
+    except OSError as error:
+        if _debug:
+            raise
+        err.print(f"[bold red]Error:[/] {_escape(str(error))}", soft_wrap=True)
+        raise SystemExit(ERROR) from None
     except KeyboardInterrupt:
         err.print("Interrupted.")
         raise SystemExit(ERROR) from None
@@ -45,7 +51,7 @@ def run() -> None:
 
 def fail(error: BrainError) -> int:
     """Say what is wrong; the exit code for it."""
-    err.print(f"[bold red]Error:[/] {_escape(str(error))}", soft_wrap=True)
+    err.print(f"[bold red]Error:[/] {_escape(printable(str(error)))}", soft_wrap=True)
     return USAGE if isinstance(error, ConfigError | BlankQuestion | NotText) else ERROR
 
 
@@ -75,6 +81,8 @@ def _setup(
         load_dotenv(path)
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not UTF-8 text.") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
 
 
 @app.command()
@@ -189,7 +197,7 @@ def _answer(question: str, topology: str, settings: dict[str, Any], as_json: boo
         raise
     except KeyboardInterrupt:
         spent = failed_result("interrupted", progress)["usage"]
-        err.print(f"Interrupted after {_spent(spent)}.")
+        err.print(f"Interrupted after {_spent(spent)}.", soft_wrap=True)
         return ERROR
     if as_json:
         typer.echo(json.dumps(result, ensure_ascii=False))

@@ -20,6 +20,7 @@ from nodes import begin
 from nodes.finish import usage
 from swarm_brain import __version__, models
 from swarm_brain.cli.live import Board
+from swarm_brain.cli.text import printable
 from swarm_brain.cli.weights import fetch
 from swarm_brain.models import EMBEDDED_DEFAULT
 
@@ -115,7 +116,7 @@ def worst_case(question: str, topology: str, settings: dict[str, Any], as_json: 
 def print_answer(text: str) -> None:
     """The answer alone, on standard output; broken at words on a terminal, as it is in a pipe."""
     if sys.stdout.isatty():
-        Console(highlight=False).print(Text(f"\n{text.rstrip()}"))
+        Console(highlight=False).print(Text(f"\n{printable(text).rstrip()}"))
     else:
         sys.stdout.write(text.rstrip() + "\n")
         sys.stdout.flush()

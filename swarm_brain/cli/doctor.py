@@ -9,9 +9,11 @@ from urllib.parse import urlsplit
 
 from langchain_core.messages import HumanMessage, SystemMessage
 from rich.console import Console
+from rich.text import Text
 
 from graph.errors import BrainError, ModelError
 from swarm_brain import __version__, models
+from swarm_brain.cli.text import printable
 from swarm_brain.models.asking import Call
 from swarm_brain.models.binding import Binding, Sampling
 from swarm_brain.models.call import ask
@@ -46,8 +48,8 @@ async def examine(requested: str, base_url: str | None) -> bool:
     console = Console(highlight=False)
 
     def line(good: bool | None, text: str) -> None:
-        mark = {True: "[green]ok[/]  ", False: "[red]FAIL[/]", None: "    "}[good]
-        console.print(mark, text, markup=True, soft_wrap=True)
+        mark = {True: ("ok  ", "green"), False: ("FAIL", "red"), None: ("    ", "")}[good]
+        console.print(Text.assemble(mark, " ", printable(text)), soft_wrap=True)
 
     line(None, f"swarm-brain {__version__}, Python {platform.python_version()}")
     line(None, ", ".join(f"{name} {_version(name)}" for name in PACKAGES))
@@ -71,7 +73,7 @@ async def _answers(binding: Binding, line: object) -> bool:
     tell = line if callable(line) else print
     if binding.simulated:
         tell(False, "only a simulation would answer: set HYPERBOLIC_API_KEY, or pip install "
-             "'swarm-brain\\[embedded]'")  # fmt: skip
+             "'swarm-brain[embedded]'")  # fmt: skip
         return False
     messages = [SystemMessage("Reply with one word."), HumanMessage("Say yes.")]
     sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=TOKENS)

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from graph.topology import Topology
+from swarm_brain.cli.text import printable
 
 FRAMES_PER_SECOND = 8
 FIRST_WORDS = 60  # characters of a reply shown beside its expert
@@ -87,6 +88,7 @@ class Board:
         row, text = self._row(expert), getattr(chunk, "text", "")
         if row.status != "awake" or not isinstance(text, str):
             return  # a whole message repeated at its end
+        text = printable(text)
         row.words += text
         row.tokens = (row.tokens or 0) + bool(text)
         if expert == self._topology.synthesis.name:
@@ -143,7 +145,8 @@ class Board:
         whole = not self._console.is_terminal  # no line breaks of ours in a log
         self._console.print(Text(summary(result), style="dim"), soft_wrap=whole)
         if result["error"]:
-            self._console.print(Text(result["error"], style="yellow"), soft_wrap=whole)
+            told = Text(printable(result["error"]), style="yellow")
+            self._console.print(told, soft_wrap=whole)
 
 
 def summary(result: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
+from rich.text import Text
 
 from graph.errors import ConfigError
 from swarm_brain.models import EMBEDDED_DEFAULT, PROVIDERS, choose, weights
@@ -40,12 +41,12 @@ def show(console: Console) -> None:
     for name, text in PROVIDERS.items():
         table.add_row(f"{name}:", text)
     for name, settings in named_providers().items():
-        table.add_row(f"{name}:", f"{settings.base_url} (swarm-brain.toml)")
+        table.add_row(Text(f"{name}:"), Text(f"{settings.base_url} (swarm-brain.toml)"))
     table.add_row("anthropic:, openai:, ollama: ...", "through LangChain, with its own package")
     console.print(table)
     for name, entry in weights.CATALOG.items():
         path = weights.cached(name)
         state = str(path) if path else f"not fetched ({entry.size_bytes / 1e6:.0f} MB)"
-        console.print(f"embedded:{name}: {state}", soft_wrap=True)
+        console.print(Text(f"embedded:{name}: {state}"), soft_wrap=True)
     chosen = choose()
-    console.print(f"auto takes {chosen.spec}: {chosen.reason}", soft_wrap=True)
+    console.print(Text(f"auto takes {chosen.spec}: {chosen.reason}"), soft_wrap=True)

@@ -84,9 +84,14 @@ def base_of(url: str) -> str:
     try:
         parts = urlsplit(url.strip())
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        good = good and not parts.username  # a secret in it would show in messages
     except ValueError:  # a port that is none, a broken IPv6 address
         good = False
+    # The address stands in messages: a secret in it would, too.
+    if "@" in url or "?" in url:
+        raise ConfigError(
+            "The endpoint's address must hold no user, password or query: give the key by its own "
+            "setting, and the address as http(s)://host[:port]/v1"
+        )
     if not good:
         raise ConfigError(f"{url!r} is not the address of an endpoint: http(s)://host[:port]/v1")
     return url.strip().rstrip("/").removesuffix("/chat/completions").rstrip("/")

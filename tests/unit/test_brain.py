@@ -279,6 +279,27 @@ def test_refusal_does_not_wake_but_the_draft_is_still_the_answer(script: Script)
     assert result["final_output"].startswith("I'm sorry")
 
 
+def test_a_refused_restatement_does_not_silence_an_easy_question(script: Script):
+    script.says["perception"] = "I'm sorry, I can't help with that."
+    result = run(SIMPLE)
+    assert result["provenance"] == "full"
+    assert names(result) == ["perception", "reasoning", "synthesis"]
+
+
+def test_no_dissent_where_the_answer_states_no_verdict(script: Script):
+    script.says["synthesis"] = "The answer is 42."
+    assert run()["dissent"] == []
+
+
+def test_a_revision_that_failed_is_none(script: Script):
+    script.says["synthesis"] = ["It is a whale.", ModelError("refused_request", "no")]
+    script.says["meta_cognitive"] = '[{"quote": "a whale", "problem": "wrong"}]'
+    result = run()
+    assert result["revised"] is False
+    assert result["final_output"] == "It is a whale."
+    assert result["provenance"] == "degraded"
+
+
 def test_high_threshold_wakes_fewer(script: Script):
     script.says["attention"] = '{"creative": 0.8, "analytical": 0.7}'
     assert "analytical" in names(run(threshold=0.75), "skipped")

@@ -46,18 +46,19 @@ def test_salience_adds_substance_coverage_and_novelty():
     assert salience("Dogs bark.", "Is it?", []) == 1.0
 
 
-@pytest.mark.parametrize("empty", ["", " \n", "...", "It is."])
+@pytest.mark.parametrize("empty", ["", " \n"])
 def test_nothing_said_has_no_salience(empty):
     assert salience(empty, QUESTION, []) == 0
+
+
+@pytest.mark.parametrize("terse", ["→", "A", "It is."])
+def test_a_terse_answer_wakes_its_targets(terse):
+    assert salience(terse, QUESTION, []) >= Context().threshold
 
 
 @pytest.mark.parametrize(
     "refusal",
     [
-        "I'm sorry, but cats purr loudly.",
-        "I’m sorry, cats purr loudly.",
-        "Sorry, cats purr loudly is nothing I discuss.",
-        "As an AI I have no view on why cats purr loudly.",
         "I cannot say why cats purr loudly.",
         "I can't say why cats purr loudly.",
         "I can’t say why cats purr loudly.",
@@ -78,7 +79,7 @@ def test_activation_is_weight_times_salience_times_gate():
     heavy = rewired("creative", woken_by=(Edge(source="attention", weight=0.5, effort="high"),))
     said = signal("attention", salience=0.8, gates={"creative": 0.5, "analytical": 0.25})
     assert activations(heavy, said, "high", DEFAULT) == {
-        "reasoning": 0.8,
+        "reasoning": 1.0,
         "creative": 0.2,
         "analytical": 0.2,
     }
