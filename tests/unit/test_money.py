@@ -12,6 +12,7 @@ from graph.errors import ConfigError, ModelError
 from graph.topology import load
 from nodes import begin, prompting
 from swarm_brain.cli.ask import worst_case
+from swarm_brain.cli.doctor import _hyperbolic_pace
 from swarm_brain.models import bind, daily, pricing
 from tests.fakes import Script
 
@@ -62,6 +63,17 @@ def test_a_rate_that_is_none_is_refused_by_name(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("HYPERBOLIC_RPM", bad)
     with pytest.raises(ConfigError, match="HYPERBOLIC_RPM"):
         bind("hyperbolic:")
+
+
+@pytest.mark.parametrize(
+    ("rpm", "said"), [(None, "5 with the Basic plan, 120 with Pro"), ("60", "60")]
+)
+def test_doctor_speaks_of_the_rate_at_hyperbolic(monkeypatch: pytest.MonkeyPatch, rpm, said):
+    monkeypatch.setenv("HYPERBOLIC_API_KEY", "k")
+    monkeypatch.delenv("HYPERBOLIC_RPM", raising=False)
+    if rpm:
+        monkeypatch.setenv("HYPERBOLIC_RPM", rpm)
+    assert said in _hyperbolic_pace(bind("hyperbolic:"))
 
 
 def test_the_day_is_limited_for_all_threads_together(monkeypatch: pytest.MonkeyPatch):
