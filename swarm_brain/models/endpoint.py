@@ -164,6 +164,7 @@ def _client(origin: Origin, model: str) -> Any:
         stream_chunk_timeout=None,
         stream_usage=True,
         use_responses_api=False,
+        http_socket_options=(),  # none on the synchronous client, which is never used
         http_async_client=openai.DefaultAsyncHttpxClient(
             timeout=None,
             # No proxy leads to this machine.
