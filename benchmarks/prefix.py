@@ -36,10 +36,10 @@ def main() -> None:
             for line in lines.splitlines():
                 row = json.loads(line)
                 found.setdefault((layout, row["state"]), []).append(row)
-    print("| layout | state | seconds | tokens in | cached |")
-    print("|---|---|---|---|---|")
+    print("| layout | state | seconds | tokens in | cached | tokens out |")
+    print("|---|---|---|---|---|---|")
     for (layout, state), rows in found.items():
         row = sorted(rows, key=lambda r: r["seconds"])[len(rows) // 2]
         cached = (row["cached_tokens"] or 0) / row["input_tokens"]
-        figures = f"{row['seconds']:.1f} | {row['input_tokens']:.0f} | {cached:.0%}"
+        figures = f"{row['seconds']:.1f} | {row['input_tokens']:.0f} | {cached:.0%} | {row['output_tokens']:.0f}"
         print(f"| {layout} | {state} | {figures} |")

@@ -130,6 +130,7 @@ def ask(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     """Ask the experts a question. Exit code 0: a model answered, 3: only a simulation did."""
+    # Long because every option is a parameter; there is nothing in it but their translation.
     global _debug
     _debug = debug
     settings = {

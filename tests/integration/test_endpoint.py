@@ -526,3 +526,17 @@ def test_tracing_shows_one_run_with_eight_named_children(served, langsmith, tmp_
     assert len(served.bodies) == 8
     assert langsmith.raw
     assert not any(CANARY.encode() in body for body in langsmith.raw)
+
+
+def test_the_cache_on_disk_holds_no_key(monkeypatch: pytest.MonkeyPatch, tmp_path):
+    monkeypatch.setenv("SWARM_BRAIN_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("HYPERBOLIC_API_KEY", CANARY)
+    with endpoint() as served:
+        monkeypatch.setenv("HYPERBOLIC_API_URL", served.url)
+        context = {"model": "hyperbolic:m", "cache": "sqlite"}
+        results = [graph.invoke({"question": SIMPLE}, context=context) for _ in range(2)]
+        assert len(served.bodies) == 3
+    assert results[1]["usage"]["calls"] == 0
+    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert results[0]["final_output"].splitlines()[0].encode() in stored
+    assert CANARY.encode() not in stored
