@@ -72,7 +72,6 @@ def bind(model: str) -> Binding:
         count_tokens=lambda text: count_tokens(server, text),
         schema_arguments=lambda name, schema: endpoint.response_format(name, _bounded(schema)),
         price=lambda *_: 0.0,
-        layout="shared_first",  # the faster one here: python -m benchmarks prefix
     )
 
 
