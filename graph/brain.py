@@ -17,8 +17,9 @@ from graph.context import Context
 from graph.state import BEGIN, EFFORTS, FINISH, BrainInput, BrainOutput, BrainState
 from graph.topology import Topology, load
 from nodes.begin import begin
-from nodes.expert import run_context, run_expert
+from nodes.expert import run_expert
 from nodes.finish import finish
+from nodes.settings import run_context
 from swarm_brain.models.loop import wait_for
 
 Work = Callable[[BrainState, RunnableConfig], Awaitable[dict[str, Any]]]
@@ -125,7 +126,8 @@ def _label(topology: Topology, source: str, target: str) -> str:
     expert = topology.experts[target]
     edge = next(edge for edge in expert.woken_by if edge.source == source)
     if source == BEGIN:
-        return f"{target}: {edge.effort} effort"
+        recalled = " or recalled" if expert.kind == "memory" and edge.effort != "any" else ""
+        return f"{target}: {edge.effort} effort{recalled}"
     terms = [f"{edge.weight:g}", "salience", *(["gate"] if expert.gated else [])]
     condition = "" if edge.effort == "any" else f", {edge.effort} effort"
     return f"{target}: {' x '.join(terms)}{condition}"
@@ -135,7 +137,8 @@ def _from_begin(topology: Topology) -> Callable[[BrainState], Sequence[Hashable]
     labels = {name: label for label, name in _entries(topology).items()}
 
     def wake(state: BrainState) -> Sequence[Hashable]:
-        woken = propagation.entries(topology, state["effort"], run_context(state).max_steps)
+        steps, recalled = run_context(state).max_steps, bool(state["memory"]["recalled"])
+        woken = propagation.entries(topology, state["effort"], steps, recalled=recalled)
         return [labels[name] for name in woken]
 
     return wake

@@ -48,12 +48,67 @@ class Context(BaseModel):
         0.5,
         ge=0,
         le=1,
-        description="Activation from which an edge wakes its target: weight x salience x gate.",
+        description="Activation from which an edge wakes its target: weight x salience x gate. "
+        "Origin: the middle of the scale, as the package this one replaces had it.",
     )
     capacity: int = Field(
-        4, ge=1, le=64, description="Signals of one wave that enter the global workspace."
+        4,
+        ge=1,
+        le=64,
+        description="Signals of one wave that enter the global workspace. Origin: working memory "
+        "holds about four chunks (Cowan, 2001).",
+    )
+    salience_substance: float = Field(
+        0.6,
+        ge=0,
+        le=1,
+        description="Salience of a reply that says something and is no refusal. Origin: set by us "
+        "above the default threshold, so that every substantial signal passes.",
+    )
+    salience_coverage: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="Salience added for the share of the question's words that a reply takes up. "
+        "Origin: set by us, unmeasured; it only ranks signals for the workspace.",
+    )
+    salience_novelty: float = Field(
+        0.15,
+        ge=0,
+        le=1,
+        description="Salience added for what its expert had not heard before. Origin: as above.",
     )
     use_memory: bool = Field(True, description="Recall earlier questions and remember this one.")
+    memory_space: str = Field(
+        "default",
+        min_length=1,
+        max_length=100,
+        description="Whose memories: each name has its own, for example one for each brain. A "
+        "server keeps those of its users apart besides.",
+    )
+    recall_limit: int = Field(5, ge=1, le=50, description="Memories recalled at most.")
+    recall_floor: float | None = Field(
+        None,
+        ge=-1,
+        le=1,
+        description="Similarity from which a memory is recalled; empty: the embedder's own, "
+        "measured for the default one (python -m evals.recall).",
+    )
+    consolidation_interval: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="Distil facts from remembered answers whenever so many are new, after the "
+        "answer has been returned. Empty: only by command.",
+    )
+    consolidation_tokens: int = Field(
+        8_192, ge=512, le=10_000_000, description="Tokens that one consolidation may take."
+    )
+    pause_before: tuple[str, ...] = Field(
+        (),
+        description="Experts before which the run stops and asks a person: approve, edit, skip or "
+        "stop. Needs a saved thread.",
+    )
     use_global_workspace: bool = Field(
         True, description="Broadcast the most salient signals; off: experts hear only their edges."
     )

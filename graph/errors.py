@@ -9,6 +9,8 @@
     │   └── TopologyError         a topology file is wrong; names the file and the entry
     ├── BudgetTooSmall          not even one call can be paid; nothing was called
     ├── ModelUnavailable        no model can be had under this name (package, key, weights)
+    ├── MemoryUnavailable       memories or threads cannot be read or written
+    ├── ThreadError             a thread cannot do what is asked; says which command can
     ├── ModelError              one call to a model has failed (see `kind`)
     └── ExpertFailed            an expert failed and the run was told to be strict
 
@@ -31,6 +33,8 @@ FailureKind = Literal[
     "no_reply",  # 200, but nothing that is a reply
     "unreadable",  # a reply, but not in the form that was asked for
     "unavailable",  # the model could not be loaded
+    "skipped",  # somebody at a pause said so
+    "stopped",  # somebody at a pause ended the run
     "budget",  # the call's worst case is not in the run's balance
     "deadline",  # the run's time is used up
     "circuit_open",  # the endpoint has failed too often in this run
@@ -99,6 +103,17 @@ class ModelUnavailable(BrainError):
 
     def __init__(self, what: str, fix: str = "") -> None:
         super().__init__(f"{what} {fix}".strip())
+
+
+class MemoryUnavailable(BrainError):
+    """Memories cannot be read or written; `where` is a file, a database or an embedder."""
+
+    def __init__(self, where: str, why: object) -> None:
+        super().__init__(f"{where}: {str(why).strip() or type(why).__name__}")
+
+
+class ThreadError(BrainError):
+    """A saved thread cannot do what is asked of it."""
 
 
 class ModelError(BrainError):

@@ -3,9 +3,9 @@
 An edge fires when weight x salience x gate >= threshold. The salience of a signal is computed from
 its words (weights below); the gate of a target comes from the gate expert.
 
-Origin of the numbers: set by us, for want of a measurement, such that with the default threshold of
-0.5 and weight of 1 every substantial signal passes (SUBSTANCE alone suffices) and a refusal does
-not; coverage and novelty only rank signals in the competition for the workspace.
+Origin of the numbers: see the settings `salience_*` and `threshold`. With their defaults and an
+edge of weight 1 every substantial signal passes and a refusal does not; coverage and novelty only
+rank signals in the competition for the workspace.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from graph.context import Context
 from graph.state import BEGIN, BrainState, Defect, Effort, Signal, Waking
 from graph.topology import Edge, Expert, Topology
 
-SUBSTANCE, COVERAGE, NOVELTY = 0.6, 0.25, 0.15
 NEUTRAL = 1.0  # of a failed signal and of a missing gate: a failure must silence nobody else
 
 _WORD = re.compile(r"\w+")
@@ -88,7 +87,7 @@ def content_words(text: str) -> frozenset[str]:
     return frozenset(word[:6] for word in words if word not in _STOP)
 
 
-def salience(content: str, question: str, heard: Collection[str]) -> float:
+def salience(content: str, question: str, heard: Collection[str], context: Context) -> float:
     """How much a signal matters for this question, 0..1.
 
     Substance (it is no refusal) + coverage (share of the question's words it takes up) + novelty
@@ -96,12 +95,15 @@ def salience(content: str, question: str, heard: Collection[str]) -> float:
     """
     words = content_words(content)
     if not words:
-        return SUBSTANCE if content.strip() else 0.0  # "→" or "A" may be all that is to be said
+        return (
+            context.salience_substance if content.strip() else 0.0
+        )  # "→" or "A" may be all that is to be said
     asked = content_words(question)
     coverage = len(words & asked) / len(asked) if asked else 1.0
     overlap = max((_jaccard(words, content_words(text)) for text in heard), default=0.0)
-    substance = 0.0 if _REFUSAL.match(content) else SUBSTANCE
-    return round(substance + COVERAGE * coverage + NOVELTY * (1 - overlap), 4)
+    substance = 0.0 if _REFUSAL.match(content) else context.salience_substance
+    ranking = context.salience_coverage * coverage + context.salience_novelty * (1 - overlap)
+    return round(min(1.0, substance + ranking), 4)
 
 
 def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
@@ -135,16 +137,26 @@ def steps_needed(topology: Topology, effort: Effort) -> int:
     return max(topology.levels[name] for name in topology.reached(effort))
 
 
-def entries(topology: Topology, effort: Effort, max_steps: int) -> list[str]:
+def reached(topology: Topology, effort: Effort, *, recalled: bool) -> set[str]:
+    """Whom this effort may wake; memory experts whenever there is something for them to tell."""
+    woken = topology.reached(effort)
+    return woken | memories(topology) if recalled else woken
+
+
+def memories(topology: Topology) -> set[str]:
+    """The experts of kind memory that `begin` wakes, at whatever effort."""
+    return {expert.name for expert in topology.targets(BEGIN) if expert.kind == "memory"}
+
+
+def entries(
+    topology: Topology, effort: Effort, max_steps: int, *, recalled: bool = False
+) -> list[str]:
     """Whom `begin` wakes: the first level that runs, as far as this effort reaches it."""
     if max_steps == 1:
         return [topology.soloist.name]
     first, _ = steps_planned(topology, max_steps)
-    return [
-        name
-        for name in topology.experts
-        if topology.levels[name] == first and name in topology.reached(effort)
-    ]
+    names = reached(topology, effort, recalled=recalled)
+    return [name for name in topology.experts if topology.levels[name] == first and name in names]
 
 
 def activations(
@@ -156,7 +168,8 @@ def activations(
     a critic where there is no answer of synthesis to check.
     """
     first, last = steps_planned(topology, context.max_steps)
-    if context.max_steps == 1 or _is_revision(topology, signal, first):
+    ended = signal["failure"] == "stopped" or context.max_steps == 1
+    if ended or _is_revision(topology, signal, first):
         return {}
     return {
         target.name: _activation(edge, target, signal)

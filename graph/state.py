@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from langchain_core.messages import AnyMessage
 from langgraph.channels import EphemeralValue
@@ -18,7 +18,9 @@ Provenance = Literal["full", "degraded", "simulated"]
 BEGIN = "begin"  # the node before all experts, a source in topologies
 FINISH = "finish"  # the node after all experts
 
-StopReason = Literal["complete", "max_steps", "budget", "deadline", "failed"]
+StopReason = Literal["complete", "max_steps", "budget", "deadline", "stopped", "failed"]
+MemoryKind = Literal["episode", "fact"]
+MEMORY_KINDS: tuple[MemoryKind, ...] = ("episode", "fact")
 Effort = Literal["low", "high"]
 EFFORTS: tuple[Effort, ...] = ("low", "high")
 
@@ -72,6 +74,7 @@ class Signal(TypedDict):
     cached: bool
     charged_tokens: int
     charged_usd: float | None
+    human: Literal["approve", "edit", "skip", "stop"] | None
     failure: FailureKind | None
     error: str | None
 
@@ -98,9 +101,18 @@ class Turn(TypedDict):
     text: str
 
 
+class Begun(TypedDict):
+    """The topology a run was begun with: its name (a shipped one's, or a path) and its hash."""
+
+    name: str
+    hash: str
+
+
 class Recall(TypedDict):
     """A memory recalled for this question; `score` is the similarity, -1..1."""
 
+    id: str
+    kind: MemoryKind
     text: str
     origin: str
     date: str
@@ -108,10 +120,14 @@ class Recall(TypedDict):
 
 
 class Memory(TypedDict):
-    """Short-term: the turns of this thread. Recalled: what the long-term memory returned."""
+    """Short-term: the last turns of this thread, a digest of those before them, of which
+    `dropped` counts the messages that are no longer in the state. Recalled: from the store."""
 
     turns: list[Turn]
+    digest: str
+    dropped: str
     recalled: list[Recall]
+    note: str | None
 
 
 class ExpertReport(TypedDict):
@@ -129,12 +145,19 @@ class ExpertReport(TypedDict):
     cached: bool
     latency_s: float
     woken_by: list[Waking]
+    human: Literal["approve", "edit", "skip", "stop"] | None
     error: str | None
 
 
 def gather(current: Sequence[Signal] | None, update: Sequence[Signal] | None) -> list[Signal]:
-    """Append the signals of a wave; None empties the list for a new run."""
-    return [] if update is None else [*(current or []), *update]
+    """Append the signals of a wave; None empties the list for a new run.
+
+    A signal of the same source and step replaces the old one, so that states can be edited.
+    """
+    if update is None:
+        return []
+    merged = {(signal["source"], signal["step"]): signal for signal in [*(current or []), *update]}
+    return list(merged.values())
 
 
 def latest(current: int | None, update: int | None) -> int:
@@ -167,6 +190,7 @@ class BrainOutput(TypedDict):
     experts: list[ExpertReport]
     usage: Usage
     error: str | None
+    notes: list[str]
     version: str
     messages: Annotated[list[AnyMessage], add_messages]
 
@@ -180,6 +204,8 @@ class BrainState(BrainOutput, total=False):
 
     question: Annotated[str, EphemeralValue]
     run_id: str
+    settings: dict[str, Any]
+    topology: Begun
     limits: RunLimits
     query: str
     seed: int

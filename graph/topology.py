@@ -69,6 +69,7 @@ class Topology(BaseModel):
 
     name: str
     experts: dict[str, Expert]
+    source: str = ""  # the file, unless it is a shipped one: how a saved run finds it again
 
     @cached_property
     def levels(self) -> dict[str, int]:
@@ -89,7 +90,7 @@ class Topology(BaseModel):
     @cached_property
     def hash(self) -> str:
         """SHA-256 over experts, edges and prompts; what a saved run is compared with."""
-        return hashlib.sha256(self.model_dump_json(exclude={"name"}).encode()).hexdigest()
+        return hashlib.sha256(self.model_dump_json(exclude={"name", "source"}).encode()).hexdigest()
 
     def of_kind(self, *kinds: Kind) -> list[Expert]:
         """The experts of these kinds, in the file's order."""
@@ -146,7 +147,8 @@ def load(name_or_path: str | Path = "eight") -> Topology:
     if not entries:
         raise TopologyError(path.name, "no experts: state at least one under `experts:`")
     experts = {name: _expert(path.name, name, entry, folders) for name, entry in entries.items()}
-    topology = Topology(name=path.stem, experts=experts)
+    source = "" if path.parent == FOLDER else str(path.resolve())
+    topology = Topology(name=path.stem, experts=experts, source=source)
     check(topology, path.name)
     return topology
 

@@ -9,23 +9,26 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
 from graph import effort, propagation
 from graph.context import Context
-from graph.errors import BlankQuestion, ConfigError, NotText, QuestionTooLong
-from graph.state import BrainState, RunLimits, Turn
+from graph.errors import ConfigError, QuestionTooLong
+from graph.state import BrainState, RunLimits
 from graph.topology import Expert, Topology
-from nodes import planning, prompting
-from nodes.expert import current_context, sampling_for, spec_for
-from swarm_brain import models
+from nodes import pausing, planning, prompting, settings
+from nodes.conversation import asked, leaving, question_of, short_term
+from nodes.settings import sampling_for, spec_for
+from swarm_brain import __version__, models
 from swarm_brain.memory import embeddings
+from swarm_brain.memory.episodes import Recalled, recall
+from swarm_brain.models import journal
 from swarm_brain.models.binding import Binding, estimate_tokens
-from swarm_brain.models.ledger import Amount
+from swarm_brain.models.ledger import Amount, Budget, open_ledger
 
-TURNS = 8  # earlier messages that are heard; older ones stay in the thread
 SEED_BYTES = 4
+RECALLED_TAG = 200  # characters of a memory's tag and bars
+RECALLED_CHARS = prompting.RECALLED_CHARS + RECALLED_TAG
 
 
 async def begin(topology: Topology, state: BrainState, config: RunnableConfig) -> dict[str, Any]:
@@ -33,32 +36,85 @@ async def begin(topology: Topology, state: BrainState, config: RunnableConfig) -
 
     Raises InputError, ConfigError or ModelUnavailable.
     """
-    context = current_context()
+    context = settings.given_context()
     query, earlier = question_of(state)
     _known_experts(topology, context)
+    pausing.check(context.pause_before, list(topology.experts), settings.thread_of(config))
     bindings = await asyncio.to_thread(_bindings, topology, context)
     main, _ = bindings[context.model]
     await asyncio.to_thread(_fits, topology, query, context, main)
-    said = turns(earlier)
+    told, digest, dropped = short_term(earlier, _dropped(state))
+    recalled = await _recalled(topology, context, query)
+    said = "\n".join([digest, *(turn["text"] for turn in told), query])
     wanted = effort.estimate(query) if context.effort == "auto" else context.effort
-    case = planning_case(topology, context, query, said, bindings)
+    case = planning_case(topology, context, said, bindings, "\n".join(_texts(recalled)))
     plan = await asyncio.to_thread(planning.plan, case, wanted)
-    decided = plan.effort
-    if decided == "high":  # several drafts: their agreement may want embeddings, while models think
+    if plan.effort == "high":  # several drafts: their agreement may want embeddings meanwhile
         asyncio.get_running_loop().run_in_executor(None, embeddings.warm)
+    await _clear_old(state, context)
+    run_id, limits = uuid.uuid4().hex, _limits(plan, context)
+    _open_ledger(run_id, limits, context)
     return {
-        "run_id": uuid.uuid4().hex,
-        "limits": _limits(plan, context),
+        "run_id": run_id,
+        "settings": context.model_dump(mode="json"),
+        "topology": {"name": topology.source or topology.name, "hash": topology.hash},
+        "version": __version__,
+        "limits": limits,
         "query": query,
         "seed": _seed(query, context),
-        "effort": decided,
+        "effort": plan.effort,
         "model": main.spec,
         "all_simulated": all(binding.simulated for binding, _ in bindings.values()),
-        "memory": {"turns": said, "recalled": []},
+        "memory": {
+            "turns": told,
+            "digest": digest,
+            "dropped": dropped,
+            "recalled": recalled.items,
+            "note": recalled.note,
+        },
+        "messages": leaving(earlier),
         "signals": None,
         "step": None,
         "workspace": {"capacity": context.capacity, "broadcasts": []},
     }
+
+
+def _dropped(state: BrainState) -> str:
+    """The digest of the messages that have left this thread's state."""
+    before = state.get("memory")
+    return before["dropped"] if before else ""
+
+
+async def _recalled(topology: Topology, context: Context, query: str) -> Recalled:
+    """What is remembered about the question, where a memory expert will be there to tell it."""
+    store = settings.store()
+    first, last = propagation.steps_planned(topology, context.max_steps)
+    heard = first == 1 and last > 1 and propagation.memories(topology)
+    if store is None or not context.use_memory or not heard:
+        return Recalled([])
+    whose = settings.space(context)
+    return await recall(store, whose, query, context.recall_limit, context.recall_floor)
+
+
+def _texts(recalled: Recalled) -> list[str]:
+    """What is shown of memories, with room for their tags."""
+    most = prompting.RECALLED_CHARS
+    return [item["text"][:most] + item["origin"] + " " * RECALLED_TAG for item in recalled.items]
+
+
+async def _clear_old(state: BrainState, context: Context) -> None:
+    """Drop what is kept about the calls of the thread's last run, should it have been given up."""
+    store, run_id = settings.store(), state.get("run_id")
+    if store is not None and run_id:
+        await journal.forget(store, settings.space(context).calls(run_id))
+
+
+def _open_ledger(run_id: str, limits: RunLimits, context: Context) -> None:
+    """This process has begun the run: it knows all that is spent."""
+    budget = Budget(
+        context.budget_tokens, context.budget_usd, context.budget_seconds, limits["started"]
+    )
+    open_ledger(run_id, budget, Amount(), Amount(limits["answer_tokens"], limits["answer_usd"]))
 
 
 @dataclass(frozen=True)
@@ -74,11 +130,14 @@ class Prospect:
 
 def prospect(topology: Topology, question: str, context: Context) -> Prospect:
     """The worst case of a question, without asking any model. Raises what `begin` raises."""
-    query = _asked(question)
+    query = asked(question)
     _known_experts(topology, context)
     bindings = _bindings(topology, context)
     wanted = effort.estimate(query) if context.effort == "auto" else context.effort
-    plan = planning.plan(planning_case(topology, context, query, [], bindings), wanted)
+    # What will be recalled is not known yet: at worst as much as may be, by one expert more.
+    room = RECALLED_CHARS * context.recall_limit if context.use_memory else 0
+    case = planning_case(topology, context, query, bindings, " " * room)
+    plan = planning.plan(case, wanted)
     _, last = propagation.steps_planned(topology, plan.max_steps)
     critics = {critic.name for critic in topology.of_kind("critic")}
     criticised = any(
@@ -91,11 +150,11 @@ def prospect(topology: Topology, question: str, context: Context) -> Prospect:
 def planning_case(
     topology: Topology,
     context: Context,
-    query: str,
-    said: list[Turn],
+    text: str,
     bindings: dict[str, tuple[Binding, str]],
+    recalled: str,
 ) -> planning.Case:
-    """What the worst case of this question depends on."""
+    """What the worst case of this question depends on; `text` is it with the earlier turns."""
 
     def binding_of(expert: Expert) -> Binding:
         return bindings[spec_for(expert, context)][0]
@@ -103,9 +162,10 @@ def planning_case(
     return planning.Case(
         topology,
         context,
-        "\n".join([*(turn["text"] for turn in said), query]),
+        text,
         binding_of,
         lambda expert: sampling_for(expert, context, binding_of(expert)).max_tokens,
+        recalled,
     )
 
 
@@ -118,50 +178,6 @@ def _limits(plan: planning.Plan, context: Context) -> RunLimits:
         "started": time.time(),
         "reduced": plan.reduced,
     }
-
-
-def question_of(state: BrainState) -> tuple[str, list[AnyMessage]]:
-    """The question and the messages before it. `question` wins over the last human message."""
-    messages = list(state.get("messages") or [])
-    given: Any = state.get("question")
-    if given is not None:
-        if not isinstance(given, str):
-            raise NotText(given)
-        last = messages[-1:]
-        if last and isinstance(last[0], HumanMessage) and last[0].text == given:
-            messages.pop()
-        return _asked(given), messages
-    for at in range(len(messages) - 1, -1, -1):
-        if isinstance(messages[at], HumanMessage):
-            return _asked(_text(messages[at])), messages[:at]
-    raise BlankQuestion
-
-
-def _asked(text: str) -> str:
-    if not text.strip():
-        raise BlankQuestion
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # lone surrogates: what Python makes of undecodable bytes
-        raise NotText(text) from None
-    return text.strip()
-
-
-def _text(message: BaseMessage) -> str:
-    """A message's words. Raises NotText if it holds only pictures or the like."""
-    if message.content and not message.text.strip() and not isinstance(message.content, str):
-        raise NotText(message.content)
-    return message.text
-
-
-def turns(messages: list[AnyMessage]) -> list[Turn]:
-    """The last TURNS messages of user and assistant that have words."""
-    said: list[Turn] = [
-        {"role": "user" if isinstance(message, HumanMessage) else "assistant", "text": message.text}
-        for message in messages
-        if isinstance(message, HumanMessage | AIMessage) and message.text.strip()
-    ]
-    return said[-TURNS:]
 
 
 def _known_experts(topology: Topology, context: Context) -> None:

@@ -7,32 +7,38 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
 from graph import propagation
 from graph.context import Context
 from graph.state import BrainState, ExpertReport, Provenance, Signal, StopReason, Usage
 from graph.topology import Topology
-from nodes import prompting, reading
-from nodes.expert import LIMITS, current_context, insist, run_context
+from nodes import prompting, reading, settings
+from nodes.conversation import exchanged
+from nodes.expert import insist
 from nodes.prompting import SIGNALS_CUT
+from nodes.settings import run_context, same_topology
+from nodes.signals import LIMITS, PREVENTED
 from swarm_brain import __version__
-from swarm_brain.memory import embeddings
+from swarm_brain.memory import consolidation, embeddings
+from swarm_brain.memory.episodes import remember, worth_remembering
+from swarm_brain.models import journal
 from swarm_brain.models.ledger import close_ledger
 from swarm_brain.models.simulation import MARK
 
 _REPORTED = (
     "step", "status", "model", "attempts", "input_tokens", "output_tokens", "cached_tokens",
-    "estimated", "cached", "latency_s", "woken_by", "error",
+    "estimated", "cached", "latency_s", "woken_by", "human", "error",
 )  # fmt: skip
 
 
 async def finish(topology: Topology, state: BrainState, config: RunnableConfig) -> dict[str, Any]:
-    """The run's result as a state update.
+    """The run's result as a state update; what it is worth remembering is remembered.
 
-    Raises ExpertFailed if the run is strict and an expert has failed.
+    Raises ExpertFailed if the run is strict and an expert has failed, ThreadError if the run was
+    begun with another topology.
     """
+    same_topology(topology, state)
     context = run_context(state)
     close_ledger(state["run_id"])
     insist(state, context)
@@ -43,7 +49,7 @@ async def finish(topology: Topology, state: BrainState, config: RunnableConfig) 
     if chosen:
         text, verdict = chosen["content"], chosen["verdict"]
     drafts = [s for s in prompting.drafts(topology, signals) if s["status"] == "ok"]
-    return {
+    result = {
         "final_output": text,
         "provenance": provenance,
         "stop_reason": stop,
@@ -52,13 +58,48 @@ async def finish(topology: Topology, state: BrainState, config: RunnableConfig) 
         "dissent": dissent(drafts, verdict, text),
         "revised": _answers(topology, signals) > 1,
         "steps": state.get("step", 0),
-        "thread_id": config.get("configurable", {}).get("thread_id"),
+        "thread_id": settings.thread_of(config),
         "recalled": state["memory"]["recalled"],
         "experts": reports(topology, state, context),
         "usage": usage(signals),
         "error": error,
         "version": __version__,
-        "messages": _conversation(state, text),
+        "messages": exchanged(state, text),
+    }
+    noted = await _kept(topology, state, context, result)
+    return {**result, "notes": [note for note in (state["memory"]["note"], noted) if note]}
+
+
+async def _kept(
+    topology: Topology, state: BrainState, context: Context, result: dict[str, Any]
+) -> str | None:
+    """Remember the answer if it is knowledge; what went wrong, or None.
+
+    The entries of the run's calls go last: until then a killed run can be resumed.
+    """
+    store = settings.store()
+    if store is None:
+        return None
+    whose, note = settings.space(context), None
+    if context.use_memory and worth_remembering(result["provenance"]):
+        note = await remember(store, whose, _episode(state, result))
+        if note is None and context.consolidation_interval:
+            consolidation.later(store, whose, context)
+    await journal.forget(store, whose.calls(state["run_id"]))
+    return note
+
+
+def _episode(state: BrainState, result: dict[str, Any]) -> dict[str, Any]:
+    """What is remembered of a run."""
+    return {
+        "question": state["query"],
+        "answer": result["final_output"],
+        "verdict": result["verdict"],
+        "agreement": result["agreement"],
+        "provenance": result["provenance"],
+        "model": state["model"],
+        "thread": result["thread_id"],
+        "run_id": state["run_id"],
     }
 
 
@@ -135,7 +176,7 @@ def label(
         return (
             "simulated",
             "failed" if stop in ("complete", "max_steps") else stop,
-            (error or _silence(current_context())),
+            (error or _silence(run_context(state))),
         )
     if chosen["status"] == "simulated":
         return "simulated", stop if state["all_simulated"] else "failed", error
@@ -156,6 +197,8 @@ def _stop_reason(topology: Topology, state: BrainState) -> StopReason:
     """Which limit cut the run short, if any did; a budget's cut is named before the user's own."""
     signals, limits = state.get("signals", []), state["limits"]
     stopped = {signal["failure"] for signal in signals} & set(LIMITS)
+    if any(signal["failure"] == "stopped" for signal in signals):
+        return "stopped"
     if "deadline" in stopped:
         return "deadline"
     if stopped or limits["reduced"] or any(signal["lowered"] for signal in signals):
@@ -177,7 +220,7 @@ def reports(topology: Topology, state: BrainState, context: Context) -> list[Exp
         {
             "name": s["source"],
             **{key: s[key] for key in _REPORTED},  # type: ignore[literal-required]
-            "status": "skipped" if s["failure"] in LIMITS else s["status"],
+            "status": "skipped" if s["failure"] in PREVENTED else s["status"],
             "error": s["error"] or s["trimmed"],
         }
         for s in ran
@@ -200,6 +243,7 @@ def reports(topology: Topology, state: BrainState, context: Context) -> list[Exp
                 "cached": False,
                 "latency_s": 0.0,
                 "woken_by": reached,
+                "human": None,
                 "error": None,
             }
         )
@@ -222,11 +266,3 @@ def usage(signals: Sequence[Signal]) -> Usage:
         "cached_tokens": total("cached_tokens"),
         "cost_usd": None if cost is None else round(cost, 8),
     }
-
-
-def _conversation(state: BrainState, text: str) -> list[AnyMessage]:
-    """What this run adds to the thread: the question if it is not there yet, and the answer."""
-    messages = state.get("messages") or []
-    last = messages[-1] if messages else None
-    there = isinstance(last, HumanMessage) and last.text.strip() == state["query"]
-    return [*([] if there else [HumanMessage(state["query"])]), AIMessage(text)]

@@ -44,13 +44,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Case:
-    """Everything that a worst case depends on. `text` is the question with the earlier turns."""
+    """Everything that a worst case depends on. `text` is the question with the earlier turns,
+    `recalled` what memory experts are shown besides."""
 
     topology: Topology
     context: Context
     text: str
     binding_of: Callable[[Expert], Binding]
     reply_of: Callable[[Expert], int]
+    recalled: str = ""
 
 
 def plan(case: Case, effort: Effort) -> Plan:
@@ -98,7 +100,8 @@ def planned(case: Case, effort: Effort, steps: int, most: int | None) -> Plan:
     """The worst case of asking everybody that this effort and these steps reach, once each."""
     topology = case.topology
     first, last = propagation.steps_planned(topology, steps)
-    names = {n for n in topology.reached(effort) if first <= topology.levels[n] <= last}
+    woken = propagation.reached(topology, effort, recalled=bool(case.recalled))
+    names = {n for n in woken if first <= topology.levels[n] <= last}
     names = {topology.soloist.name} if steps == 1 else names
     costs = {name: _cost(case, name, names, most) for name in names}
     answering = topology.soloist.name if steps == 1 else topology.synthesis.name
@@ -116,7 +119,8 @@ def _cost(case: Case, name: str, names: set[str], most: int | None) -> Amount:
         for other in _heard(case, expert, names)
     )
     gated = [f"{e.name}: {e.role}" for e in case.topology.gated] if expert.kind == "gate" else []
-    texts = [expert.prompt, "\n".join([case.text, *gated])]
+    recalled = [case.recalled] if expert.kind == "memory" else []
+    texts = [expert.prompt, "\n".join([case.text, *gated, *recalled])]
     bound = prompt_bound(binding, texts) + heard + 2 * TAG_TOKENS
     reply = _reply(case, expert, most)
     return Amount(bound + reply, binding.price(bound, 0, reply))

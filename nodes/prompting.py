@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -29,6 +30,9 @@ TURNS_RANK = 1.0  # what ranks below are earlier turns
 TURNS_LEFT_OUT = "earlier turns of the conversation left out to fit the model's context"
 SIGNALS_CUT = "prompt trimmed to fit the model's context: signals left out or drafts cut"
 SHARED = ("earlier", "question", "heard")  # the parts that experts of a wave have in common
+RECALLED_CHARS = 1_200  # of one memory
+_TAG = re.compile(r"<(?=\s*/?\s*[a-z_]+)", re.I)
+_BREAKING = re.compile(r"[\"<>\r\n]+")
 MESSAGE_OVERHEAD = 16  # tokens of a chat template around two messages, rounded up
 
 
@@ -82,7 +86,7 @@ def parts(topology: Topology, expert: Expert, state: BrainState, context: Contex
         Part("question", state["query"]),
         *_for_kind(topology, expert, state),
         *(
-            Part(f'heard from="{signal["source"]}"', signal["content"], 1 + signal["salience"])
+            Part(_heard_from(topology, signal, state), signal["content"], 1 + signal["salience"])
             for signal in heard(topology, expert, state, context)
         ),
         *_drafts(topology, expert, state),
@@ -90,11 +94,22 @@ def parts(topology: Topology, expert: Expert, state: BrainState, context: Contex
     ]
 
 
+def _heard_from(topology: Topology, signal: Signal, state: BrainState) -> str:
+    """The tag of what was heard; of a memory expert also whether anything was recalled."""
+    tag = f'heard from="{signal["source"]}"'
+    if topology.experts[signal["source"]].kind != "memory":
+        return tag
+    recalled = state["memory"]["recalled"]
+    known = "recalled, and the model's own knowledge" if recalled else "the model's own knowledge"
+    return f'{tag} origin="{known}"'
+
+
 def _conversation(expert: Expert, state: BrainState) -> list[Part]:
     if expert.kind in ("gate", "critic"):
         return []
-    turns = state["memory"]["turns"]
-    return [
+    turns, digest = state["memory"]["turns"], state["memory"]["digest"]
+    before = [Part('earlier kind="digest"', digest, rank=-1)] if digest else []
+    return before + [
         Part(f'earlier by="{turn["role"]}"', turn["text"], rank=at / (len(turns) + 1))
         for at, turn in enumerate(turns)
     ]
@@ -105,10 +120,23 @@ def _for_kind(topology: Topology, expert: Expert, state: BrainState) -> list[Par
         listed = "\n".join(f"{other.name}: {other.role}" for other in topology.gated)
         return [Part("experts", listed)]
     recalled = state["memory"]["recalled"]
-    if expert.kind == "memory" and recalled:
-        lines = "\n".join(f"[{item['origin']}, {item['date']}] {item['text']}" for item in recalled)
-        return [Part("recalled", lines, rank=1)]
+    if expert.kind == "memory":
+        return [
+            Part(f'recalled from="{_plain(item["origin"])}" date="{_plain(item["date"])}"',
+                 quoted(item["text"]), rank=1 + item["score"])
+            for item in recalled
+        ]  # fmt: skip
     return []
+
+
+def quoted(text: str) -> str:
+    """Text of somebody else's as lines that begin with a bar: no tag in it opens or closes ours."""
+    cut = text if len(text) <= RECALLED_CHARS else text[:RECALLED_CHARS] + CUT
+    return "\n".join(f"| {line}" for line in _TAG.sub("‹", cut).splitlines())
+
+
+def _plain(text: str) -> str:
+    return _BREAKING.sub(" ", text)
 
 
 def _drafts(topology: Topology, expert: Expert, state: BrainState) -> list[Part]:
@@ -136,21 +164,28 @@ def _under_review(topology: Topology, expert: Expert, state: BrainState) -> list
 
 
 def messages(
-    expert: Expert, shown: Sequence[Part], layout: Layout = "role_first"
+    expert: Expert,
+    shown: Sequence[Part],
+    layout: Layout = "role_first",
+    edited: str | None = None,
 ) -> list[BaseMessage]:
     """The two messages of a call: the expert's prompt and the parts; or, `shared_first`, the parts
-    that experts have in common, then this expert's own and its prompt."""
+    that experts have in common, then this expert's own and its prompt. `edited` text stands in
+    place of all parts."""
     if layout == "role_first":
-        return [SystemMessage(expert.prompt), HumanMessage(_joined(shown))]
+        return [SystemMessage(expert.prompt), HumanMessage(edited or joined(shown))]
+    if edited:
+        return [SystemMessage(edited), HumanMessage(expert.prompt)]
     common = [part for part in shown if part.tag.split()[0] in SHARED]
     own = [part for part in shown if part not in common]
     return [
-        SystemMessage(_joined(common)),
-        HumanMessage(f"{_joined(own)}\n\n{expert.prompt}".strip()),
+        SystemMessage(joined(common)),
+        HumanMessage(f"{joined(own)}\n\n{expert.prompt}".strip()),
     ]
 
 
-def _joined(shown: Sequence[Part]) -> str:
+def joined(shown: Sequence[Part]) -> str:
+    """All parts as one text."""
     return "\n\n".join(str(part) for part in shown)
 
 

@@ -6,7 +6,6 @@ None means: cannot be read. A value that is not there is never invented.
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 
 from graph.state import Defect
 from graph.topology import Expert
+from swarm_brain.models.json_values import values_in
 
 # A number is complete only if white space, the next key or the end of the object follows: in a
 # reply cut short the last digits may be missing, and in `0,85` the comma ends nothing.
@@ -29,7 +29,6 @@ _NUMBER = re.compile(r"[+-]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})(e[+-]?\d{1,2})?")
 _BEFORE_LABEL = " \t*_`>#-"
 _AROUND_VALUE = " \t*_`"
 _LABELS = ("verdict", "dissent")
-JSON_STARTS = 200  # places at which a JSON value is looked for in a reply
 
 
 def gates_schema(experts: Iterable[Expert]) -> dict[str, Any]:
@@ -64,7 +63,7 @@ def defects_schema() -> dict[str, Any]:
 def read_gates(text: str, names: Sequence[str]) -> dict[str, float] | None:
     """The gate of each named expert that the reply states, clamped to 0..1."""
     stated: dict[str, Any] = {}
-    for value in _values(text):
+    for value in values_in(text):
         if isinstance(value, dict):
             stated.update(_flat(value))
     if not any(name in stated for name in names):
@@ -95,7 +94,7 @@ def read_defects(text: str) -> list[Defect] | None:
     """The defects that the reply states; an empty list only if it states that there are none."""
     found: list[Defect] = []
     readable = False
-    for value in _values(text):
+    for value in values_in(text):
         for listed in _lists(value, alone=text.strip().strip("`").removeprefix("json").strip()):
             defects = [defect for item in listed for defect in _defect(item)]
             found += [d for d in defects if d["quote"] and d["problem"]]
@@ -125,22 +124,6 @@ def _defect(item: Any) -> Iterator[Defect]:
             quote, problem = part.get("quote"), part.get("problem")
             if isinstance(quote, str) and isinstance(problem, str):
                 yield {"quote": quote.strip(), "problem": problem.strip()}
-
-
-def _values(text: str) -> Iterator[Any]:
-    """The complete JSON objects and arrays in a text, outermost first, left to right."""
-    decoder = json.JSONDecoder()
-    position = 0
-    for _ in range(JSON_STARTS):
-        starts = [at for at in (text.find("{", position), text.find("[", position)) if at >= 0]
-        if not starts:
-            return
-        try:
-            value, position = decoder.raw_decode(text, min(starts))
-        except (ValueError, RecursionError):
-            position = min(starts) + 1
-            continue
-        yield value
 
 
 def _labelled(text: str, label: str) -> list[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,7 +16,10 @@ from graph.errors import BlankQuestion, BrainError, ConfigError, NotText
 from swarm_brain import __version__
 from swarm_brain.cli.text import printable
 
-ANSWERED, ERROR, USAGE, SIMULATED = 0, 1, 2, 3
+if TYPE_CHECKING:
+    from swarm_brain.cli.ask import Ask
+
+ANSWERED, ERROR, USAGE, SIMULATED, PAUSED = 0, 1, 2, 3, 4
 
 app = typer.Typer(
     name="swarm-brain",
@@ -119,7 +123,23 @@ def ask(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the worst case in calls, tokens and dollars.")
     ] = False,
-    no_memory: Annotated[bool, typer.Option("--no-memory", help="Recall nothing.")] = False,
+    thread: Annotated[
+        str | None, typer.Option(help="Go on in this thread; a new name begins one.")
+    ] = None,
+    no_save: Annotated[
+        bool,
+        typer.Option("--no-save", help="Leave no trace: keep no thread, use no memory."),
+    ] = False,
+    pause_before: Annotated[
+        list[str] | None,
+        typer.Option(metavar="EXPERT", help="Stop before this expert and ask; repeatable."),
+    ] = None,
+    no_memory: Annotated[
+        bool, typer.Option("--no-memory", help="Recall nothing, remember nothing.")
+    ] = False,
+    memory_space: Annotated[
+        str | None, typer.Option(help="Whose memories; default: default.")
+    ] = None,
     no_workspace: Annotated[
         bool, typer.Option("--no-workspace", help="Experts hear only their own edges.")
     ] = False,
@@ -129,7 +149,10 @@ def ask(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
-    """Ask the experts a question. Exit code 0: a model answered, 3: only a simulation did."""
+    """Ask the experts a question.
+
+    Exit code 0: a model answered, 3: only a simulation did, 4: the run is paused.
+    """
     # Long because every option is a parameter; there is nothing in it but their translation.
     global _debug
     _debug = debug
@@ -148,7 +171,9 @@ def ask(
         "budget_usd": budget_usd,
         "budget_seconds": budget_seconds,
         "cache": cache,
-        "use_memory": not no_memory,
+        "use_memory": not (no_memory or no_save),
+        "memory_space": memory_space,
+        "pause_before": pause_before,
         "use_global_workspace": not no_workspace,
         "on_error": "raise" if strict else "simulate",
     }
@@ -159,7 +184,12 @@ def ask(
 
         typer.echo(worst_case(text, topology, given, as_json))
         raise typer.Exit(ANSWERED)
-    raise typer.Exit(_answer(text, topology, given, as_json))
+    if thread is not None and no_save:
+        raise ConfigError("--thread keeps the run, --no-save does not: give one of them.")
+    from swarm_brain.cli.ask import Ask
+
+    asked = Ask(text, topology, given, as_json, thread, save=not no_save)
+    raise typer.Exit(_answer(asked))
 
 
 def _read_stdin() -> str:
@@ -186,12 +216,20 @@ def _pairs(items: list[str]) -> dict[str, str]:
     return pairs
 
 
-def _answer(question: str, topology: str, settings: dict[str, Any], as_json: bool) -> int:
-    from swarm_brain.cli.ask import answer, failed_result
+def _answer(asked: Ask) -> int:
+    from swarm_brain.cli.ask import answer
 
-    progress: dict[str, Any] = {}
+    return outcome(answer(asked, err), asked.as_json, asked.progress)
+
+
+def outcome(
+    work: Coroutine[Any, Any, dict[str, Any] | None], as_json: bool, progress: dict[str, Any]
+) -> int:
+    """Run to a result and print it if it is wanted as JSON; the exit code it makes."""
+    from swarm_brain.cli.ask import failed_result
+
     try:
-        result = asyncio.run(answer(question, topology, settings, err, as_json, progress))
+        result = asyncio.run(work)
     except BrainError as error:
         if as_json:
             typer.echo(json.dumps(failed_result(str(error), progress), ensure_ascii=False))
@@ -200,6 +238,8 @@ def _answer(question: str, topology: str, settings: dict[str, Any], as_json: boo
         spent = failed_result("interrupted", progress)["usage"]
         err.print(f"Interrupted after {_spent(spent)}.", soft_wrap=True)
         return ERROR
+    if result is None:
+        return PAUSED
     if as_json:
         typer.echo(json.dumps(result, ensure_ascii=False))
     if result["stop_reason"] == "failed" and result["provenance"] != "simulated":
@@ -248,3 +288,55 @@ def pull(
 
     path: Path = fetch(spec, err)
     typer.echo(str(path))
+
+
+@app.command()
+def chat(
+    thread: Annotated[
+        str | None, typer.Option(help="Go on in this thread; a new name begins one.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Who answers, as provider:model.")] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="Address of the endpoint for openai-compatible:.")
+    ] = None,
+    effort: Annotated[str | None, typer.Option(help="auto, low or high.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens of one reply at most.")] = None,
+    budget_tokens: Annotated[
+        int | None, typer.Option(help="Tokens each answer may take; a hard limit.")
+    ] = None,
+    budget_usd: Annotated[
+        float | None, typer.Option(help="Dollars each answer may cost; a hard limit.")
+    ] = None,
+    topology: Annotated[str, typer.Option(help="A shipped topology or a YAML file.")] = "eight",
+    no_save: Annotated[
+        bool,
+        typer.Option("--no-save", help="Leave no trace: keep no thread, use no memory."),
+    ] = False,
+) -> None:
+    """Talk with the experts: many questions in one thread. /help lists the commands."""
+    from swarm_brain.cli.chat import converse
+
+    if thread is not None and no_save:
+        raise ConfigError("--thread keeps the run, --no-save does not: give one of them.")
+    settings = {
+        "model": model,
+        "base_url": base_url,
+        "effort": effort,
+        "max_tokens": max_tokens,
+        "budget_tokens": budget_tokens,
+        "budget_usd": budget_usd,
+        "use_memory": not no_save,
+    }
+    given = {name: value for name, value in settings.items() if value is not None}
+    asyncio.run(converse(thread, topology, given, err, save=not no_save))
+
+
+def _add_rooms() -> None:
+    """The commands of other files; they import this one."""
+    from swarm_brain.cli import memories, threads
+
+    app.add_typer(threads.app, name="threads", no_args_is_help=True)
+    app.add_typer(memories.app, name="memory", no_args_is_help=True)
+
+
+_add_rooms()

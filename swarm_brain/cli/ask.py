@@ -5,71 +5,145 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
+from langgraph.types import Command
 from rich.console import Console
 from rich.text import Text
 
-from graph.brain import Brain, compile_brain
-from graph.brain import graph as shipped
+from graph.brain import Brain
 from graph.context import Context, make_context
-from graph.errors import ModelUnavailable
+from graph.errors import ModelUnavailable, ThreadError
 from graph.state import RESULT_KEYS
 from graph.topology import Topology, load
 from nodes import begin
 from nodes.finish import usage
 from swarm_brain import __version__, models
+from swarm_brain.cli import pause
 from swarm_brain.cli.live import Board
+from swarm_brain.cli.session import Session, free_thread, new_thread, session
 from swarm_brain.cli.text import printable
 from swarm_brain.cli.weights import fetch
 from swarm_brain.models import EMBEDDED_DEFAULT
+from swarm_brain.threads import history
+
+Progress = dict[str, Any]
 
 
-async def answer(
-    question: str,
-    topology: str,
-    settings: dict[str, Any],
-    err: Console,
-    as_json: bool,
-    progress: dict[str, Any],
-) -> dict[str, Any]:
+@dataclass
+class Ask:
+    """What the user asked for. `progress` is kept at the run's latest state, for whoever must say
+
+    what a run took that was interrupted or failed.
+    """
+
+    question: str
+    topology: str
+    settings: dict[str, Any]
+    as_json: bool = False
+    thread: str | None = None
+    save: bool = True
+    progress: Progress = field(default_factory=dict)
+
+
+async def answer(asked: Ask, err: Console) -> dict[str, Any] | None:
     """The result of one question; progress goes to `err`, the answer to standard output.
 
-    `progress` is kept at the run's latest state, for whoever must say what a run took that was
-    interrupted or failed. Raises BrainError.
+    None if the run is paused and nobody is there to decide. Raises BrainError.
     """
-    context = make_context(settings)
-    loaded = load(topology)
-    brain = shipped if topology == "eight" else compile_brain(loaded)
-    context = await asyncio.to_thread(_with_weights, context, loaded, err)
-    board = Board(err, loaded, live=err.is_terminal and not as_json)
-    await _run(brain, question, context, board, progress)
-    result = {key: progress[key] for key in RESULT_KEYS}
-    if not as_json:
-        board.experts(result)
-        print_answer(result["final_output"])
-        board.summary(result)
-    return result
+    async with session(err, save=asked.save) as opened:
+        return await ask_in(opened, asked)
 
 
-async def _run(
-    brain: Brain, question: str, context: Context, board: Board, progress: dict[str, Any]
-) -> None:
-    """Stream the run into the board and its state into `progress`."""
-    modes: Any = ["custom", "messages", "values"]
-    with board:
-        part: Any
-        stream = brain.astream({"question": question}, context=context, stream_mode=modes)
-        async for mode, part in stream:
-            if mode == "custom":
-                board.event(part)
-            elif mode == "messages":
-                board.token(part[1].get("langgraph_node", ""), part[0])
-            else:
-                progress.update(part)
+async def ask_in(opened: Session, asked: Ask, brain: Brain | None = None) -> dict[str, Any] | None:
+    """Ask in a session that is open already, and of a brain that is there already."""
+    context = make_context(asked.settings)
+    topology = load(asked.topology)
+    brain = brain or opened.brain(topology)
+    context = await asyncio.to_thread(with_weights, context, topology, opened.err)
+    thread = asked.thread or new_thread()
+    with opened.threads.alone(thread) if opened.threads else nullcontext():
+        if asked.thread:
+            await free_thread(brain, thread)
+        running = Running(opened, brain, topology, thread, asked.as_json, asked.progress)
+        return await running.to_the_end({"question": asked.question}, context)
 
 
-def _with_weights(context: Context, topology: Topology, err: Console) -> Context:
+@dataclass
+class Running:
+    """A run in progress, in its thread, shown on a board."""
+
+    opened: Session
+    brain: Brain
+    topology: Topology
+    thread: str
+    as_json: bool
+    progress: Progress
+
+    async def to_the_end(
+        self, start: Any, context: Context | None, config: Any = None, decision: Any = None
+    ) -> dict[str, Any] | None:
+        """Run, ask the user wherever the run pauses, print the answer; None if it stays paused."""
+        board = Board(self.opened.err, self.topology, live=self._live)
+        config = config or history.config_of(self.thread)
+        while True:
+            pauses = await self._stream(start, context, config, board)
+            if not pauses:
+                break
+            answers = await pause.ask(pauses, decision, self.opened.err)
+            if answers is None:
+                self.say_paused(pauses)
+                return None
+            start, config = Command(resume=answers), history.config_of(self.thread)
+        return self._finished(board)
+
+    @property
+    def _live(self) -> bool:
+        return self.opened.err.is_terminal and not self.as_json
+
+    async def _stream(
+        self, start: Any, context: Context | None, config: Any, board: Board
+    ) -> list[Any]:
+        """Stream the run into the board and its state into `progress`; the pauses it stopped at."""
+        modes: Any = ["custom", "messages", "values"]
+        pauses: list[Any] = []
+        with board:
+            part: Any
+            stream = self.brain.astream(start, config, context=context, stream_mode=modes)
+            async for mode, part in stream:
+                if mode == "custom":
+                    board.event(part)
+                elif mode == "messages":
+                    board.token(part[1].get("langgraph_node", ""), part[0])
+                else:
+                    pauses = list(part.get("__interrupt__") or pauses)
+                    self.progress.update(part)
+        return pauses
+
+    def _finished(self, board: Board) -> dict[str, Any]:
+        if "final_output" not in self.progress:
+            raise ThreadError(f"The run of the thread {self.thread} has nothing left to do.")
+        result = {key: self.progress[key] for key in RESULT_KEYS}
+        if self.opened.threads is None:
+            result["thread_id"] = None  # it ends with this process
+        if not self.as_json:
+            board.experts(result)
+            print_answer(result["final_output"])
+            board.summary(result)
+        return result
+
+    def say_paused(self, pauses: list[Any]) -> None:
+        """Say that the run waits, and how it goes on."""
+        names = ", ".join(found.value["expert"] for found in pauses)
+        self.opened.note(
+            f"paused before {names}; nothing is spent meanwhile. Go on with "
+            f"`swarm-brain threads resume {self.thread}`"
+        )
+
+
+def with_weights(context: Context, topology: Topology, err: Console) -> Context:
     """Fetch the embedded weights this run needs; say which model answers, and why.
 
     Where `auto` wants weights that cannot be had, the simulation answers and says so.
@@ -122,13 +196,14 @@ def print_answer(text: str) -> None:
         sys.stdout.flush()
 
 
-def failed_result(error: str, progress: dict[str, Any]) -> dict[str, Any]:
+def failed_result(error: str, progress: Progress) -> dict[str, Any]:
     """The JSON of a run that ended with an error: every key, and what was spent until then."""
     return {
         **dict.fromkeys(RESULT_KEYS),
         "stop_reason": "failed",
         "dissent": [],
         "recalled": [],
+        "notes": [],
         "experts": [],
         "revised": False,
         "steps": 0,

@@ -144,9 +144,11 @@ class Board:
         """Print what it took and how far to trust it."""
         whole = not self._console.is_terminal  # no line breaks of ours in a log
         self._console.print(Text(summary(result), style="dim"), soft_wrap=whole)
-        if result["error"]:
-            told = Text(printable(result["error"]), style="yellow")
-            self._console.print(told, soft_wrap=whole)
+        for line in recalled(result):
+            self._console.print(Text(printable(line), style="dim"), soft_wrap=whole)
+        for told in (result["error"], *result["notes"]):
+            if told:
+                self._console.print(Text(printable(told), style="yellow"), soft_wrap=whole)
 
 
 def summary(result: dict[str, Any]) -> str:
@@ -168,4 +170,15 @@ def summary(result: dict[str, Any]) -> str:
     ]
     if result["agreement"] is not None:
         facts.append(f"agreement {result['agreement']:.2f}")
+    if result["thread_id"] is not None:
+        facts.append(f"thread {result['thread_id']}")
     return " · ".join(facts)
+
+
+def recalled(result: dict[str, Any]) -> list[str]:
+    """One line for each memory that was recalled."""
+    return [
+        f"recalled {item['score']:.2f}: {item['text'].splitlines()[0]} ({item['origin']}, "
+        f"{item['date'][:10]})"
+        for item in result["recalled"]
+    ]

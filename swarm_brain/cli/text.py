@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import unicodedata
+from collections.abc import Callable
+from typing import Any
 
 KEPT = "\n\t"
 
@@ -10,3 +14,27 @@ KEPT = "\n\t"
 def printable(text: str) -> str:
     """`text` without control characters, escape sequences' ESC among them."""
     return "".join(c for c in text if c in KEPT or unicodedata.category(c) != "Cc")
+
+
+async def read_line(prompt: str) -> str:
+    """A line that the user types, while the event loop goes on. Raises EOFError at the end.
+
+    In a daemon thread: one that waits for input must not keep the process from ending.
+    """
+    loop = asyncio.get_running_loop()
+    line: asyncio.Future[str] = loop.create_future()
+
+    def read() -> None:
+        try:
+            text = input(prompt)
+        except EOFError as error:
+            loop.call_soon_threadsafe(_settle, line.set_exception, error)
+        else:
+            loop.call_soon_threadsafe(_settle, line.set_result, text)
+
+    def _settle(how: Callable[[Any], None], value: Any) -> None:
+        if not line.done():
+            how(value)
+
+    threading.Thread(target=read, daemon=True).start()
+    return await line

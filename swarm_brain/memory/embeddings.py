@@ -1,26 +1,90 @@
-"""Embeddings of texts, from a small model that works offline (extra `memory`)."""
+"""Embeddings of texts: by default a small model that works offline (extra `memory`)."""
 
 from __future__ import annotations
 
 import importlib.util
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from graph.errors import MemoryUnavailable
+from swarm_brain.models.settings import variable
+
+if TYPE_CHECKING:
+    from swarm_brain.memory.index import Vectors
 
 log = logging.getLogger(__name__)
 _lock = threading.Lock()
 
+DEFAULT = "wordllama"
+# Similarity from which a memory is recalled. Set by hand, to be replaced by a measurement.
+FLOOR = 0.7
+# For embedders that nobody here has measured.
+UNMEASURED_FLOOR = 0.75
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """A model of texts. `name` is kept with every vector: vectors of different names never meet.
+
+    `embed` gives unit vectors, shape (texts, dimensions), and raises MemoryUnavailable. `floor` is
+    the cosine similarity from which two texts count as being about the same.
+    """
+
+    name: str
+    embed: Callable[[Sequence[str]], Vectors]
+    floor: float
+
+
+def chosen() -> Embedder | None:
+    """The embedder of SWARM_BRAIN_EMBEDDER; None if it is `off`, or nothing is installed.
+
+    Loads nothing. Raises ConfigError or ModelUnavailable for a setting that cannot work.
+    """
+    named = variable("SWARM_BRAIN_EMBEDDER") or DEFAULT
+    if named == "off":
+        return None
+    if named == DEFAULT:
+        if importlib.util.find_spec("wordllama") is None:
+            return None
+        return Embedder(DEFAULT, _words, FLOOR)
+    from swarm_brain.models.embedding import embed_with
+
+    embed = embed_with(named)
+    return Embedder(named, lambda texts: _unit(embed(texts)), UNMEASURED_FLOOR)
+
+
+def _unit(vectors: Any) -> Vectors:
+    import numpy as np
+
+    rows = np.asarray(vectors, dtype=np.float32)
+    if rows.ndim != 2 or not np.isfinite(rows).all():
+        raise MemoryUnavailable("the embedder", "its reply is no list of vectors of numbers")
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit: Vectors = (rows / np.where(norms == 0, 1, norms)).astype(np.float32)
+    return unit
+
+
+def _words(texts: Sequence[str]) -> Vectors:
+    model = _ready()
+    if model is None:
+        raise MemoryUnavailable("the embedder wordllama", "it cannot be loaded")
+    with _lock:
+        return _unit(model.embed(list(texts)))
+
 
 def mean_similarity(texts: Sequence[str]) -> float | None:
-    """Mean pairwise cosine similarity of the texts, -1..1; None where no model can be had."""
-    model = _ready()
-    if len(texts) < 2 or model is None:
+    """Mean pairwise cosine similarity of the texts, -1..1; None where no model can be had.
+
+    Always by the default model, so that agreement means the same whatever embeds memories.
+    """
+    if len(texts) < 2 or _ready() is None:
         return None
-    with _lock:
-        vectors = model.embed(list(texts), norm=True)
+    vectors = _words(texts)
     count = len(texts)
     # The sum over all pairs is that of the Gram matrix without its diagonal of ones.
     mean = (float((vectors @ vectors.T).sum()) - count) / (count * (count - 1))

@@ -10,6 +10,7 @@ from langchain_core.messages import BaseMessage
 from graph.errors import ModelError
 from swarm_brain.models.binding import JsonSchema, Sampling
 from swarm_brain.models.cache import Cache
+from swarm_brain.models.journal import Journal
 from swarm_brain.models.ledger import Amount, Ledger
 
 
@@ -17,9 +18,9 @@ from swarm_brain.models.ledger import Amount, Ledger
 class Call:
     """One question to one model. `schema` asks for JSON; `label` names the asking expert.
 
-    `ledger` is the account of the run; `answering` lets the call spend
-    what is set aside for the answer; `wanted_tokens` is the reply's length without a budget. A
-    reply is kept in `cache` if it is `readable`.
+    `ledger` is the account of the run, `journal` its copy outside the process; `answering` lets the
+    call spend what is set aside for the answer; `wanted_tokens` is the reply's length without a
+    budget. A reply is kept in `cache` if it is `readable`.
     """
 
     messages: Sequence[BaseMessage]
@@ -32,6 +33,7 @@ class Call:
     answering: bool = False
     wanted_tokens: int | None = None
     cache: Cache | None = None
+    journal: Journal | None = None
     readable: Callable[[str], bool] = lambda _: True
 
 

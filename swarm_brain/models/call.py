@@ -178,13 +178,15 @@ async def _attempt(work: _Attempt) -> None:
 
 async def _request(work: _Attempt, arguments: dict[str, Any]) -> None:
     """Reserve, wait for a turn, send, settle; the reply in `work.reply`, or ModelError."""
-    if work.bound is None and (work.call.ledger.limited or daily.limit() is not None):
+    if work.bound is None and (
+        work.call.ledger.limited or work.call.journal or daily.limit() is not None
+    ):
         texts = [message.text for message in work.call.messages]
         work.bound = await asyncio.to_thread(prompt_bound, work.binding, texts)
     sampling, worst = afford(work.binding, work.call, work.bound)
     ledger, spent = work.call.ledger, worst
     ledger.reserve(worst, answering=work.call.answering)
-    sent_before = work.reply.attempts
+    sent_before, entry = work.reply.attempts, None
     try:
         await _for_today(daily.reserve, worst.usd)
     except BaseException:
@@ -192,6 +194,7 @@ async def _request(work: _Attempt, arguments: dict[str, Any]) -> None:
         raise
     try:
         async with _turn(work):
+            entry = await _written_down(work, sampling, worst)
             work.reply.attempts += not work.binding.simulated  # a simulation sends nothing
             message = await wire.send(
                 work.binding, work.call, sampling, work.config, work.shown, arguments
@@ -205,6 +208,24 @@ async def _request(work: _Attempt, arguments: dict[str, Any]) -> None:
         ledger.settle(worst, spent, work.binding.endpoint, answering=work.call.answering)
         work.reply.charged += spent
         await asyncio.shield(_for_today(daily.settle, worst.usd, spent.usd))
+        await asyncio.shield(_crossed_off(work, entry, spent, sampling))
+
+
+async def _written_down(work: _Attempt, sampling: Sampling, worst: Amount) -> str | None:
+    """The key under which the request's reservation outlives this process."""
+    if work.call.journal is None or work.binding.simulated:
+        return None
+    return await work.call.journal.opened(work.bound or 0, sampling.max_tokens, worst.usd)
+
+
+async def _crossed_off(
+    work: _Attempt, entry: str | None, spent: Amount, sampling: Sampling
+) -> None:
+    """Exchange the reservation outside this process for what the request took."""
+    if work.call.journal is None or entry is None:
+        return
+    outputs = min(spent.tokens, work.reply.output_tokens or sampling.max_tokens)
+    await work.call.journal.settled(entry, spent.tokens - outputs, outputs, spent.usd)
 
 
 async def _for_today(book: Callable[..., None], *dollars: float | None) -> None:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
-from pathlib import Path
 
 from graph.errors import ConfigError, ModelError
-from swarm_brain.models.settings import positive_number, variable
+from swarm_brain.models.settings import data_folder, positive_number, variable
 
 VARIABLE = "SWARM_BRAIN_DAILY_USD"
 BUSY_SECONDS = 10.0
@@ -56,9 +55,7 @@ def _today() -> str:
 
 def _open() -> sqlite3.Connection:
     """The file with the days' sums. A limit that cannot be kept is an error, not a shrug."""
-    import platformdirs
-
-    path: Path = platformdirs.user_data_path("swarm-brain") / "spent.sqlite"
+    path = data_folder() / "spent.sqlite"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS)

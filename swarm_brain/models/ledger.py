@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from graph.errors import ModelError
 
@@ -52,6 +52,7 @@ class Ledger:
     answer: Amount = field(default_factory=Amount)
     failures: dict[str, int] = field(default_factory=dict)
     exceeded_by: str | None = None
+    _held_at: float | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -114,6 +115,24 @@ class Ledger:
         aside = 0.0 if answering else self.budget.seconds * ANSWER_SHARE_OF_TIME
         return self.budget.started + self.budget.seconds - aside - time.time()
 
+    def limit(self, budget: Budget) -> None:
+        """Take over new limits; the clock goes on as it went."""
+        with self._lock:
+            self.budget = replace(budget, started=self.budget.started)
+
+    def hold(self) -> None:
+        """Stop the clock while a person is asked."""
+        with self._lock:
+            self._held_at = self._held_at or time.time()
+
+    def go_on(self) -> None:
+        """Start the clock again: waiting took no time."""
+        with self._lock:
+            if self._held_at is not None:
+                waited = time.time() - self._held_at
+                self.budget = replace(self.budget, started=self.budget.started + waited)
+                self._held_at = None
+
     def given_up(self, endpoint: str) -> bool:
         """Whether the circuit of this endpoint is open for the rest of the run."""
         return self.failures.get(endpoint, 0) >= CIRCUIT_FAILURES
@@ -127,8 +146,14 @@ _ledgers: dict[str, Ledger] = {}
 _lock = threading.Lock()
 
 
+def known_ledger(run_id: str) -> Ledger | None:
+    """The ledger of this run, if this process has one."""
+    with _lock:
+        return _ledgers.get(run_id)
+
+
 def open_ledger(run_id: str, budget: Budget, spent: Amount, answer: Amount) -> Ledger:
-    """The ledger of this run; rebuilt from what state knows if this process has none yet."""
+    """The ledger of this run; made with what was spent before if this process has none yet."""
     with _lock:
         found = _ledgers.setdefault(run_id, Ledger(budget, spent, answer=answer))
         while len(_ledgers) > MOST_LEDGERS:  # of runs that were abandoned

@@ -27,6 +27,9 @@ VARIABLES: Mapping[str, str] = {
     "SWARM_BRAIN_MODEL": "model used when none is named, as provider:model",
     "SWARM_BRAIN_CONFIG": "path of swarm-brain.toml; default: this folder, then your config folder",
     "SWARM_BRAIN_CACHE_DIR": "folder for downloaded models; default: your cache folder",
+    "SWARM_BRAIN_DATA_DIR": "folder for threads and memories; default: your data folder",
+    "SWARM_BRAIN_DATABASE_URL": "Postgres for threads and memories, instead of files: postgresql://",
+    "SWARM_BRAIN_EMBEDDER": "who embeds memories: wordllama (default), provider:model or off",
     "SWARM_BRAIN_DAILY_USD": "dollars that all runs on this machine may cost in a day (UTC)",
     "HF_ENDPOINT": "address of the Hugging Face hub or of a mirror; default: the hub itself",
     "LANGSMITH_TRACING": "true sends traces to LangSmith",
@@ -40,6 +43,15 @@ def variable(name: str) -> str | None:
     """The value of a variable of VARIABLES, None if unset or blank."""
     assert name in VARIABLES, f"{name} is not declared in VARIABLES"  # noqa: S101
     return (os.environ.get(name) or "").strip() or None
+
+
+def data_folder() -> Path:
+    """Where this user's threads, memories and accounts are kept."""
+    if override := variable("SWARM_BRAIN_DATA_DIR"):
+        return Path(override).expanduser()
+    from platformdirs import user_data_path
+
+    return user_data_path("swarm-brain")
 
 
 @contextmanager

@@ -38,11 +38,11 @@ EIGHT = ["perception", "attention", "memory", "reasoning", "creative", "analytic
 # The issue's own words; later issues add keys and rename none.
 KEYS = {
     "final_output", "provenance", "stop_reason", "effort", "verdict", "agreement", "dissent",
-    "revised", "steps", "model", "thread_id", "recalled", "experts", "usage", "error", "version",
+    "revised", "steps", "model", "thread_id", "recalled", "experts", "usage", "error", "notes", "version",
 }  # fmt: skip
 EXPERT_KEYS = {
     "name", "step", "status", "model", "attempts", "input_tokens", "output_tokens",
-    "cached_tokens", "estimated", "cached", "latency_s", "woken_by", "error",
+    "cached_tokens", "estimated", "cached", "latency_s", "woken_by", "human", "error",
 }  # fmt: skip
 USAGE_KEYS = {"calls", "input_tokens", "output_tokens", "cached_tokens", "cost_usd"}
 TRACEBACK = "Traceback (most recent call last)"

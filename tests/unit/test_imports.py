@@ -17,7 +17,7 @@ PACKAGES = ("graph", "nodes", "prompts", "evals", "swarm_brain", "llm_swarm_brai
 PURE = ("graph.state", "graph.context", "graph.topology", "graph.propagation", "graph.workspace",
         "graph.errors", "graph.effort", "graph.checks")  # fmt: skip
 BELOW_NODES = ("prompts", "swarm_brain.models", "swarm_brain.memory", *PURE)
-TOP = ("swarm_brain.api", "swarm_brain.cli", "swarm_brain.server", "evals")
+TOP = ("swarm_brain.api", "swarm_brain.threads", "swarm_brain.cli", "swarm_brain.server", "evals")
 
 # What each room may import of ours. `swarm_brain` alone is its version.
 ALLOWED = {
@@ -26,8 +26,10 @@ ALLOWED = {
     "graph.brain": ("nodes", *BELOW_NODES),
     "nodes": ("nodes", "swarm_brain", *BELOW_NODES),
     "swarm_brain.models": ("swarm_brain.models", *PURE),
-    "swarm_brain.memory": ("swarm_brain.memory", "swarm_brain.models", *PURE),
+    "swarm_brain.memory": ("prompts", "swarm_brain.memory", "swarm_brain.models", *PURE),
     "swarm_brain.api": ("graph.brain", "nodes", "swarm_brain", *BELOW_NODES),
+    "swarm_brain.threads": ("graph.brain", "nodes", "swarm_brain", "swarm_brain.threads",
+                            *BELOW_NODES),  # fmt: skip
     "swarm_brain.cli": ("graph.brain", "nodes", "swarm_brain", *TOP, *BELOW_NODES),
     "swarm_brain.server": ("graph.brain", "nodes", "swarm_brain", *TOP, *BELOW_NODES),
     "evals": ("graph.brain", "nodes", "swarm_brain", *TOP, *BELOW_NODES),

@@ -21,7 +21,7 @@ words = st.text(alphabet="abc é,.!?'\n", max_size=60)
 
 
 def signal(source, *, step=None, status="ok", error=None, **fields):
-    said = {"gates": {}, "defects": [], "salience": 1.0, **fields}
+    said = {"gates": {}, "defects": [], "salience": 1.0, "failure": None, **fields}
     step = EIGHT.levels[source] if step is None else step
     return {"source": source, "step": step, "status": status, "error": error, **said}
 
@@ -34,26 +34,28 @@ def rewired(name, **changes) -> Topology:
 
 @given(words, words, st.lists(words, max_size=3))
 def test_salience_is_a_share(content, question, heard):
-    assert 0 <= salience(content, question, heard) <= 1
+    assert 0 <= salience(content, question, heard, DEFAULT) <= 1
 
 
 def test_salience_adds_substance_coverage_and_novelty():
-    assert salience("Cats purr loudly.", QUESTION, []) == 1.0
-    assert salience("Cats purr.", QUESTION, []) == pytest.approx(0.75 + 0.25 * 2 / 3, abs=1e-4)
-    assert salience("Dogs bark.", QUESTION, []) == 0.75
-    assert salience("Dogs bark.", QUESTION, ["dogs, bark!"]) == 0.6
-    assert salience("Dogs bark.", QUESTION, ["birds", "Dogs sleep."]) == pytest.approx(0.7)
-    assert salience("Dogs bark.", "Is it?", []) == 1.0
+    assert salience("Cats purr loudly.", QUESTION, [], DEFAULT) == 1.0
+    assert salience("Cats purr.", QUESTION, [], DEFAULT) == pytest.approx(
+        0.75 + 0.25 * 2 / 3, abs=1e-4
+    )
+    assert salience("Dogs bark.", QUESTION, [], DEFAULT) == 0.75
+    assert salience("Dogs bark.", QUESTION, ["dogs, bark!"], DEFAULT) == 0.6
+    assert salience("Dogs bark.", QUESTION, ["birds", "Dogs sleep."], DEFAULT) == pytest.approx(0.7)
+    assert salience("Dogs bark.", "Is it?", [], DEFAULT) == 1.0
 
 
 @pytest.mark.parametrize("empty", ["", " \n"])
 def test_nothing_said_has_no_salience(empty):
-    assert salience(empty, QUESTION, []) == 0
+    assert salience(empty, QUESTION, [], DEFAULT) == 0
 
 
 @pytest.mark.parametrize("terse", ["→", "A", "It is."])
 def test_a_terse_answer_wakes_its_targets(terse):
-    assert salience(terse, QUESTION, []) >= Context().threshold
+    assert salience(terse, QUESTION, [], DEFAULT) >= Context().threshold
 
 
 @pytest.mark.parametrize(
@@ -67,12 +69,12 @@ def test_a_terse_answer_wakes_its_targets(terse):
     ],
 )
 def test_a_refusal_stays_below_the_default_threshold(refusal):
-    assert salience(refusal, QUESTION, []) < DEFAULT.threshold
+    assert salience(refusal, QUESTION, [], DEFAULT) < DEFAULT.threshold
 
 
 @pytest.mark.parametrize("reply", ["42", "Yes.", "I can say why.", "猫", "Verdict: none"])
 def test_every_substantial_reply_passes_it(reply):
-    assert salience(reply, QUESTION, [reply]) >= DEFAULT.threshold
+    assert salience(reply, QUESTION, [reply], DEFAULT) >= DEFAULT.threshold
 
 
 def test_activation_is_weight_times_salience_times_gate():

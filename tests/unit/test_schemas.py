@@ -14,11 +14,11 @@ from graph.errors import ConfigError
 # The JSON object of `swarm-brain ask --json`, as issue 2 states it.
 RESULT = [
     "final_output", "provenance", "stop_reason", "effort", "verdict", "agreement", "dissent",
-    "revised", "steps", "model", "thread_id", "recalled", "experts", "usage", "error", "version",
+    "revised", "steps", "model", "thread_id", "recalled", "experts", "usage", "error", "notes", "version",
 ]  # fmt: skip
 EXPERT = [
     "name", "step", "status", "model", "attempts", "input_tokens", "output_tokens",
-    "cached_tokens", "estimated", "cached", "latency_s", "woken_by", "error",
+    "cached_tokens", "estimated", "cached", "latency_s", "woken_by", "human", "error",
 ]  # fmt: skip
 USAGE = ["calls", "input_tokens", "output_tokens", "cached_tokens", "cost_usd"]
 SETTINGS = [

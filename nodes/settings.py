@@ -1,0 +1,107 @@
+"""What a run was told, and what each expert gets of it.
+
+The first node keeps the validated Context in the state, so that a resumed run goes on exactly as it
+was begun, whatever the resuming call says; its budgets alone may be new.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.runtime import get_runtime
+from langgraph.store.base import BaseStore
+
+from graph.context import Context, make_context
+from graph.errors import ThreadError
+from graph.state import BrainState
+from graph.topology import Expert, Topology
+from swarm_brain.memory.space import LOCAL_USER, Space
+from swarm_brain.models.binding import Binding, Sampling
+
+log = logging.getLogger(__name__)
+
+BUDGETS = ("budget_tokens", "budget_usd", "budget_seconds")
+
+
+def given_context() -> Context:
+    """The Context that the call in progress gave; all defaults if it gave none."""
+    return make_context(_runtime_value("context"))
+
+
+def _runtime_value(name: str) -> Any:
+    """A value of LangGraph's runtime; None where there is none, as while a state is edited."""
+    try:
+        return getattr(get_runtime(Context), name, None)
+    except (RuntimeError, KeyError):
+        return None
+
+
+def settings_of(state: BrainState) -> Context:
+    """The Context that the run was begun with, with the budgets of the call in progress."""
+    saved = Context.model_validate(state["settings"])
+    given: Context = given_context()
+    changed = {name: getattr(given, name) for name in given.model_fields_set}
+    if ignored := sorted(
+        name for name in set(changed) - set(BUDGETS) if changed[name] != getattr(saved, name)
+    ):
+        log.warning("a run goes on with its own settings: %s ignored", ", ".join(ignored))
+    return saved.model_copy(update={name: changed[name] for name in BUDGETS if name in changed})
+
+
+def run_context(state: BrainState) -> Context:
+    """The same within the limits that `begin` decided."""
+    limits = state["limits"]
+    return settings_of(state).model_copy(
+        update={"max_steps": limits["max_steps"], "max_tokens": limits["max_tokens"]}
+    )
+
+
+def same_topology(topology: Topology, state: BrainState) -> None:
+    """Raise ThreadError if the run was begun with another topology than the one it meets now."""
+    begun = state["topology"]
+    if begun["hash"] != topology.hash:
+        raise ThreadError(
+            f"This run was begun with the topology {begun['name']} ({begun['hash'][:8]}); it meets "
+            f"{topology.name} ({topology.hash[:8]}). Restore the topology, or ask again."
+        )
+
+
+def store() -> BaseStore | None:
+    """The store that LangGraph gives to this run."""
+    found: BaseStore | None = _runtime_value("store")
+    return found
+
+
+def space(context: Context) -> Space:
+    """Whose memories this run reads and writes: the signed-in user's, under the setting's name."""
+    server = _runtime_value("server_info")
+    user = getattr(getattr(server, "user", None), "identity", None)
+    return Space(user or LOCAL_USER, context.memory_space)
+
+
+def thread_of(config: RunnableConfig) -> str | None:
+    """The id of the thread that the run belongs to."""
+    found = config.get("configurable", {}).get("thread_id")
+    return None if found is None else str(found)
+
+
+def spec_for(expert: Expert, context: Context) -> str:
+    """Whose model this expert speaks with: the run's word, else the topology's, else the run's."""
+    return context.expert_models.get(expert.name) or expert.model or context.model
+
+
+def sampling_for(expert: Expert, context: Context, binding: Binding) -> Sampling:
+    """The expert's own limits where the topology states them, else the run's."""
+
+    def own(mine: float | None, run: float) -> float:
+        return run if mine is None else mine
+
+    limits = (expert.max_tokens, context.max_tokens)
+    return Sampling(
+        temperature=own(expert.temperature, context.temperature),
+        top_p=own(expert.top_p, context.top_p),
+        max_tokens=min((n for n in limits if n is not None), default=binding.max_tokens),
+        seed=context.seed,
+    )

@@ -1,0 +1,166 @@
+"""From a reply to a signal: what was said, what it means for the graph, what it took."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from graph import propagation
+from graph.context import Context
+from graph.errors import FailureKind
+from graph.state import BrainState, Signal
+from graph.topology import Expert, Topology
+from nodes import prompting, reading
+from swarm_brain.models.asking import Reply
+from swarm_brain.models.binding import Binding, JsonSchema
+from swarm_brain.models.journal import Entry, total
+
+LIMITS: tuple[FailureKind, ...] = ("budget", "deadline")
+PERSONS: tuple[FailureKind, ...] = ("skipped", "stopped")  # what somebody at a pause decided
+PREVENTED = (*LIMITS, *PERSONS)  # no call was made, and no model is to blame
+NOT_SHOWN = "bound to simulation: in a run on a real model, so no other expert is shown it"
+
+
+def simulates(reply: Reply, context: Context) -> bool:
+    """A failed call is simulated if the run says so; one that was prevented is left out."""
+    failed = reply.error is not None and reply.error.kind not in PREVENTED
+    return failed and context.on_error == "simulate"
+
+
+def schema_for(topology: Topology, expert: Expert) -> JsonSchema | None:
+    """The JSON schema an expert of this kind replies in, None for plain text."""
+    if expert.kind == "gate":
+        return reading.gates_schema(topology.gated)
+    return reading.defects_schema() if expert.kind == "critic" else None
+
+
+def signal_of(
+    topology: Topology,
+    expert: Expert,
+    state: BrainState,
+    context: Context,
+    binding: Binding,
+    reply: Reply,
+) -> dict[str, Any]:
+    """What was said, as a signal without its step, edges and trimming."""
+    signal = _taken(expert, binding, reply)
+    if reply.error is not None:
+        status = "simulated" if simulates(reply, context) else "failed"
+        return signal | {
+            "status": status,
+            "failure": reply.error.kind,
+            "error": str(reply.error),
+        }
+    if binding.simulated:
+        signal |= {"status": "simulated", "error": None if state["all_simulated"] else NOT_SHOWN}
+        if not state["all_simulated"]:
+            return signal
+    return signal | said(topology, expert, state, context, reply.text)
+
+
+def _taken(expert: Expert, binding: Binding, reply: Reply) -> dict[str, Any]:
+    """What was said and what it took, before it is read."""
+    return {
+        "source": expert.name,
+        "content": reply.text,
+        "verdict": None,
+        "salience": 0.0,
+        "status": "ok",
+        "gates": {},
+        "defects": [],
+        "model": binding.spec,
+        "attempts": reply.attempts,
+        "errors": reply.errors,
+        "input_tokens": reply.input_tokens,
+        "output_tokens": reply.output_tokens,
+        "cached_tokens": reply.cached_tokens,
+        "estimated": reply.estimated,
+        "latency_s": reply.latency_s,
+        "cost_usd": reply.cost_usd,
+        "lowered": reply.lowered,
+        "cached": reply.from_cache,
+        "charged_tokens": reply.charged.tokens,
+        "charged_usd": reply.charged.usd,
+        "human": None,
+        "failure": None,
+        "error": None,
+    }
+
+
+def said(
+    topology: Topology, expert: Expert, state: BrainState, context: Context, text: str
+) -> dict[str, Any]:
+    """What the words mean for the graph, by the expert's kind."""
+    match expert.kind:
+        case "gate":
+            gates = reading.read_gates(text, [other.name for other in topology.gated])
+            if gates is None and topology.gated:
+                return _unreadable("no gate of a listed expert is stated in it")
+            return {"gates": gates or {}, "salience": propagation.NEUTRAL}
+        case "critic":
+            defects = reading.read_defects(text)
+            if defects is None:
+                return _unreadable("no list of defects is stated in it")
+            current = prompting.answer(topology, state["signals"])
+            found = propagation.standing(defects, current["content"] if current else "")
+            return {"defects": found, "salience": propagation.NEUTRAL}
+        case _:
+            heard = prompting.heard(topology, expert, state, context)
+            texts = [signal["content"] for signal in heard]
+            return {
+                "verdict": reading.read_verdict(text),
+                "salience": propagation.salience(text, state["query"], texts, context),
+            }
+
+
+def readable(topology: Topology, expert: Expert, text: str) -> bool:
+    """Whether a reply has the form that was asked for."""
+    match expert.kind:
+        case "gate":
+            return reading.read_gates(text, [other.name for other in topology.gated]) is not None
+        case "critic":
+            return reading.read_defects(text) is not None
+        case _:
+            return True
+
+
+def _unreadable(why: str) -> dict[str, Any]:
+    return {"status": "failed", "failure": "unreadable", "error": f"unreadable reply: {why}"}
+
+
+def candidates(expert: Expert, signal: dict[str, Any]) -> list[dict[str, Any]]:
+    """The signal as a candidate for the workspace; gates and defects are for edges, not readers."""
+    shown: Signal = signal  # type: ignore[assignment]
+    if expert.kind in ("gate", "critic") or not propagation.usable(shown):
+        return []
+    return [{key: signal[key] for key in ("source", "step", "salience")}]
+
+
+def with_lost(signal: dict[str, Any], lost: Sequence[Entry]) -> dict[str, Any]:
+    """The signal with the requests whose replies a crash has taken: counted, at what they cost.
+
+    One that was in flight then is charged at its reservation, which is an estimate.
+    """
+    if not lost:
+        return signal
+    spent = total(lost)
+
+    def more(key: str, amount: int) -> int:
+        return (signal[key] or 0) + amount
+
+    cost = signal["cost_usd"] if signal["output_tokens"] is not None else 0.0
+    return signal | {
+        "attempts": signal["attempts"] + len(lost),
+        "errors": signal["errors"] + len(lost),
+        "input_tokens": more("input_tokens", sum(entry.input_tokens for entry in lost)),
+        "output_tokens": more("output_tokens", sum(entry.output_tokens for entry in lost)),
+        "cached_tokens": signal["cached_tokens"] or 0,
+        "cost_usd": None if cost is None or spent.usd is None else cost + spent.usd,
+        "charged_tokens": signal["charged_tokens"] + spent.tokens,
+        "charged_usd": (
+            None
+            if signal["charged_usd"] is None or spent.usd is None
+            else signal["charged_usd"] + spent.usd
+        ),
+        "estimated": signal["estimated"] or not all(entry.settled for entry in lost),
+    }

@@ -1,0 +1,293 @@
+"""`threads`: list, show, resume, fork, delete and prune what was saved."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.columns import Columns
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from graph.errors import ConfigError, ThreadError
+from swarm_brain.cli.text import printable
+
+app = typer.Typer(help="Threads: what was asked, step by step; resume, fork, delete, prune.")
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Thread = Annotated[str, typer.Argument(help="The thread's id.")]
+WORDS = 70  # characters of a question in a list
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """All saved threads, the latest first."""
+    rows = asyncio.run(_listed())
+    if as_json:
+        typer.echo(json.dumps(rows, ensure_ascii=False))
+        return
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+    for name in ("thread", "date", "questions", "state", "last question"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        facts = row["thread"], row["date"][:16], str(row["questions"]), row["state"]
+        table.add_row(*facts, Text(printable(row["question"])[:WORDS]))
+    Console().print(table)
+
+
+async def _listed() -> list[dict[str, Any]]:
+    from graph.topology import load
+    from swarm_brain.cli.session import session
+    from swarm_brain.threads import history
+
+    async with session(_err(), needed=True) as opened:
+        brain, rows = opened.brain(load()), []
+        for thread in await opened.must().ids():
+            runs = await history.runs(brain, thread)
+            if runs:
+                rows.append(_row(thread, runs))
+        return rows
+
+
+def _row(thread: str, runs: list[Any]) -> dict[str, Any]:
+    last = runs[-1]
+    state = "paused" if last["paused"] else "unfinished"
+    if last["result"]:
+        state = last["result"]["provenance"]
+    return {
+        "thread": thread,
+        "date": last["date"],
+        "questions": len(runs),
+        "state": state,
+        "question": last["question"],
+    }
+
+
+@app.command()
+def show(thread: Thread, as_json: Json = False) -> None:
+    """A thread's runs, superstep by superstep: who was woken by what, said what, for how much."""
+    runs = asyncio.run(_runs(thread))
+    if as_json:
+        typer.echo(json.dumps(runs, ensure_ascii=False))
+        return
+    console = Console(highlight=False)
+    for run in runs:
+        console.print(Text(f"\n{printable(run['question'])}", style="bold"))
+        for step in run["steps"]:
+            console.print(_step(step))
+        console.print(Text(_ending(run), style="dim"))
+
+
+async def _runs(thread: str) -> list[Any]:
+    from graph.topology import load
+    from swarm_brain.cli.session import session
+    from swarm_brain.threads import history
+
+    async with session(_err(), needed=True) as opened:
+        brain = opened.brain(load())
+        await history.latest(brain, thread)
+        found: list[Any] = await history.runs(brain, thread)
+        return found
+
+
+def _step(step: dict[str, Any]) -> Group:
+    """One superstep: a heading, and a panel for each expert."""
+    parts: list[Any] = [Text(f"\nstep {step['step']}", style="cyan")]
+    for said in step["experts"]:
+        parts.append(
+            Panel(Text(printable(said["content"].strip())), title=_title(said), title_align="left")
+        )
+        if said["error"]:
+            parts.append(Text(printable(said["error"]), style="yellow"))
+    return Group(*parts)
+
+
+def _title(said: dict[str, Any]) -> Text:
+    woken = ", ".join(f"{edge['from']} {edge['activation']:.2f}" for edge in said["woken_by"])
+    tokens = "tokens unknown" if said["tokens"] is None else f"{said['tokens']:,} tokens"
+    cost = "" if said["cost_usd"] is None else f", ${said['cost_usd']:.6g}"
+    human = f", {said['human']} at a pause" if said["human"] else ""
+    return Text(
+        f"{said['expert']} ({said['status']}{human}) woken by {woken}; {tokens}{cost}, "
+        f"{said['latency_s']:.1f} s"
+    )
+
+
+def _ending(run: dict[str, Any]) -> str:
+    from swarm_brain.cli.live import summary
+
+    if run["result"]:
+        return summary(run["result"])
+    waiting = ", ".join(pause["expert"] for pause in run["paused"])
+    return f"paused before {waiting}" if waiting else f"unfinished; next: {', '.join(run['next'])}"
+
+
+@app.command()
+def resume(
+    thread: Thread,
+    as_json: Json = False,
+    budget_tokens: Annotated[int | None, typer.Option(help="A new budget for the run.")] = None,
+    budget_usd: Annotated[float | None, typer.Option(help="A new budget for the run.")] = None,
+    budget_seconds: Annotated[float | None, typer.Option(help="A new budget for the run.")] = None,
+    decide: Annotated[
+        str | None, typer.Option(help="At a pause: approve, edit, skip or stop.")
+    ] = None,
+    sees: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With edit: what the expert is shown.")
+    ] = None,
+) -> None:
+    """Finish an unfinished run: no finished call is made again, the settings are the run's own."""
+    from swarm_brain.cli.app import outcome
+    from swarm_brain.cli.pause import decision_of
+
+    budgets = {
+        "budget_tokens": budget_tokens,
+        "budget_usd": budget_usd,
+        "budget_seconds": budget_seconds,
+    }
+    given = {name: value for name, value in budgets.items() if value is not None}
+    progress: dict[str, Any] = {}
+    work = _resumed(thread, given, decision_of(decide, sees), as_json, progress)
+    raise typer.Exit(outcome(work, as_json, progress))
+
+
+async def _resumed(
+    thread: str, budgets: dict[str, Any], decision: Any, as_json: bool, progress: dict[str, Any]
+) -> dict[str, Any] | None:
+    from langgraph.types import Command
+
+    from graph.context import make_context
+    from graph.topology import load
+    from swarm_brain import __version__
+    from swarm_brain.cli.ask import Running
+    from swarm_brain.cli.pause import ask
+    from swarm_brain.cli.session import session
+    from swarm_brain.threads import history
+
+    err, context = _err(), make_context(budgets)
+    async with session(err, needed=True) as opened:
+        with opened.must().alone(thread):
+            snapshot = await history.latest(opened.brain(load()), thread)
+            if not history.unfinished(snapshot):
+                raise ThreadError(f"The thread {thread} has no unfinished run.")
+            if (version := snapshot.values["version"]) != __version__:
+                opened.note(f"the run was begun by version {version}; this is {__version__}")
+            topology = history.topology_of(snapshot)
+            brain = opened.brain(topology)
+            running = Running(opened, brain, topology, thread, as_json, progress)
+            start: Any = None
+            pauses = [pause for task in snapshot.tasks for pause in task.interrupts]
+            if pauses:
+                answers = await ask(pauses, decision, err)
+                if answers is None:
+                    running.say_paused(pauses)
+                    return None
+                start = Command(resume=answers)
+            elif decision:
+                raise ThreadError(f"The thread {thread} is not paused: nothing is to be decided.")
+            return await running.to_the_end(start, context, decision=decision)
+
+
+@app.command()
+def fork(
+    thread: Thread,
+    step: Annotated[int, typer.Option(min=1, help="The superstep to change.")],
+    edit: Annotated[
+        list[str], typer.Option(metavar="EXPERT=FILE", help="Its words instead; repeatable.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Run on from a past step with an expert's words replaced; both answers side by side."""
+    edits = {}
+    for item in edit:
+        name, sign, file = item.partition("=")
+        if not (sign and name and file):
+            raise ConfigError(f"--edit {item!r}: write EXPERT=FILE")
+        edits[name.strip()] = _words(Path(file))
+    progress: dict[str, Any] = {}
+    both = asyncio.run(_forked(thread, step, edits, as_json, progress))
+    if as_json:
+        typer.echo(json.dumps(both, ensure_ascii=False))
+        return
+    panels = [
+        Panel(Text(printable(result["final_output"])), title=name, width=_half())
+        for name, result in both.items()
+    ]
+    Console(highlight=False).print(Columns(panels))
+
+
+def _half() -> int:
+    return max(30, Console().width // 2 - 1)
+
+
+def _words(file: Path) -> str:
+    from swarm_brain.cli.pause import read
+
+    return read(file)
+
+
+async def _forked(
+    thread: str, step: int, edits: dict[str, str], as_json: bool, progress: dict[str, Any]
+) -> dict[str, Any]:
+    from graph.topology import load
+    from swarm_brain.cli.ask import Running
+    from swarm_brain.cli.session import session
+    from swarm_brain.threads import history
+    from swarm_brain.threads.forking import fork as forked
+
+    async with session(_err(), needed=True) as opened:
+        with opened.must().alone(thread):
+            snapshot = await history.latest(opened.brain(load()), thread)
+            topology = history.topology_of(snapshot)
+            brain = opened.brain(topology)
+            config = await forked(brain, topology, thread, step, edits)
+            running = Running(opened, brain, topology, thread, True, progress)
+            result = await running.to_the_end(None, None, config)
+            if result is None:
+                raise ThreadError(f"The fork is paused: swarm-brain threads resume {thread}")
+            return {"original": history.result(snapshot.values), "fork": result}
+
+
+@app.command()
+def delete(threads: Annotated[list[str], typer.Argument(help="The threads' ids.")]) -> None:
+    """Delete threads with all their checkpoints. Memories of them stay: memory forget."""
+    asyncio.run(_deleted(threads))
+    typer.echo(f"deleted {', '.join(threads)}")
+
+
+async def _deleted(threads: list[str]) -> None:
+    from swarm_brain.cli.session import session
+
+    async with session(_err(), needed=True) as opened:
+        kept = opened.must()
+        if unknown := sorted(set(threads) - set(await kept.ids())):
+            raise ThreadError(f"There is no thread {', '.join(unknown)}; nothing was deleted.")
+        for thread in threads:
+            with kept.alone(thread):
+                await kept.saver.adelete_thread(thread)
+
+
+@app.command()
+def prune(
+    keep_last: Annotated[int, typer.Option(min=1, help="Checkpoints that each thread keeps.")],
+) -> None:
+    """Delete old checkpoints of all threads. They go on; older steps can no longer be shown."""
+    typer.echo(f"deleted {asyncio.run(_pruned(keep_last))} checkpoints")
+
+
+async def _pruned(keep_last: int) -> int:
+    from swarm_brain.cli.session import session
+
+    async with session(_err(), needed=True) as opened:
+        deleted: int = await opened.must().prune(keep_last)
+        return deleted
+
+
+def _err() -> Console:
+    from swarm_brain.cli.app import err
+
+    return err

@@ -1,0 +1,313 @@
+"""Consolidation: from episodes to facts, and near-duplicates out of the way.
+
+Each new episode is read once. A batch's facts, links and removals are written together with the
+note that its episodes have been read, so that consolidation may be stopped anywhere and begun anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from langchain_core.messages import HumanMessage, SystemMessage
+from langgraph.store.base import BaseStore, Item, Op, PutOp
+
+import prompts
+from graph.context import Context
+from graph.errors import BrainError, ModelError
+from graph.state import MemoryKind
+from swarm_brain import models
+from swarm_brain.memory import embeddings
+from swarm_brain.memory.alike import comparable
+from swarm_brain.memory.space import Space
+from swarm_brain.models.asking import Call
+from swarm_brain.models.binding import Binding, JsonSchema, Sampling
+from swarm_brain.models.call import ask
+from swarm_brain.models.json_values import values_in
+from swarm_brain.models.ledger import Budget, Ledger
+
+log = logging.getLogger(__name__)
+
+BATCH = 8  # episodes that are read in one call
+MOST_NEW = 1_000  # episodes of one consolidation
+# Similarity from which two memories are one: near 1, because what falls away is gone.
+SAME_QUESTION, SAME_ANSWER, SAME_FACT = 0.97, 0.9, 0.95
+ANSWER_CHARS, FACT_CHARS = 1_500, 400
+REPLY_TOKENS = 512
+SECONDS = 120.0
+
+
+@dataclass
+class Report:
+    """What one consolidation did. `left` episodes are unread yet; `why` says what stopped it."""
+
+    read: int = 0
+    facts: int = 0
+    merged: int = 0
+    duplicates: int = 0
+    left: int = 0
+    tokens: int = 0
+    cost_usd: float | None = 0.0
+    why: str | None = None
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a consolidation needs at every step."""
+
+    store: BaseStore
+    space: Space
+    binding: Binding
+    ledger: Ledger
+
+    def put(self, kind: MemoryKind, key: str, value: Mapping[str, Any] | None) -> Op:
+        """Write, or with None remove, a memory."""
+        return PutOp(self.space.of(kind), key, value, ["text"])
+
+    def read(self, key: str) -> Op:
+        """Note that an episode has been read."""
+        return PutOp(self.space.unconsolidated, key, None)
+
+
+async def consolidate(store: BaseStore, space: Space, context: Context) -> Report:
+    """Distil facts from all episodes that are new, within `consolidation_tokens`.
+
+    Raises ConfigError or ModelUnavailable where no model can be asked. A simulation distils
+    nothing.
+    """
+    report = Report()
+    waiting = await store.asearch(space.unconsolidated, limit=MOST_NEW)
+    keys = sorted({item.key for item in waiting})
+    report.left = len(keys)
+    if not keys:
+        return report
+    binding, _ = await asyncio.to_thread(models.bind_chosen, context.model, context.base_url)
+    if binding.simulated:
+        report.why = "no model answers here, and a simulation distils no facts"
+        return report
+    work = _Work(store, space, binding, Ledger(Budget(tokens=context.consolidation_tokens)))
+    for at in range(0, len(keys), BATCH):
+        if not await _batch(work, keys[at : at + BATCH], report):
+            break
+    report.tokens, report.cost_usd = work.ledger.spent.tokens, work.ledger.spent.usd
+    return report
+
+
+async def _batch(work: _Work, keys: Sequence[str], report: Report) -> bool:
+    """Read some episodes; False if the consolidation must stop here."""
+    found = [await work.store.aget(work.space.of("episode"), key) for key in keys]
+    gone = [key for key, item in zip(keys, found, strict=True) if item is None]
+    doubles = await _duplicates(work, [item for item in found if item])
+    fresh = [item for item in found if item and item.key not in doubles]
+    facts, problem = await _distilled(work, fresh)
+    if problem:
+        report.why = problem
+        return False
+    writes = [work.read(key) for key in keys if key not in gone]
+    writes += [work.read(key) for key in gone]
+    writes += await _replacing(work, doubles)
+    for text, sources in facts:
+        write, merged = await _fact(work, text, sources)
+        writes.append(write)
+        report.merged += merged
+        report.facts += not merged
+    await work.store.abatch(writes)
+    report.read += len(fresh)
+    report.duplicates += len(doubles)
+    report.left -= len(keys)
+    return True
+
+
+async def _duplicates(work: _Work, episodes: Sequence[Item]) -> dict[str, str]:
+    """Episodes that a later one repeats, question and answer: old key to new key."""
+    doubles: dict[str, str] = {}
+    for item in sorted(episodes, key=lambda item: str(item.value["date"])):
+        for other in await _near(work, "episode", item.value["question"], SAME_QUESTION):
+            older = (str(other.value["date"]), other.key) < (str(item.value["date"]), item.key)
+            if older and await asyncio.to_thread(_same_answer, item.value, other.value):
+                doubles[other.key] = item.key
+    return {old: _last(doubles, new) for old, new in doubles.items()}
+
+
+def _last(doubles: Mapping[str, str], key: str) -> str:
+    """Who in the end stands for a memory, when its successor has one, too."""
+    while key in doubles:
+        key = doubles[key]
+    return key
+
+
+async def _near(work: _Work, kind: MemoryKind, text: str, least: float) -> list[Item]:
+    """Memories that say the same as a text, as far as similarity can tell."""
+    embedder = embeddings.chosen()
+    if embedder is None:
+        return []
+    found = await work.store.asearch(
+        work.space.of(kind), query=text, limit=BATCH, filter={"embedder": embedder.name}
+    )
+    return [
+        item
+        for item in found
+        if (item.score or 0) >= least and comparable(text, str(item.value["text"]))
+    ]
+
+
+def _same_answer(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    if one["verdict"] and other["verdict"]:
+        return bool(one["verdict"].strip().casefold() == other["verdict"].strip().casefold())
+    alike = embeddings.mean_similarity([one["answer"], other["answer"]])
+    return one["answer"] == other["answer"] or (alike or 0) >= SAME_ANSWER
+
+
+async def _replacing(work: _Work, doubles: Mapping[str, str]) -> list[Op]:
+    """Remove duplicates; facts that came from them now come from what stands for them."""
+    if not doubles:
+        return []
+    facts = await work.store.asearch(work.space.of("fact"), limit=10_000)
+    moved = []
+    for fact in facts:
+        sources = [doubles.get(key, key) for key in fact.value["episodes"]]
+        if sources != fact.value["episodes"]:
+            value = {**fact.value, "episodes": list(dict.fromkeys(sources))}
+            moved.append(work.put("fact", fact.key, value))
+    gone = [op for key in doubles for op in (work.put("episode", key, None), work.read(key))]
+    return [*gone, *moved]
+
+
+async def _distilled(
+    work: _Work, episodes: Sequence[Item]
+) -> tuple[list[tuple[str, list[str]]], str | None]:
+    """The facts in these episodes with the keys of their sources; or why there are none."""
+    if not episodes:
+        return [], None
+    reply = await ask(work.binding, _call(work, episodes))
+    if reply.error is not None:
+        return [], _told(reply.error)
+    facts = read_facts(reply.text, [item.key for item in episodes])
+    if facts is None:
+        return [], f"{work.binding.spec} did not reply in the form that was asked for"
+    return facts, None
+
+
+def _told(error: ModelError) -> str:
+    return f"consolidation_tokens: {error}" if error.kind == "budget" else str(error)
+
+
+def _call(work: _Work, episodes: Sequence[Item]) -> Call:
+    shown = "\n\n".join(_shown(number, item) for number, item in enumerate(episodes, 1))
+    return Call(
+        messages=[SystemMessage(prompts.load("consolidation")), HumanMessage(shown)],
+        sampling=Sampling(temperature=0.0, top_p=1.0, max_tokens=REPLY_TOKENS),
+        timeout=SECONDS,
+        max_attempts=2,
+        label="consolidation",
+        schema=facts_schema(),
+        ledger=work.ledger,
+    )
+
+
+def _shown(number: int, item: Item) -> str:
+    value = item.value
+    text = f"Question: {value['question']}\nAnswer: {value['answer'][:ANSWER_CHARS]}"
+    quoted = "\n".join(f"| {line}" for line in text.splitlines())
+    return f"Episode {number} ({value['date'][:10]}):\n{quoted}"
+
+
+def facts_schema() -> JsonSchema:
+    """{"facts": [{"text", "episodes": [numbers]}]}."""
+    fact = {
+        "type": "object",
+        "properties": {
+            "text": {"type": "string"},
+            "episodes": {"type": "array", "items": {"type": "integer"}},
+        },
+        "required": ["text", "episodes"],
+        "additionalProperties": False,
+    }
+    return {
+        "type": "object",
+        "properties": {"facts": {"type": "array", "items": fact}},
+        "required": ["facts"],
+        "additionalProperties": False,
+    }
+
+
+def read_facts(text: str, keys: Sequence[str]) -> list[tuple[str, list[str]]] | None:
+    """The facts that a reply states, with the keys of their episodes; None if it states no list.
+
+    A fact that names no episode it was shown is nobody's, and left out.
+    """
+    for value in values_in(text):
+        listed = value.get("facts") if isinstance(value, dict) else None
+        if isinstance(listed, list):
+            return [fact for item in listed if (fact := _read_fact(item, keys))]
+    return None
+
+
+def _read_fact(item: Any, keys: Sequence[str]) -> tuple[str, list[str]] | None:
+    if not isinstance(item, dict) or not isinstance(item.get("text"), str):
+        return None
+    numbers = item.get("episodes")
+    sources = [
+        keys[number - 1]
+        for number in (numbers if isinstance(numbers, list) else [])
+        if isinstance(number, int) and not isinstance(number, bool) and 0 < number <= len(keys)
+    ]
+    text = " ".join(item["text"].split())[:FACT_CHARS]
+    return (text, list(dict.fromkeys(sources))) if text and sources else None
+
+
+async def _fact(work: _Work, text: str, sources: list[str]) -> tuple[Op, bool]:
+    """The write of a fact, and whether it only adds its sources to one that is known."""
+    embedder = embeddings.chosen()
+    known = await _near(work, "fact", text, SAME_FACT)
+    same = known[0] if known else None
+    base = dict(same.value) if same else {
+        "kind": "fact",
+        "text": text,
+        "model": work.binding.spec,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }  # fmt: skip
+    links = [*(base.get("episodes") or []), *sources]
+    value = {
+        **base,
+        "episodes": list(dict.fromkeys(links)),
+        "embedder": embedder.name if embedder else None,
+    }
+    key = same.key if same else hashlib.sha256(text.encode()).hexdigest()[:32]
+    return work.put("fact", key, value), same is not None
+
+
+_running: set[asyncio.Task[None]] = set()
+
+
+def later(store: BaseStore, space: Space, context: Context) -> None:
+    """Consolidate in the background, if enough answers are new; the answer does not wait for it.
+
+    Runs on the loop of the caller, outside the run: nothing of it enters the run's trace.
+    """
+    work = _when_due(store, space, context)
+    task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
+    _running.add(task)
+    task.add_done_callback(_running.discard)
+
+
+async def settled() -> None:
+    """Wait for the consolidations that this process has begun in the background."""
+    while pending := [task for task in _running if not task.done()]:
+        await asyncio.gather(*pending, return_exceptions=True)
+
+
+async def _when_due(store: BaseStore, space: Space, context: Context) -> None:
+    interval = context.consolidation_interval or 1
+    try:
+        if len(await store.asearch(space.unconsolidated, limit=interval)) >= interval:
+            report = await consolidate(store, space, context)
+            log.info("consolidated: %s", report)
+    except (BrainError, OSError) as error:
+        log.warning("not consolidated: %s", error)

@@ -1,0 +1,170 @@
+"""Where memories are kept: a file of SQLite, or a database of Postgres. Transactions, no more.
+
+Both take the same SQL with `?` for parameters. Writers come one after the other, so that the ids of
+items grow in the order in which their transactions become visible; readers rely on it.
+"""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from graph.errors import MemoryUnavailable
+
+Row = tuple[Any, ...]
+Execute = Callable[[str, Sequence[Any]], list[Row]]
+
+BUSY_SECONDS = 10.0
+WRITERS_LOCK = 7_305_641_209  # of Postgres's advisory locks: one writer at a time
+CONNECTIONS = 4
+TABLES = (
+    """CREATE TABLE IF NOT EXISTS memory_items (
+         id {serial}, namespace {name} NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
+         created_at TEXT NOT NULL, updated_at TEXT NOT NULL, UNIQUE (namespace, key))""",
+    """CREATE TABLE IF NOT EXISTS memory_vectors (
+         item BIGINT PRIMARY KEY REFERENCES memory_items (id) ON DELETE CASCADE,
+         namespace {name} NOT NULL, embedder TEXT NOT NULL, vector {blob} NOT NULL)""",
+    """CREATE INDEX IF NOT EXISTS memory_vectors_by_namespace
+         ON memory_vectors (namespace, embedder, item)""",
+)
+
+
+class Database(Protocol):
+    """Reading and writing transactions. Raises MemoryUnavailable for what the database refuses."""
+
+    name: str
+
+    def reading(self) -> Any:
+        """A context manager that gives an Execute."""
+
+    def writing(self) -> Any:
+        """The same for one transaction that is there whole or not at all."""
+
+    def shred(self) -> None:
+        """Leave nothing behind of what was deleted, as far as that is ours to do."""
+
+    def close(self) -> None:
+        """Let go of all connections."""
+
+
+class Sqlite:
+    """One connection, one user at a time. `:memory:` lives as long as the object."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.name = str(path)
+        self._lock = threading.RLock()
+        try:
+            if self.name != ":memory:":
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(
+                path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None
+            )
+            for pragma in ("journal_mode=WAL", "secure_delete=ON", "foreign_keys=ON"):
+                self._connection.execute(f"PRAGMA {pragma}")
+            # AUTOINCREMENT never gives the id of a deleted row to another.
+            kinds = {"serial": "INTEGER PRIMARY KEY AUTOINCREMENT", "blob": "BLOB", "name": "TEXT"}
+            for table in TABLES:
+                self._connection.execute(table.format(**kinds))
+        except (sqlite3.Error, OSError) as error:
+            raise MemoryUnavailable(self.name, error) from None
+
+    @contextmanager
+    def reading(self) -> Iterator[Execute]:
+        """Read what is committed."""
+        with self._lock, self._translated():
+            yield self._execute
+
+    @contextmanager
+    def writing(self) -> Iterator[Execute]:
+        """Write in one transaction; the lock on the file is taken at once."""
+        with self._lock, self._translated():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._execute
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise MemoryUnavailable(self.name, error) from None
+
+    def _execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        return self._connection.execute(sql, parameters).fetchall()
+
+    def shred(self) -> None:
+        """Let nothing that was deleted stay behind in the write-ahead log."""
+        with self._lock, self._translated():
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+
+class Postgres:
+    """A small pool of connections to a database; the tables are made where they are missing."""
+
+    def __init__(self, url: str) -> None:
+        import psycopg
+        from psycopg_pool import ConnectionPool
+
+        self._error = psycopg.Error
+        self.name = "the database of SWARM_BRAIN_DATABASE_URL"
+        self._pool = ConnectionPool(
+            url, min_size=1, max_size=CONNECTIONS, open=False, kwargs={"autocommit": True}
+        )
+        try:
+            self._pool.open(wait=True, timeout=BUSY_SECONDS)
+        except psycopg.Error as error:
+            self._pool.close()
+            raise MemoryUnavailable(self.name, error) from None
+        # Names are compared byte by byte, whatever the database's language.
+        kinds = {"serial": "BIGSERIAL PRIMARY KEY", "blob": "BYTEA", "name": 'TEXT COLLATE "C"'}
+        with self.writing() as execute:
+            for table in TABLES:
+                execute(table.format(**kinds), ())
+
+    @contextmanager
+    def reading(self) -> Iterator[Execute]:
+        """Read what is committed."""
+        with self._connected() as connection:
+            yield functools.partial(_rows, connection)
+
+    @contextmanager
+    def writing(self) -> Iterator[Execute]:
+        """Write in one transaction, one writer at a time over all processes."""
+        with self._connected() as connection, connection.transaction():
+            _rows(connection, "SELECT pg_advisory_xact_lock(?)", [WRITERS_LOCK])
+            yield functools.partial(_rows, connection)
+
+    @contextmanager
+    def _connected(self) -> Iterator[Any]:
+        try:
+            with self._pool.connection() as connection:
+                yield connection
+        except self._error as error:
+            raise MemoryUnavailable(self.name, error) from None
+
+    def shred(self) -> None:
+        """Nothing to do here: space is given back by the database's own VACUUM."""
+
+    def close(self) -> None:
+        """Close the pool."""
+        self._pool.close()
+
+
+def _rows(connection: Any, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+    cursor = connection.execute(sql.replace("?", "%s"), parameters or None)
+    return list(cursor.fetchall()) if cursor.description else []

@@ -1,0 +1,80 @@
+"""Nearest neighbours by exact search over unit vectors in memory. Needs numpy (extra `memory`).
+
+Exact search reads every vector once: 100,000 of 256 dimensions are 100 MB, some ten milliseconds.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+Vectors = np.ndarray[Any, np.dtype[np.float32]]
+FIRST_ROWS = 1024
+FIRST_LOOK = 64  # neighbours sorted at first; eight times as many whenever more are asked
+GONE = -1  # the id of a row that was dropped
+
+
+class Index:
+    """Unit vectors by item id. Ids only grow; a row that was dropped is never found again."""
+
+    def __init__(self, dims: int) -> None:
+        self.dims = dims
+        self._rows: Vectors = np.empty((FIRST_ROWS, dims), dtype=np.float32)
+        self._ids = np.empty(FIRST_ROWS, dtype=np.int64)
+        self._count = 0
+        self.last = 0
+        self._lock = threading.Lock()
+
+    def add(self, ids: Sequence[int], vectors: Vectors) -> None:
+        """Append rows, shape (len(ids), dims); ids at or below `last` are there already."""
+        with self._lock:
+            numbers = np.asarray(ids, dtype=np.int64)
+            fresh = numbers > self.last
+            more = int(fresh.sum())
+            if not more:
+                return
+            self._make_room(more)
+            here = slice(self._count, self._count + more)
+            self._rows[here], self._ids[here] = vectors[fresh], numbers[fresh]
+            self._count += more
+            self.last = int(self._ids[self._count - 1])
+
+    def _make_room(self, more: int) -> None:
+        """Twice the room whenever it runs out, so that adding one costs the same at any size."""
+        needed, size = self._count + more, len(self._ids)
+        while size < needed:
+            size *= 2
+        if size > len(self._ids):
+            rows, ids = self._rows, self._ids
+            self._rows = np.empty((size, self.dims), dtype=np.float32)
+            self._ids = np.empty(size, dtype=np.int64)
+            self._rows[: self._count], self._ids[: self._count] = (
+                rows[: self._count],
+                ids[: self._count],
+            )
+
+    def drop(self, ids: Sequence[int]) -> None:
+        """Forget these rows, the vectors included."""
+        with self._lock:
+            gone = np.isin(self._ids[: self._count], ids)
+            self._rows[: self._count][gone] = 0
+            self._ids[: self._count][gone] = GONE
+
+    def nearest(self, vector: Vectors) -> Iterator[tuple[int, float]]:
+        """(id, cosine similarity) of all rows, the most similar first; sorted as they are asked."""
+        with self._lock:
+            scores = self._rows[: self._count] @ vector
+            ids = self._ids[: self._count].copy()
+        distances = -scores
+        distances[ids == GONE] = np.inf
+        taken, most = 0, FIRST_LOOK
+        while taken < len(ids):
+            most = min(most, len(ids))
+            part = np.argpartition(distances, most - 1)[:most]
+            for at in part[np.argsort(distances[part], kind="stable")][taken:]:
+                if ids[at] != GONE:
+                    yield int(ids[at]), min(1.0, float(scores[at]))
+            taken, most = most, most * 8

@@ -1,0 +1,183 @@
+"""Looking after memories: listing, forgetting, exporting, importing, embedding anew."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any
+
+from langgraph.store.base import BaseStore, Item, Op, PutOp, SearchItem
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from graph.errors import ConfigError, MemoryUnavailable
+from graph.state import MEMORY_KINDS, MemoryKind, Provenance
+from swarm_brain.memory import embeddings
+from swarm_brain.memory.episodes import worth_remembering
+from swarm_brain.memory.space import Space
+
+PAGE = 1_000
+
+
+async def every(store: BaseStore, space: Space, kind: MemoryKind) -> AsyncIterator[SearchItem]:
+    """All memories of a kind, the latest first."""
+    offset = 0
+    while page := await store.asearch(space.of(kind), limit=PAGE, offset=offset):
+        for item in page:
+            yield item
+        offset += len(page)
+
+
+async def listed(store: BaseStore, space: Space) -> list[SearchItem]:
+    """All memories of a space."""
+    return [item for kind in MEMORY_KINDS async for item in every(store, space, kind)]
+
+
+async def find(store: BaseStore, space: Space, key: str) -> Item | None:
+    """The memory with this id, or whose id alone begins with it (eight characters at least)."""
+    for kind in MEMORY_KINDS:
+        if item := await store.aget(space.of(kind), key):
+            return item
+    if len(key) < 8:
+        return None
+    found = [item for item in await listed(store, space) if item.key.startswith(key)]
+    return found[0] if len(found) == 1 else None
+
+
+async def forget(store: BaseStore, space: Space, keys: Sequence[str]) -> int:
+    """Delete memories and their vectors; facts that came from nothing else go with them.
+
+    Returns how many are gone. All or nothing where the store writes a batch at once.
+    """
+    going = set(keys)
+    writes: list[Op] = [
+        op
+        for key in going
+        for op in (
+            *(PutOp(space.of(kind), key, None) for kind in MEMORY_KINDS),
+            PutOp(space.unconsolidated, key, None),
+        )
+    ]
+    count = len(going)
+    async for fact in every(store, space, "fact"):
+        left = [key for key in fact.value["episodes"] if key not in going]
+        if fact.key in going or left == fact.value["episodes"]:
+            continue
+        value = {**fact.value, "episodes": left} if left else None
+        writes.append(PutOp(space.of("fact"), fact.key, value, ["text"]))
+        count += not left
+    await store.abatch(writes)
+    return count
+
+
+class Line(BaseModel):
+    """One line of an export: a memory without its vector, which the reader makes anew."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str
+    kind: MemoryKind
+    text: str
+    date: str
+    model: str
+    question: str | None = None
+    answer: str | None = None
+    verdict: str | None = None
+    agreement: float | None = None
+    provenance: Provenance | None = None
+    thread: str | None = None
+    episodes: list[str] | None = None
+
+
+async def exported(store: BaseStore, space: Space) -> AsyncIterator[str]:
+    """JSONL, one memory a line."""
+    for item in await listed(store, space):
+        known = {name: item.value.get(name) for name in Line.model_fields}
+        line = Line.model_validate({**known, "id": item.key})
+        yield line.model_dump_json(exclude_none=True)
+
+
+async def imported(store: BaseStore, space: Space, lines: Iterable[str]) -> int:
+    """Read an export; nothing is written unless every line is right. Known ids are replaced.
+
+    Raises ConfigError naming the line.
+    """
+    memories = [_line(number, text) for number, text in enumerate(lines, 1) if text.strip()]
+    embedder = embeddings.chosen()
+    name = embedder.name if embedder else None
+    writes: list[Op] = []
+    for line in memories:
+        value = line.model_dump(exclude={"id"}, exclude_none=False)
+        kept = _of_kind(line.kind, value) | {"embedder": name}
+        writes.append(PutOp(space.of(line.kind), line.id, kept, ["text"]))
+    await store.abatch(writes)
+    return len(memories)
+
+
+def _of_kind(kind: MemoryKind, value: dict[str, Any]) -> dict[str, Any]:
+    """A value with the fields that its kind has."""
+    common = ("kind", "text", "date", "model")
+    own = ("episodes",) if kind == "fact" else ("question", "answer", "verdict", "agreement",
+                                                "provenance", "thread")  # fmt: skip
+    return {name: value[name] for name in (*common, *own)}
+
+
+def _line(number: int, text: str) -> Line:
+    try:
+        line = Line.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(map(str, first["loc"])) or "not JSON"
+        raise ConfigError(f"line {number}: {field}: {first['msg']}; nothing was imported") from None
+    needed = ("episodes",) if line.kind == "fact" else ("question", "answer", "provenance")
+    if missing := [name for name in needed if getattr(line, name) is None]:
+        raise ConfigError(f"line {number}: {missing[0]} is missing; nothing was imported")
+    if line.provenance and not worth_remembering(line.provenance):
+        raise ConfigError(
+            f"line {number}: a {line.provenance} answer is no knowledge; nothing was imported"
+        )
+    return line
+
+
+async def stats(store: BaseStore, space: Space) -> dict[str, Any]:
+    """How many memories of each kind, by which embedder, and how many are not consolidated yet."""
+    items = await listed(store, space)
+    waiting = await store.asearch(space.unconsolidated, limit=PAGE * 100)
+    current = embeddings.chosen()
+    return {
+        "space": space.name,
+        **{f"{kind}s": sum(i.value["kind"] == kind for i in items) for kind in MEMORY_KINDS},
+        "unconsolidated": len(waiting),
+        "embedder": current.name if current else None,
+        "by_embedder": dict(Counter(str(item.value["embedder"]) for item in items)),
+    }
+
+
+async def reindex(store: BaseStore, space: Space) -> int:
+    """Embed every memory with the present embedder; how many there are.
+
+    Raises MemoryUnavailable if it does not embed; the old vectors stay then.
+    """
+    embedder = embeddings.chosen()
+    if embedder is None:
+        raise MemoryUnavailable("the embedder", "none is installed, or it is off")
+    items = await listed(store, space)
+    for at in range(0, len(items), PAGE):
+        page = items[at : at + PAGE]
+        embedder.embed([page[0].value["text"]])  # a store would swallow that it fails
+        writes: list[Op] = [
+            PutOp(item.namespace, item.key, {**item.value, "embedder": embedder.name}, ["text"])
+            for item in page
+        ]
+        await store.abatch(writes)
+    return len(items)
+
+
+def brief(item: Item) -> dict[str, Any]:
+    """A memory as data, without what only the machine reads."""
+    return {"id": item.key, **{k: v for k, v in item.value.items() if k not in ("run_id",)}}
+
+
+def one_line(item: Item) -> str:
+    """A memory in a line: a fact, or a question."""
+    return json.dumps(item.value["text"], ensure_ascii=False).strip('"')

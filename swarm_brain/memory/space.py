@@ -1,0 +1,39 @@
+"""Whose memories: the namespaces of one user and one brain in a store."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from graph.state import MemoryKind
+
+ROOT = "swarm-brain"
+LOCAL_USER = "local"  # where nobody has signed in: the command line, Python, a server without keys
+Namespace = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Space:
+    """The memories of one user (who has signed in at a server, else `local`) under one name."""
+
+    user: str = LOCAL_USER
+    name: str = "default"
+
+    def of(self, kind: MemoryKind) -> Namespace:
+        """Where memories of this kind are."""
+        return (ROOT, _label(self.user), _label(self.name), f"{kind}s")
+
+    @property
+    def unconsolidated(self) -> Namespace:
+        """Keys of the episodes that no consolidation has read yet."""
+        return (ROOT, _label(self.user), _label(self.name), "unconsolidated")
+
+    def calls(self, run_id: str) -> Namespace:
+        """What the calls of an unfinished run have reserved and spent; see models/journal.py."""
+        return (ROOT, _label(self.user), "calls", _label(run_id))
+
+
+def _label(text: str) -> str:
+    """Text as a label that stores keep apart: they match prefixes, some with LIKE, some ignoring
+    case, and refuse periods. So everything but a-z, 0-9 and - is written as ~code point~."""
+    return re.sub(r"[^a-z0-9-]", lambda found: f"~{ord(found[0]):x}~", text) or "~"

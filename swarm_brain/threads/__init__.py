@@ -1,0 +1,1 @@
+"""Saved threads: where their checkpoints are, what happened in them, and running on from there."""

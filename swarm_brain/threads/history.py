@@ -1,0 +1,153 @@
+"""What happened in a thread: its runs, superstep by superstep. Read from checkpoints, as data."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from langgraph.types import StateSnapshot
+from typing_extensions import TypedDict
+
+from graph.brain import Brain
+from graph.errors import ThreadError
+from graph.state import BEGIN, RESULT_KEYS, BrainState, Signal, Usage, Waking
+from graph.topology import Topology, load
+from nodes.finish import usage
+
+BEFORE_ALL = {BEGIN, "__start__"}
+
+
+class Said(TypedDict):
+    """One expert in one superstep."""
+
+    expert: str
+    status: str
+    woken_by: list[Waking]
+    content: str
+    model: str
+    tokens: int | None
+    cost_usd: float | None
+    latency_s: float
+    human: str | None
+    error: str | None
+
+
+class Superstep(TypedDict):
+    """One wave: its number and its experts, in the order of the topology."""
+
+    step: int
+    experts: list[Said]
+
+
+class Run(TypedDict):
+    """One question of a thread; `result` is None while it is unfinished."""
+
+    run_id: str
+    question: str
+    date: str
+    topology: str
+    steps: list[Superstep]
+    result: dict[str, Any] | None
+    usage: Usage
+    next: list[str]
+    paused: list[dict[str, Any]]
+
+
+def config_of(thread: str) -> Any:
+    """The LangGraph config of a thread."""
+    return {"configurable": {"thread_id": thread}}
+
+
+async def latest(brain: Brain, thread: str) -> StateSnapshot:
+    """A thread's last state that belongs to a run. Raises ThreadError if there is none."""
+    async for snapshot in snapshots(brain, thread):
+        return snapshot
+    raise ThreadError(f"There is no thread {thread}. `swarm-brain threads list` shows them.")
+
+
+def unfinished(snapshot: StateSnapshot) -> bool:
+    """Whether a run stands still in the middle; one that has not begun yet has lost nothing."""
+    return bool(set(snapshot.next) - BEFORE_ALL)
+
+
+def topology_of(snapshot: StateSnapshot) -> Topology:
+    """The topology of a saved run. Raises ThreadError if it is no longer what it was."""
+    begun = snapshot.values["topology"]
+    found = load(begun["name"])
+    if found.hash != begun["hash"]:
+        raise ThreadError(
+            f"The thread was begun with the topology {begun['name']} ({begun['hash'][:8]}), which "
+            f"has changed ({found.hash[:8]}) and cannot go on with it. Restore the file, or ask "
+            "again."
+        )
+    return found
+
+
+async def runs(brain: Brain, thread: str) -> list[Run]:
+    """The runs of a thread, the first one first."""
+    found: dict[str, StateSnapshot] = {}
+    async for snapshot in snapshots(brain, thread):
+        found.setdefault(snapshot.values["run_id"], snapshot)
+    return [run(snapshot) for snapshot in reversed(found.values())]
+
+
+async def snapshots(brain: Brain, thread: str) -> AsyncIterator[StateSnapshot]:
+    """The states of a thread that belong to a run, the latest first.
+
+    Until a run has begun, the thread's state is still that of the run before it.
+    """
+    async for snapshot in brain.aget_state_history(config_of(thread)):
+        if snapshot.values.get("run_id") and not set(snapshot.next) & BEFORE_ALL:
+            yield snapshot
+
+
+def run(snapshot: StateSnapshot) -> Run:
+    """A run as its last state shows it. What finished siblings wrote before a crash is in it."""
+    state, signals = snapshot.values, list(snapshot.values.get("signals") or [])
+    told = {(signal["source"], signal["step"]) for signal in signals}
+    for task in snapshot.tasks:
+        written = (task.result or {}).get("signals") or [] if isinstance(task.result, dict) else []
+        signals += [s for s in written if (s["source"], s["step"]) not in told]
+    finished = not snapshot.next
+    return {
+        "run_id": state["run_id"],
+        "question": state["query"],
+        "date": snapshot.created_at or "",
+        "topology": state["topology"]["name"],
+        "steps": supersteps(signals),
+        "result": result(state) if finished else None,
+        "usage": usage(signals),
+        "next": list(snapshot.next),
+        "paused": [
+            {"id": pause.id, **pause.value} for task in snapshot.tasks for pause in task.interrupts
+        ],
+    }
+
+
+def supersteps(signals: Sequence[Signal]) -> list[Superstep]:
+    """Signals by their steps."""
+    return [
+        {"step": step, "experts": [_said(signal) for signal in signals if signal["step"] == step]}
+        for step in sorted({signal["step"] for signal in signals})
+    ]
+
+
+def _said(signal: Signal) -> Said:
+    known = signal["input_tokens"] is not None and signal["output_tokens"] is not None
+    return {
+        "expert": signal["source"],
+        "status": signal["status"],
+        "woken_by": signal["woken_by"],
+        "content": signal["content"],
+        "model": signal["model"],
+        "tokens": (signal["input_tokens"] or 0) + (signal["output_tokens"] or 0) if known else None,
+        "cost_usd": signal["cost_usd"],
+        "latency_s": signal["latency_s"],
+        "human": signal["human"],
+        "error": signal["error"],
+    }
+
+
+def result(state: BrainState | dict[str, Any]) -> dict[str, Any]:
+    """What `ask --json` prints, from a finished run's state."""
+    return {key: state[key] for key in RESULT_KEYS}  # type: ignore[literal-required]

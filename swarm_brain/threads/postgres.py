@@ -1,0 +1,127 @@
+"""Threads in Postgres (extra `postgres`)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import psycopg
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from graph.errors import MemoryUnavailable, ThreadError
+from swarm_brain.threads.saving import (
+    BUSY,
+    BUSY_SECONDS,
+    LATEST_FIRST,
+    Compressed,
+    Forgiving,
+    Threads,
+)
+
+CONNECTIONS = 4
+WHERE = "the database of SWARM_BRAIN_DATABASE_URL"
+# Two processes that open a new database at once must not both make its tables.
+SETUP_LOCK = 7_305_641_210
+POLL_SECONDS = 0.05
+
+_OLD = """SELECT thread_id, checkpoint_ns, checkpoint_id FROM (
+            SELECT thread_id, checkpoint_ns, checkpoint_id, ROW_NUMBER() OVER (
+              PARTITION BY thread_id, checkpoint_ns ORDER BY checkpoint_id DESC) AS place
+            FROM checkpoints) AS numbered WHERE place > %s"""
+_KEY = "(thread_id, checkpoint_ns, checkpoint_id)"
+# Values that no kept checkpoint names any more.
+_GARBAGE = """DELETE FROM checkpoint_blobs AS b WHERE NOT EXISTS (
+                SELECT 1 FROM checkpoints AS c WHERE c.thread_id = b.thread_id
+                AND c.checkpoint_ns = b.checkpoint_ns
+                AND c.checkpoint -> 'channel_versions' ->> b.channel = b.version)"""
+
+
+class _PostgresSaver(Forgiving, AsyncPostgresSaver):
+    failures = (psycopg.Error, PoolTimeout, OSError)
+
+
+@dataclass(frozen=True)
+class _Postgres:
+    saver: _PostgresSaver
+    pool: AsyncConnectionPool[Any]
+    url: str
+
+    @property
+    def problem(self) -> str | None:
+        return self.saver.problem
+
+    async def ids(self) -> list[str]:
+        async with self.pool.connection() as connection:
+            return [
+                row["thread_id"]
+                for row in await (await connection.execute(LATEST_FIRST)).fetchall()
+            ]
+
+    async def prune(self, keep_last: int) -> int:
+        async with self.pool.connection() as connection, connection.transaction():
+            await connection.execute(
+                f"DELETE FROM checkpoint_writes WHERE {_KEY} IN ({_OLD})",  # noqa: S608
+                [keep_last],
+            )
+            deleted = await connection.execute(
+                f"DELETE FROM checkpoints WHERE {_KEY} IN ({_OLD})",  # noqa: S608
+                [keep_last],
+            )
+            await connection.execute(_GARBAGE)
+        return int(deleted.rowcount)
+
+    @contextmanager
+    def alone(self, thread: str) -> Iterator[None]:
+        """Held by a connection of its own, so that it ends with the process."""
+        number = int.from_bytes(sha256(thread.encode()).digest()[:8], "big", signed=True)
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            got = connection.execute("SELECT pg_try_advisory_lock(%s)", [number]).fetchone()
+            if not (got and got[0]):
+                raise ThreadError(BUSY.format(thread))
+            yield
+
+
+async def _set_up(saver: _PostgresSaver, pool: AsyncConnectionPool[Any]) -> None:
+    """Make the tables, one process at a time.
+
+    By trying, not by waiting in the database: whoever waits there holds a snapshot, and the other's
+    CREATE INDEX CONCURRENTLY would wait for that.
+    """
+    async with pool.connection() as connection:
+        while not await _locked(connection):  # noqa: ASYNC110  the event is another process's
+            await asyncio.sleep(POLL_SECONDS)
+        try:
+            await saver.setup()
+        finally:
+            await connection.execute("SELECT pg_advisory_unlock(%s)", [SETUP_LOCK])
+
+
+async def _locked(connection: Any) -> bool:
+    cursor = await connection.execute("SELECT pg_try_advisory_lock(%s) AS got", [SETUP_LOCK])
+    return bool((await cursor.fetchone())["got"])
+
+
+@asynccontextmanager
+async def open_postgres(url: str) -> AsyncIterator[Threads]:
+    """Threads in this database. Raises MemoryUnavailable if it cannot be used."""
+    options = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}
+    pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
+        url, min_size=1, max_size=CONNECTIONS, open=False, kwargs=options
+    )
+    try:
+        await pool.open(wait=True, timeout=BUSY_SECONDS)
+        saver = _PostgresSaver(pool, serde=Compressed())
+        await _set_up(saver, pool)
+    except (psycopg.Error, PoolTimeout) as error:
+        await pool.close()
+        raise MemoryUnavailable(WHERE, error) from None
+    try:
+        yield _Postgres(saver, pool, url)
+    finally:
+        await pool.close()

@@ -1,0 +1,192 @@
+"""Checkpointers that keep threads in a file or in Postgres, small, and without failing a run.
+
+A run whose checkpoints can no longer be written goes on without them: its answer matters more than
+that it might have been resumed. `problem` says what happened.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Protocol
+
+import aiosqlite
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+from graph.errors import MemoryUnavailable, ThreadError
+from swarm_brain.memory.opening import check_postgres
+from swarm_brain.models.settings import data_folder, variable
+
+FILE = "threads.sqlite"
+BUSY_SECONDS = 10.0
+LEAST_COMPRESSED = 512  # bytes; below that it is not worth it
+BUSY = "The thread {} is running in another process."
+LATEST_FIRST = """SELECT thread_id FROM checkpoints
+                    GROUP BY thread_id ORDER BY MAX(checkpoint_id) DESC"""
+SQUEEZED = ".z"  # behind the type of what is compressed
+
+
+class Compressed(SerializerProtocol):
+    """LangGraph's own serialisation, compressed: checkpoints are mostly words, said repeatedly."""
+
+    def __init__(self) -> None:
+        self._plain = JsonPlusSerializer()
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        """Type and bytes of a value."""
+        kind, data = self._plain.dumps_typed(obj)
+        if len(data) < LEAST_COMPRESSED:
+            return kind, data
+        return kind + SQUEEZED, zlib.compress(data)
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        """The value again."""
+        kind, content = data
+        if kind.endswith(SQUEEZED):
+            kind, content = kind.removesuffix(SQUEEZED), zlib.decompress(content)
+        return self._plain.loads_typed((kind, content))
+
+
+class Threads(Protocol):
+    """Where threads are kept. `saver` is what a graph is compiled with."""
+
+    @property
+    def saver(self) -> BaseCheckpointSaver[Any]:
+        """LangGraph's checkpointer."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why checkpoints are no longer written, if they are not."""
+
+    async def ids(self) -> list[str]:
+        """All threads, the latest first."""
+
+    async def prune(self, keep_last: int) -> int:
+        """Delete all but the last checkpoints of each thread; how many were deleted."""
+
+    def alone(self, thread: str) -> Any:
+        """A context manager: no other process runs this thread meanwhile, or ThreadError."""
+
+
+class Forgiving:
+    """A saver that stops saving at the first failure, and says so."""
+
+    problem: str | None = None
+    failures: tuple[type[Exception], ...] = (OSError,)
+
+    async def aput(self, config: RunnableConfig, checkpoint: Any, *rest: Any) -> RunnableConfig:
+        """Save a checkpoint, if that still works."""
+        if self.problem is None:
+            try:
+                saved: RunnableConfig = await super().aput(config, checkpoint, *rest)  # type: ignore[misc]
+            except self.failures as error:
+                self.problem = str(error) or type(error).__name__
+            else:
+                return saved
+        return {"configurable": {**config["configurable"], "checkpoint_id": checkpoint["id"]}}
+
+    async def aput_writes(self, *args: Any, **kwargs: Any) -> None:
+        """Save what one node wrote, if that still works."""
+        if self.problem is None:
+            try:
+                await super().aput_writes(*args, **kwargs)  # type: ignore[misc]
+            except self.failures as error:
+                self.problem = str(error) or type(error).__name__
+
+
+class _SqliteSaver(Forgiving, AsyncSqliteSaver):
+    failures = (sqlite3.Error, OSError)
+
+
+@dataclass(frozen=True)
+class _Sqlite:
+    saver: _SqliteSaver
+    path: Path
+
+    @property
+    def problem(self) -> str | None:
+        return self.saver.problem
+
+    async def ids(self) -> list[str]:
+        async with self.saver.lock, self.saver.conn.execute(LATEST_FIRST) as cursor:
+            return [row[0] for row in await cursor.fetchall()]
+
+    async def prune(self, keep_last: int) -> int:
+        old = f"""SELECT thread_id, checkpoint_ns, checkpoint_id FROM (
+                    SELECT *, ROW_NUMBER() OVER (PARTITION BY thread_id, checkpoint_ns
+                      ORDER BY checkpoint_id DESC) AS place FROM checkpoints)
+                  WHERE place > {int(keep_last)}"""  # noqa: S608
+        key = "(thread_id, checkpoint_ns, checkpoint_id)"
+        connection = self.saver.conn
+        async with self.saver.lock:
+            await connection.execute(f"DELETE FROM writes WHERE {key} IN ({old})")  # noqa: S608
+            deleted = await connection.execute(
+                f"DELETE FROM checkpoints WHERE {key} IN ({old})"  # noqa: S608
+            )
+            await connection.commit()
+            await connection.execute("VACUUM")
+        return deleted.rowcount
+
+    @contextmanager
+    def alone(self, thread: str) -> Iterator[None]:
+        from filelock import FileLock, Timeout
+
+        folder = self.path.parent / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"{sha256(thread.encode()).hexdigest()[:32]}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise ThreadError(BUSY.format(thread)) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+@asynccontextmanager
+async def open_threads() -> AsyncIterator[Threads]:
+    """The user's threads: SQLite in the data folder, or the Postgres of SWARM_BRAIN_DATABASE_URL.
+
+    Raises MemoryUnavailable if they cannot be written.
+    """
+    if url := variable("SWARM_BRAIN_DATABASE_URL"):
+        check_postgres()
+        from swarm_brain.threads.postgres import open_postgres
+
+        async with open_postgres(url) as threads:
+            yield threads
+        return
+    path = data_folder() / FILE
+    async with _open_sqlite(path) as threads:
+        yield threads
+
+
+@asynccontextmanager
+async def _open_sqlite(path: Path) -> AsyncIterator[Threads]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = await aiosqlite.connect(path, timeout=BUSY_SECONDS)
+    except (sqlite3.Error, OSError) as error:
+        raise MemoryUnavailable(str(path), error) from None
+    try:
+        saver = _SqliteSaver(connection, serde=Compressed())
+        try:
+            await saver.setup()
+            await connection.execute("PRAGMA secure_delete=ON")
+            await connection.execute("BEGIN IMMEDIATE")  # a file that is only read fails here
+            await connection.rollback()
+        except (sqlite3.Error, OSError) as error:
+            raise MemoryUnavailable(str(path), error) from None
+        yield _Sqlite(saver, path)
+    finally:
+        await connection.close()
