@@ -28,8 +28,13 @@ ALLOWED = {
     "swarm_brain.models": ("swarm_brain.models", *PURE),
     "swarm_brain.memory": ("prompts", "swarm_brain.memory", "swarm_brain.models", *PURE),
     "swarm_brain.api": ("graph.brain", "nodes", "swarm_brain", *BELOW_NODES),
-    "swarm_brain.threads": ("graph.brain", "nodes", "swarm_brain", "swarm_brain.threads",
-                            *BELOW_NODES),  # fmt: skip
+    "swarm_brain.threads": (
+        "graph.brain",
+        "nodes",
+        "swarm_brain",
+        "swarm_brain.threads",
+        *BELOW_NODES,
+    ),  # fmt: skip
     "swarm_brain.cli": ("graph.brain", "nodes", "swarm_brain", *TOP, *BELOW_NODES),
     "swarm_brain.server": ("graph.brain", "nodes", "swarm_brain", *TOP, *BELOW_NODES),
     "evals": ("graph.brain", "nodes", "swarm_brain", *TOP, *BELOW_NODES),

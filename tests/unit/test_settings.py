@@ -98,7 +98,12 @@ def test_every_variable_that_is_read_is_declared():
 
 def test_variables_of_unknown_name_are_read_for_named_providers_only():
     unknown = {file for file, names in all_read().items() if "?" in names}
-    named = {"settings.py", "endpoint.py", "embedding.py", "pretrained.py"}  # pretrained.py calls dict.get
+    named = {
+        "settings.py",
+        "endpoint.py",
+        "embedding.py",
+        "pretrained.py",
+    }  # pretrained.py calls dict.get
     assert {Path(file).name for file in unknown} <= named
 
 
