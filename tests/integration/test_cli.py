@@ -38,7 +38,8 @@ EIGHT = ["perception", "attention", "memory", "reasoning", "creative", "analytic
 # The issue's own words; later issues add keys and rename none.
 KEYS = {
     "final_output", "provenance", "stop_reason", "effort", "verdict", "agreement", "dissent",
-    "revised", "steps", "model", "thread_id", "recalled", "experts", "usage", "error", "notes", "version",
+    "revised", "steps", "model", "thread_id", "recalled", "experts", "usage", "error", "notes",
+    "version",
 }  # fmt: skip
 EXPERT_KEYS = {
     "name", "step", "status", "model", "attempts", "input_tokens", "output_tokens",

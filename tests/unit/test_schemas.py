@@ -14,7 +14,8 @@ from graph.errors import ConfigError
 # The JSON object of `swarm-brain ask --json`, as issue 2 states it.
 RESULT = [
     "final_output", "provenance", "stop_reason", "effort", "verdict", "agreement", "dissent",
-    "revised", "steps", "model", "thread_id", "recalled", "experts", "usage", "error", "notes", "version",
+    "revised", "steps", "model", "thread_id", "recalled", "experts", "usage", "error", "notes",
+    "version",
 ]  # fmt: skip
 EXPERT = [
     "name", "step", "status", "model", "attempts", "input_tokens", "output_tokens",
