@@ -27,7 +27,7 @@ READABLE = 0.95  # and below this share of pairs whose verdicts could both be re
 
 @dataclass(frozen=True)
 class JudgedPair:
-    """Verdicts on one pair, a shown first and b shown first; lengths in one unit for both."""
+    """Verdicts on one pair, shown in both orders, and lengths in any one unit."""
 
     order_ab: Verdict
     order_ba: Verdict
@@ -37,7 +37,7 @@ class JudgedPair:
 
 @dataclass(frozen=True)
 class Preference:
-    """Share of decided cases in which a side won, its Wilson interval, and p against 1/2."""
+    """Share of decided cases that a side won, its interval, and p against 1/2."""
 
     wins: int
     cases: int
@@ -47,7 +47,7 @@ class Preference:
 
 @dataclass(frozen=True)
 class JudgeBias:
-    """What a judge's verdicts in both orders show; None where nothing could be measured.
+    """What verdicts in both orders show; None where nothing could be measured.
 
     `winners` counts the pairs by `decide`. `consistent` is the share of readable pairs whose
     verdict did not change with the order. `first` concerns single verdicts, `longer` pairs won in
@@ -76,7 +76,7 @@ def decide(order_ab: Verdict, order_ba: Verdict) -> Winner:
 
 
 def judge_bias(rows: Sequence[JudgedPair], alpha: float = 0.01) -> JudgeBias:
-    """Position and length diagnostics of the pairs; `alpha` is the p below which they warn."""
+    """Position and length diagnostics; warnings where p is at most `alpha`."""
     share("alpha", alpha)
     _check(rows)
     readable = [row for row in rows if decide(row.order_ab, row.order_ba) != "unparsed"]
@@ -120,7 +120,7 @@ def _first(rows: Sequence[JudgedPair]) -> Preference | None:
 
 
 def _longer(rows: Sequence[JudgedPair]) -> Preference | None:
-    """How often the longer answer won, over pairs of unequal length won in both orders."""
+    """How often the longer answer won, over pairs of unequal length with a winner."""
     won = [(_favour(row), row.length_a - row.length_b) for row in rows if abs(_favour(row)) == 2]
     sides = [favour * (1 if gap > 0 else -1) for favour, gap in won if gap]
     if not sides:
@@ -131,7 +131,7 @@ def _longer(rows: Sequence[JudgedPair]) -> Preference | None:
 
 
 def _length_correlation(rows: Sequence[JudgedPair]) -> tuple[float | None, float | None]:
-    """Spearman's correlation of favour and length difference with its p; None if undefined."""
+    """Spearman's correlation of favour and length difference, and p; or None."""
     favours = np.array([_favour(row) for row in rows], dtype=np.float64)
     gaps = np.array([row.length_a - row.length_b for row in rows], dtype=np.float64)
     if len(rows) < 4 or np.ptp(favours) == 0 or np.ptp(gaps) == 0:

@@ -14,13 +14,13 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from evals.resampling import RESAMPLES, Floats, Seed, numbers
-from evals.statistics import Difference, Interval, bootstrap_mean, wilson
+from evals.resampling import RESAMPLES, Floats, Seed, numbers, share
+from evals.statistics import Interval, wilson
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Answers whose agreement is in low..high (high itself belongs only to the last bin)."""
+    """Answers whose agreement is in low..high, high itself only in the last bin."""
 
     low: float
     high: float
@@ -31,26 +31,28 @@ class Bin:
 
 @dataclass(frozen=True)
 class Abstention:
-    """Rule "abstain at an agreement of `threshold` or less", and what it was worth here.
+    """Rule "abstain at an agreement of `threshold` or less", and its worth.
 
     `coverage` is the share still answered, `accuracy` theirs (None if nothing is answered).
     `gain` is the utility a question over always answering, seen in the very answers that chose the
-    threshold; `held_out` the same with each answer's threshold chosen without it.
+    threshold; `held_out` the same with each answer's threshold chosen without it; `p` the chance
+    of such a gain where abstaining is worth nothing.
     """
 
     threshold: float
     coverage: float
     accuracy: Interval | None
     gain: float
-    held_out: Difference
+    held_out: float
+    p: float
 
 
 def reliability(
     agreement: Sequence[float | None], correct: Sequence[bool], bins: int | Sequence[float] = 5
 ) -> list[Bin]:
-    """Accuracy by agreement (n,) with Wilson intervals; `bins` is their number or their edges.
+    """Accuracy by agreement (n,) with Wilson intervals, in equal or given bins.
 
-    Empty bins are kept, with a count of 0 and nothing else.
+    `bins` is their number or their edges from 0 to 1. Empty bins are kept, with a count of 0.
     """
     edges = np.linspace(0, 1, bins + 1) if isinstance(bins, int) else numbers("bins", bins, 0, 1)
     if edges.size < 2 or edges[0] != 0 or edges[-1] != 1 or np.any(np.diff(edges) <= 0):
@@ -65,7 +67,7 @@ def reliability(
 
 
 def expected_calibration_error(bins: Sequence[Bin]) -> float | None:
-    """Mean distance of accuracy from agreement, weighted by count; None without answers.
+    """Mean distance of accuracy from agreement by count; None without answers.
 
     Of a perfect forecast it is above 0 too, the more so the fewer answers a bin holds.
     """
@@ -84,66 +86,70 @@ def abstention(
     cost_wrong: float = 1.0,
     cost_abstain: float = 0.0,
     *,
-    level: float = 0.95,
-    resamples: int = RESAMPLES,
+    alpha: float = 0.05,
+    simulations: int = RESAMPLES,
     seed: Seed = 0,
 ) -> Abstention | None:
     """Threshold under which abstaining pays; None if none pays beyond doubt.
 
     A right answer is worth 1, a wrong one -`cost_wrong`, silence -`cost_abstain`. Among the
-    agreements seen the one of greatest utility is chosen. Choosing flatters, so each answer is also
-    scored under the threshold that the others choose (leave-one-out), and the rule is given only
-    if the interval of that gain lies above 0.
+    agreements seen (n,) the one of greatest utility is the threshold. Choosing flatters, so it is
+    given only if the gain is greater than choice alone explains (`p` at most `alpha`) and stays
+    above 0 where each answer is scored under the threshold that the others choose. Answers
+    count as independent: give one a question.
     """
-    if not (math.isfinite(cost_wrong) and math.isfinite(cost_abstain)):
-        raise ValueError(f"costs must be finite, not {cost_wrong} and {cost_abstain}")
+    share("alpha", alpha)
+    if not (0 <= cost_wrong < math.inf and 0 <= cost_abstain < math.inf):
+        raise ValueError(f"costs must be 0 or more, not {cost_wrong} and {cost_abstain}")
     agreed, right = _measured(agreement, correct)
-    if agreed.size < 2:
-        return None
-    worth = -cost_abstain - np.where(right, 1.0, -cost_wrong)
     values = np.unique(agreed)
     silent = agreed[:, None] <= values
+    worth = np.where(right, -1.0, cost_wrong) - cost_abstain
     totals = worth @ silent
-    if totals.max() <= 0:
+    if not values.size or totals.max() <= 0:
         return None
-    held_out = bootstrap_mean(
-        _leave_one_out(worth, silent, totals),
-        bound=float(np.abs([cost_abstain + 1, cost_wrong - cost_abstain]).max()),
-        level=level,
-        resamples=resamples,
-        seed=seed,
-    )
     best = int(totals.argmax())
-    return _rule(float(values[best]), silent[:, best], right, worth, held_out)
-
-
-def _rule(
-    threshold: float,
-    silent: npt.NDArray[np.bool_],
-    right: npt.NDArray[np.bool_],
-    worth: Floats,
-    held_out: Difference,
-) -> Abstention | None:
-    """The rule that is silent on these answers, unless its held-out gain may be nothing."""
-    if held_out.low <= 0:
+    p = _chance(silent, best, totals[best], cost_wrong, cost_abstain, simulations, seed)
+    held_out = _held_out_gain(worth, silent, totals)
+    if p > alpha or held_out <= 0:
         return None
-    kept = right[~silent]
-    return Abstention(
-        threshold,
-        coverage=kept.size / right.size,
-        accuracy=wilson(int(kept.sum()), kept.size) if kept.size else None,
-        gain=float(worth @ silent) / right.size,
-        held_out=held_out,
-    )
+    kept = right[~silent[:, best]]
+    accuracy = wilson(int(kept.sum()), kept.size) if kept.size else None
+    coverage, gain = kept.size / right.size, float(totals[best]) / right.size
+    return Abstention(float(values[best]), coverage, accuracy, gain, held_out, p)
 
 
-def _leave_one_out(worth: Floats, silent: npt.NDArray[np.bool_], totals: Floats) -> Floats:
-    """Gain of each answer (n,) under the threshold that all the others choose."""
+def _chance(
+    silent: npt.NDArray[np.bool_],
+    chosen: int,
+    gain: float,
+    cost_wrong: float,
+    cost_abstain: float,
+    simulations: int,
+    seed: Seed,
+) -> float:
+    """Chance of such a gain at some threshold if answering breaks even at every agreement.
+
+    Of all the worlds in which abstaining does not pay that one gains most by choosing. Gains are
+    compared in standard deviations, lest the many answers under a high threshold hide the few
+    under a low one.
+    """
+    scale = np.sqrt(silent.sum(axis=0))
+    even = (cost_wrong - cost_abstain) / (1 + cost_wrong)
+    draws = np.random.default_rng(seed).random((simulations, len(silent)))
+    worth = np.where(draws < even, -1.0, cost_wrong) - cost_abstain
+    best = (worth @ silent / scale).max(axis=1)
+    seen = gain / scale[chosen] - 1e-9
+    return (1 + int(np.count_nonzero(best >= seen))) / (simulations + 1)
+
+
+def _held_out_gain(worth: Floats, silent: npt.NDArray[np.bool_], totals: Floats) -> float:
+    """Mean gain of answers (n,), each under the threshold that all the others choose."""
     without = totals - worth[:, None] * silent
     choice = without.argmax(axis=1)
     rows = np.arange(worth.size)
     abstains = silent[rows, choice] & (without[rows, choice] > 0)
-    return np.where(abstains, worth, 0.0)
+    return float(np.where(abstains, worth, 0.0).mean())
 
 
 def _measured(

@@ -49,7 +49,7 @@ def power(
 def needed_sample_size(
     first_only: float, second_only: float, target: float = 0.8, alpha: float = 0.05
 ) -> int | None:
-    """Questions for McNemar's exact test to reach a power; None where there is no effect.
+    """Questions for McNemar's exact test to reach a power; None without effect.
 
     Takes shares of all questions, as `power` does. Above `EXACT_UP_TO` questions the answer is
     Connor's (1987) normal approximation.
@@ -66,9 +66,10 @@ def needed_sample_size(
 
 
 def power_graded(n: int, mean: float, sd: float, alpha: float = 0.05) -> float:
-    """Chance that a paired t test of n questions rejects; mean and sd of the differences.
+    """Chance that a paired t test of n questions rejects, from the differences.
 
-    Exact for normal differences (noncentral t), close for grades in 0..1 of dozens of questions.
+    Takes their mean and standard deviation. Exact for normal differences (noncentral t), close
+    for grades in 0..1 of dozens of questions.
     """
     _check_graded(mean, sd, alpha)
     if n < 2:
@@ -84,7 +85,7 @@ def power_graded(n: int, mean: float, sd: float, alpha: float = 0.05) -> float:
 def needed_sample_size_graded(
     mean: float, sd: float, target: float = 0.8, alpha: float = 0.05
 ) -> int | None:
-    """Questions for a paired t test to reach a power; None where the mean difference is 0."""
+    """Questions for a paired t test to reach a power; None where the mean is 0."""
     _check_graded(mean, sd, alpha)
     share("target", target)
     if mean == 0:

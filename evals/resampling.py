@@ -22,7 +22,7 @@ RESAMPLES = 2_000
 
 
 class Studentised(NamedTuple):
-    """Bootstrap of a ratio of means: `estimate` ± `margin`, and p for a true ratio of 0."""
+    """A ratio of means: `estimate` ± `margin`, and p for a true ratio of 0."""
 
     estimate: float
     margin: float
@@ -30,7 +30,7 @@ class Studentised(NamedTuple):
 
 
 def numbers(name: str, values: Numbers, low: float = -math.inf, high: float = math.inf) -> Floats:
-    """The values as an array (n,); ValueError if empty, not finite or out of low..high."""
+    """Values as an array (n,); ValueError if empty, not finite or out of range."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{name} must be a flat, non-empty sequence; its shape is {array.shape}")
@@ -49,7 +49,7 @@ def share(name: str, value: float) -> None:
 
 
 def cluster_numbers(length: int, clusters: Sequence[Hashable] | None) -> npt.NDArray[np.int64]:
-    """Cluster of each row (n,) as 0, 1, …: rows with one id share one; without ids, one a row."""
+    """Cluster of each row (n,) as 0, 1, …: one an id, or one a row without ids."""
     if clusters is None:
         return np.arange(length, dtype=np.int64)
     if len(clusters) != length:
@@ -59,7 +59,7 @@ def cluster_numbers(length: int, clusters: Sequence[Hashable] | None) -> npt.NDA
 
 
 def paired(first: Floats, second: Floats, clusters: Sequence[Hashable] | None = None) -> Floats:
-    """Mean of `first - second` within each cluster: one number a question, in order of arrival."""
+    """Mean of `first - second` of each cluster, in the order of first arrival."""
     if first.shape != second.shape:
         raise ValueError(f"paired arms must be of one length, not {first.size} and {second.size}")
     cluster = cluster_numbers(first.size, clusters)
@@ -79,7 +79,7 @@ def studentised(
     resamples: int = RESAMPLES,
     seed: Seed = 0,
 ) -> Studentised:
-    """Symmetric bootstrap-t of mean(top) / mean(bottom) over rows (n,); margin may be inf.
+    """Symmetric bootstrap-t of mean(top) / mean(bottom), (n,); margin may be inf.
 
     Each resample's distance from the estimate is divided by that resample's own standard error,
     and the margin is the `level` quantile of its size (Hall 1992, section 3.6). The p value
@@ -134,12 +134,12 @@ def _distances(
 def _resampled_counts(
     times: npt.NDArray[np.intp], resamples: int, rng: np.random.Generator
 ) -> Floats:
-    """How often each kind of row is drawn in a resample of all rows (resamples, kinds)."""
+    """Times that each kind of row is drawn in each resample (resamples, kinds)."""
     n, kinds = int(times.sum()), times.size
     # Both ways draw from one distribution; a multinomial draw is dear for each kind of row.
     if kinds * 5 < n:
         return rng.multinomial(n, times / n, size=resamples).astype(np.float64)
-    kind = np.repeat(np.arange(kinds), times)[rng.integers(n, size=(resamples, n))]
-    flat = (kind + kinds * np.arange(resamples)[:, None]).ravel()
-    counts = np.bincount(flat, minlength=resamples * kinds)
+    drawn = np.repeat(np.arange(kinds), times)[rng.integers(n, size=(resamples, n))]
+    drawn += kinds * np.arange(resamples)[:, None]
+    counts = np.bincount(drawn.ravel(), minlength=resamples * kinds)
     return counts.reshape(resamples, kinds).astype(np.float64)

@@ -42,7 +42,7 @@ def valid_comparison(
     low: float = LEAST_SPENT,
     high: float = MOST_SPENT,
 ) -> bool:
-    """Whether both arms spent between `low` and `high` of the tokens allocated to them."""
+    """Whether both arms spent low..high of the tokens allocated to them."""
     return why_invalid(spent_ratio_a, spent_ratio_b, low=low, high=high) is None
 
 
@@ -77,7 +77,7 @@ def return_on_tokens(
     resamples: int = RESAMPLES,
     seed: Seed = 0,
 ) -> TokenReturn:
-    """Change in quality per 1,000 tokens that an expert adds; all arguments (n,), paired.
+    """Change in quality per 1,000 tokens that an expert adds; arrays (n,), paired.
 
     The ratio of the mean paired differences (brain - brain without the expert) of quality and of
     tokens, with a studentised bootstrap interval over questions. No rate is given where the

@@ -39,7 +39,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference(Interval):
-    """First arm minus second: mean over questions, interval, two-sided p, number of questions."""
+    """First arm minus second: mean over questions, interval, two-sided p."""
 
     p: float
     questions: int
@@ -129,37 +129,20 @@ def paired_bootstrap(
     resamples: int = RESAMPLES,
     seed: Seed = 0,
 ) -> Difference:
-    """Mean paired difference of scores 0..1 (n,), resampling questions; p inverts the interval.
+    """Mean paired difference of scores 0..1 (n,); the p inverts the interval.
 
-    Questions are resampled, not answers: rows that share a cluster id are averaged first.
-    """
-    each = paired(numbers("first", first, 0, 1), numbers("second", second, 0, 1), clusters)
-    return bootstrap_mean(each, level=level, resamples=resamples, seed=seed)
-
-
-def bootstrap_mean(
-    each: Floats,
-    bound: float = 1.0,
-    *,
-    level: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: Seed = 0,
-) -> Difference:
-    """Mean of one difference a question (n,), each within ±bound, and p for a true mean of 0.
-
-    The bootstrap is studentised, because the percentile bootstrap rejects too often where few
-    questions differ (7 % instead of 5 % with 3 of 100), and this one rejects too seldom there.
-    Where every question shows the same there is nothing to resample: see `_constant`.
+    Questions are resampled, not answers: rows that share a cluster id are averaged first. The
+    bootstrap is studentised, because the percentile bootstrap rejects too often where few questions
+    differ (7 % instead of 5 % with 3 of 100), and this one rejects too seldom there. Where every
+    question shows the same difference there is nothing to resample: see `_constant`.
     """
     share("level", level)
-    if np.ptp(each) < 1e-12 * bound:
-        found = _constant(float(each[0]) / bound, each.size, level)
-        low, high = bound * found.low, bound * found.high
-        return Difference(float(each[0]), low, high, found.p, each.size)
-    mean, margin, p = studentised(
-        each, np.ones_like(each), level=level, resamples=resamples, seed=seed
-    )
-    return Difference(mean, max(-bound, mean - margin), min(bound, mean + margin), p, each.size)
+    each = paired(numbers("first", first, 0, 1), numbers("second", second, 0, 1), clusters)
+    if np.ptp(each) < 1e-12:
+        return _constant(float(each[0]), each.size, level)
+    found = studentised(each, np.ones_like(each), level=level, resamples=resamples, seed=seed)
+    low, high = found.estimate - found.margin, found.estimate + found.margin
+    return Difference(found.estimate, max(-1.0, low), min(1.0, high), found.p, each.size)
 
 
 def _constant(value: float, n: int, level: float) -> Difference:
