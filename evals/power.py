@@ -31,7 +31,7 @@ def power(
     if n < 1:
         raise ValueError(f"n must be at least 1, not {n}")
     discordant = first_only + second_only
-    if discordant == 0:
+    if discordant < 1e-12:
         return 0.0
     ends = stats.binom.ppf([1e-12, 1 - 1e-12], n, discordant).astype(int)
     counts = np.arange(ends[0], ends[1] + 1)
