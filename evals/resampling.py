@@ -82,10 +82,10 @@ def studentised(
     """Symmetric bootstrap-t of mean(top) / mean(bottom), (n,); margin may be inf.
 
     Each resample's distance from the estimate is divided by that resample's own standard error,
-    and the margin is the `level` quantile of its size (Hall 1992, section 3.6). The p value
-    inverts the interval: p <= 1 - level exactly where the interval leaves 0 out. Resamples
-    without spread count as infinitely far, so few differing questions make the margin wide. Rows
-    that do not differ at all have a margin of 0, which says nothing: look before calling.
+    and the margin is the `level` quantile of its size (Hall 1988). The p value inverts the
+    interval: p <= 1 - level exactly where the interval leaves 0 out. Resamples without spread
+    count as infinitely far, so few differing questions make the margin wide. Rows that do not
+    differ at all have a margin of 0, which says nothing: look before calling.
     """
     share("level", level)
     if resamples < 1:

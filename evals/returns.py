@@ -91,8 +91,7 @@ def return_on_tokens(
     gain, cost = paired(*scores, clusters), paired(*spent, clusters)
     if gain.size != cost.size:
         raise ValueError(f"{gain.size} questions have a quality, {cost.size} have tokens")
-
-    tokens = _bootstrap(cost, np.ones_like(cost), level, resamples, seed)
+    tokens = _within(_bootstrap(cost, np.ones_like(cost), level, resamples, seed), cost)
     reason = _no_rate(gain, quality, tokens)
     if reason is not None:
         return TokenReturn(None, quality, tokens, reason)
@@ -108,6 +107,12 @@ def return_on_tokens(
 def _bootstrap(top: Floats, bottom: Floats, level: float, resamples: int, seed: Seed) -> Interval:
     found = studentised(top, bottom, level=level, resamples=resamples, seed=seed)
     return Interval(found.estimate, found.estimate - found.margin, found.estimate + found.margin)
+
+
+def _within(interval: Interval, seen: Floats) -> Interval:
+    """The interval of a mean, no wider than the values (n,) it is the mean of."""
+    low, high = max(interval.low, float(seen.min())), min(interval.high, float(seen.max()))
+    return Interval(interval.estimate, low, high)
 
 
 def _no_rate(gain: Floats, quality: Difference, tokens: Interval) -> str | None:

@@ -107,6 +107,14 @@ def test_one_question_and_too_few_changes_give_no_rate():
     assert "Too few questions changed" in found.reason
 
 
+def test_the_cost_is_finite_where_few_questions_differ_in_it():
+    rng = np.random.default_rng(2)
+    first, second = rng.random((2, 40))
+    found = return_on_tokens(first, [1500] * 39 + [1700], second, [1000] * 40)
+    assert (found.tokens.low, found.tokens.high) == (500, 700)
+    assert found.reason is None
+
+
 def test_repeats_are_averaged_by_question():
     rows = simulated(30, 0.2, 500)
     ids = list(range(30)) * 4
