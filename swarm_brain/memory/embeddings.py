@@ -23,8 +23,8 @@ _lock = threading.Lock()
 DEFAULT = "wordllama"
 # Cosine below which nothing is recalled. `python -m evals.recall` (200 pairs, 120 of them not to be
 # recalled, 96 of these hard) chooses it: precision 0.507, recall 0.475, F0.5 0.500, against 0.490
-# with no floor. The optimum is flat: 0.75 is more precise and recalls half as much. It keeps out the
-# unrelated (0 of 24 pass), not every near miss: who reads a memory must judge whether it fits.
+# with no floor. The optimum is flat: 0.75 is more precise and recalls half as much. It keeps out
+# the unrelated (0 of 24 pass), not every near miss: who reads a memory must judge whether it fits.
 FLOOR = 0.55
 # For embedders that nobody here has measured.
 UNMEASURED_FLOOR = 0.75

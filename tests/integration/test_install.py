@@ -21,7 +21,7 @@ from tests.integration.processes import REPO, plain_environment
 pytestmark = pytest.mark.integration
 
 ROOT = "swarm-brain"
-EXTRAS = ("embedded", "huggingface", "memory", "server", "dev")
+EXTRAS = ("embedded", "huggingface", "memory", "postgres", "evals", "server", "dev")
 HEAVY = {
     "torch", "transformers", "accelerate", "gguf", "xllamacpp", "llama-cpp-python", "numpy",
     "wordllama", "langchain-huggingface", "langgraph-api", "langgraph-cli",

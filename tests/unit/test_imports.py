@@ -34,7 +34,7 @@ ALLOWED = {
         "swarm_brain",
         "swarm_brain.threads",
         *BELOW_NODES,
-    ),  # fmt: skip
+    ),
     "swarm_brain.cli": ("graph.brain", "nodes", "swarm_brain", *TOP, *BELOW_NODES),
     "swarm_brain.server": ("graph.brain", "nodes", "swarm_brain", *TOP, *BELOW_NODES),
     "evals": ("graph.brain", "nodes", "swarm_brain", *TOP, *BELOW_NODES),
