@@ -20,7 +20,9 @@ _EXPLANATION = re.compile(
 )
 _INITIALS = re.compile(r"\b[A-Z]\.\s?(?=[A-Z]\.)")  # of A. J. Ayer
 _NAMED = re.compile(r"\b(?:option|choice|letter)\s\(?([A-Z])\)?(?![\w'-])|\(([A-Z])\)", re.I)
-_LISTED = r"\(?\b(?:{0})\b\)?(?:(?:,\s?(?:and\s|or\s|nor\s)?|\s(?:and|or|nor)\s)\(?\b(?:{0})\b\)?)*"
+_LISTED = (
+    r"\(?\b(?:{0})\b\)?(?:(?:,\s?(?:and\s|or\s|nor\s)?|\s(?:and|or|nor)\s)\(?\b(?:{0})\b\)?){{0,9}}"
+)
 _FAULT = (
     r"(?:wrong|incorrect|false|not|out|excluded|eliminated|ruled|rejected|implausible|irrelevant|"
     r"tempting|mistaken|inconsistent|untenable|unlikely)\b"

@@ -29,10 +29,11 @@ _WRAPPERS = (
     r"text|textbf|textit|textrm|mathrm|mathbf|mathit|mathsf|operatorname|mbox|underline|emph"
 )
 _LATEX = (
-    (re.compile(r"\\[dtc]?frac\s?(\d)(\d)"), r" \1/\2"),
+    (re.compile(r"(?<=\d)\\[dtc]?frac"), r" \\frac"),
+    (re.compile(r"\\[dtc]?frac\s?(\d)(\d)"), r"\1/\2"),
     (re.compile(r"\\(?:left|right|displaystyle|bigl?|bigr?)(?![a-z])"), ""),
     (re.compile(rf"\\(?:{_WRAPPERS})\s?\{{([^{{}}]*)\}}"), r"\1"),
-    (re.compile(r"\\[dtc]?frac\s?\{([^{}]*)\}\s?\{([^{}]*)\}"), r" \1/\2"),
+    (re.compile(r"\\[dtc]?frac\s?\{([^{}]*)\}\s?\{([^{}]*)\}"), r"\1/\2"),
     (re.compile(r"\\sqrt\s?(?:\[\d+\])?\{([^{}]*)\}"), r"sqrt(\1)"),
     (re.compile(r"\^\s?\{([^{}]*)\}"), r"^\1"),
     (re.compile(r"_\s?\{([^{}]*)\}"), r"_\1"),

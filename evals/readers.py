@@ -71,7 +71,7 @@ def members(family: tuple[str, ...], statement: str) -> list[str]:
         return abbreviated
     if family in OPPOSITES:
         text = _affirmative(family, text)
-    ending = r"(?=\W*$|\s?[,.;:!)\-])" if "no" in family else r"(?![\w-])"
+    ending = r"(?=\W*$|\s?[,.;:!)\-]|\s(?:and|or)\b)" if "no" in family else r"(?![\w-])"
     pattern = rf"(?<![\w-])(?:{'|'.join(family)}){ending}"
     return next(
         (
@@ -91,7 +91,7 @@ def _affirmative(family: tuple[str, ...], text: str) -> str:
     return re.sub(
         rf"(?:\bnot|n't|\bnever|\bcannot)\s(?:(?!only\b|{family[0]}\b|{family[1]}\b)\w+\s){{0,4}}"
         rf"({family[0]}|{family[1]})\b",
-        lambda found: other[found[1]],
+        lambda found: f" {other[found[1]]}",
         text,
     )
 

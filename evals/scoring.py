@@ -26,11 +26,12 @@ _STATED = re.compile(
     r"|:|=|-(?=\s)|(?=\(?[A-Z]\)?[ \t]*\.?[ \t]*$))",
     re.IGNORECASE | re.MULTILINE,
 )
-_HEADING = re.compile(r"^\W*(?:(?:final|the|my)\s){0,2}(?:answer|verdict)\W*$", re.I | re.M)
+_HEADING = re.compile(
+    r"^[^\w\n]*(?:(?:final|the|my)\s){0,2}(?:answer|verdict)[^\w\n]*$", re.IGNORECASE | re.MULTILINE
+)
 _CHOSEN = re.compile(
     r"\b(?:I|we)(?:'d|'ll|\swould|\swill)?\s(?:choose|chose|pick|select|go\swith|opt\sfor)\b", re.I
 )
-_SENTENCE_START = re.compile(r"[^.\n]*$")
 _CONDITION = re.compile(r"\b(?:if|had|were|otherwise|unless)\b", re.IGNORECASE)
 _REFUSAL = re.compile(
     r"\b(?:know|cannot|can't|unable|unknown|unclear|undetermined|indeterminate|impossible|neither|"
@@ -39,7 +40,11 @@ _REFUSAL = re.compile(
 )
 _DISSENT = re.compile(r"^[ \t*_`>#-]*dissent\b[^\n]*$", re.IGNORECASE | re.MULTILINE)
 _SENTENCES = re.compile(r"(?<=[.!?])\s+(?=[\"'(]?[A-Z\d])|\n+")
+_NUMBERING = re.compile(r"^\s*(?:step\s\d{1,3}\W|\d{1,3}[.)]\s)", re.IGNORECASE | re.MULTILINE)
+_NOT = re.compile(r"\bnot\b|n't\b", re.IGNORECASE)
+_LAST_LABELS = 50
 _LAST_SENTENCES = 3  # courtesies may follow the answer
+_LONGEST_STATEMENT = 1000  # characters
 _SHORT_REPLY = 25  # words
 _SHORT_TEXT = 4  # words
 
@@ -72,11 +77,14 @@ def extract(example: Example, text: str) -> str | None:
     thought = markup.without_thinking(text)
     reply = _DISSENT.sub("", markup.plain(thought)).strip()
     reader = _reader(example)
-    for statement in _stated(reply):
+    statements = _stated(reply)
+    for statement in statements:
         if values := _unhedged(example, reader(statement)):
-            return values[0] if len(values) == 1 else None
+            return _only(values)
         if _REFUSAL.search(statement):
             return None
+    if statements and reader is short_text:
+        return None
     return _unlabelled(example, reply, markup.emphasised(thought))
 
 
@@ -103,48 +111,67 @@ def _unhedged(example: Example, values: list[str]) -> list[str]:
 
 def _stated(reply: str) -> list[str]:
     """What stands behind each label of a final answer, the last first."""
-    found: dict[int, str] = {}
-    for pattern in (_STATED, _CHOSEN, _HEADING):
-        for match in pattern.finditer(reply):
-            before = _SENTENCE_START.search(reply[: match.start()])
-            conditional = "would" in match[0] and before and _CONDITION.search(before[0])
-            if not conditional:
-                found[match.end()] = _line(reply[match.end() :])
-    return [found[at] for at in sorted(found, reverse=True)]
+    matches = [m for pattern in (_STATED, _CHOSEN, _HEADING) for m in pattern.finditer(reply)]
+    matches.sort(key=lambda match: match.end(), reverse=True)
+    return [
+        _line(reply[match.end() :])
+        for match in matches[:_LAST_LABELS]
+        if not ("would" in match[0] and _CONDITION.search(_sentence_before(reply, match.start())))
+    ]
+
+
+def _sentence_before(reply: str, at: int) -> str:
+    return re.split(r"[.\n]", reply[max(0, at - _LONGEST_STATEMENT) : at])[-1]
 
 
 def _line(following: str) -> str:
     """The rest of the line, or the next line that says something."""
     rest, _, below = following.partition("\n")
     if re.search(r"\w", rest):
-        return rest.strip()
-    return next((line.strip() for line in below.split("\n") if re.search(r"\w", line)), "")
+        return rest.strip()[:_LONGEST_STATEMENT]
+    filled = (line.strip() for line in below.split("\n") if re.search(r"\w", line))
+    return next(filled, "")[:_LONGEST_STATEMENT]
 
 
 def _unlabelled(example: Example, reply: str, bold: list[str]) -> str | None:
-    """The answer of a reply that labels none: its last sentences, then what stands in bold."""
-    if "\n" not in reply and len(reply.split()) <= _limit(example):
-        values = _reader(example)(reply)
-        if len(values) == 1:
-            return values[0]
+    """The answer of a reply that labels none: its one line, its last sentences, its bold text."""
+    if _reader(example) is short_text:
+        return _in_bold(example, bold) or _only(_one_line(example, reply, _SHORT_TEXT))
+    if value := _only(_one_line(example, reply, _SHORT_REPLY)):
+        return value
+    first, last = _at_the_start(example, reply), _in_last_sentences(example, reply, bold)
+    if first is None or last is None:
+        return first or last
+    return first if first == last else None
+
+
+def _only(values: list[str]) -> str | None:
+    return values[0] if len(values) == 1 else None
+
+
+def _one_line(example: Example, reply: str, words: int) -> list[str]:
+    short = "\n" not in reply and len(reply.split()) <= words
+    return _reader(example)(reply) if short and not _mere_denial(example, reply) else []
+
+
+def _mere_denial(example: Example, sentence: str) -> bool:
+    return example.kind == "numeric" and bool(_NOT.search(sentence))
+
+
+def _in_last_sentences(example: Example, reply: str, bold: list[str]) -> str | None:
     reader = _sentence_reader(example)
-    for sentence in reversed(_SENTENCES.split(reply)[-_LAST_SENTENCES:]):
-        if values := reader(sentence):
-            marked = _in_bold(example, [span for span in bold if span in sentence])
-            return values[0] if len(values) == 1 else marked
-    return _in_bold(example, bold) or _at_the_start(example, reply)
-
-
-def _limit(example: Example) -> int:
-    return _SHORT_TEXT if _reader(example) is short_text else _SHORT_REPLY
+    for sentence in reversed(_SENTENCES.split(_NUMBERING.sub("", reply))[-_LAST_SENTENCES:]):
+        values = reader(sentence[-_LONGEST_STATEMENT:])
+        if values and not _mere_denial(example, sentence):
+            return _only(values) or _in_bold(example, [s for s in bold if s in sentence])
+    return _in_bold(example, bold)
 
 
 def _sentence_reader(example: Example) -> Reader:
     """Stricter than a labelled statement's: a text within a sentence may be mere mention."""
     if example.kind == "choice":
         return lambda sentence: letters(example, sentence)
-    reader = _reader(example)
-    return (lambda _: []) if reader is short_text else reader
+    return _reader(example)
 
 
 def _in_bold(example: Example, bold: list[str]) -> str | None:
@@ -159,8 +186,7 @@ def _at_the_start(example: Example, reply: str) -> str | None:
     first = reply.partition("\n")[0]
     if example.kind != "choice" or not re.match(r"\(?[A-Z]\)?(?:[.):,]|\s*$)", first):
         return None
-    values = choice(example, first)
-    return values[0] if len(values) == 1 else None
+    return _only(choice(example, first))
 
 
 def _prefixes(said: str) -> set[str]:
