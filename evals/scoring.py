@@ -34,7 +34,7 @@ _CHOSEN = re.compile(
 )
 _CONDITION = re.compile(r"\b(?:if|had|were|otherwise|unless)\b", re.IGNORECASE)
 _REFUSAL = re.compile(
-    r"\b(?:know|cannot|can't|unable|unknown|unclear|undetermined|indeterminate|impossible|neither|"
+    r"^<[^<>]*>|\b(?:know|cannot|can't|unable|unknown|unclear|undetermined|indeterminate|impossible|neither|"
     r"insufficient|not\senough|no\s(?:answer|solution))\b",
     re.IGNORECASE,
 )
