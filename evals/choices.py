@@ -15,7 +15,7 @@ from evals.numbers import read
 
 _EXPLANATION = re.compile(
     r"\b(?:because|since|as|for|given|while|whereas|although|though|but|so|therefore|where)\b"
-    r"|;|\.(?=\s|$)|\s-\s|\s\((?!\(?[A-Z]\))",
+    r"|,\s(?:which|i\.e\.|that\sis|namely)(?!\w)|;|\.(?=\s|$)|\s-\s(?!\d)|\s\((?!\(?[A-Z]\))",
     re.IGNORECASE,
 )
 _INITIALS = re.compile(r"\b[A-Z]\.\s?(?=[A-Z]\.)")  # of A. J. Ayer
@@ -33,7 +33,7 @@ _FAILS = (
 )
 _RULED_OUT = (
     r"\b(?:not|nor|neither|rul\w+\sout|eliminat\w+|exclud\w+|reject\w*|rather\sthan|instead\sof|"
-    r"except|unlike)\s"
+    r"except|unlike|(?:can't|cannot|couldn't)\sbe|isn't|wasn't)\s"
 )
 _AFTER_LETTER = re.compile(
     r"\s(?:because|since|as|is|are|was|would|seems|for|which|that|fits|best|follows|and|or|nor|"
@@ -57,7 +57,7 @@ def head(statement: str) -> str:
 
 def choice(example: Example, statement: str) -> list[str]:
     """The letters that a statement chooses, by letter or else by the choice's text."""
-    found = _whole(example, statement) or letters(example, statement)
+    found = whole(example, statement) or letters(example, statement)
     return found or _by_text(example, statement) or _by_number(example, statement)
 
 
@@ -70,7 +70,7 @@ def letters(example: Example, statement: str) -> list[str]:
     return []
 
 
-def _whole(example: Example, statement: str) -> list[str]:
+def whole(example: Example, statement: str) -> list[str]:
     """What it says if it is a choice's text and no more, with a letter before it or without."""
     texts = {x: normal(t) for x, t in zip(example.letters, example.choices, strict=True)}
     owners = [letter for letter, text in texts.items() if text == normal(statement)]

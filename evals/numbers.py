@@ -48,7 +48,7 @@ _WORDS = {
     **{word: 10 * value for value, word in enumerate(_TENS, 2)},
 }
 _WORD = rf"(?:{'|'.join([*_WORDS, 'hundred', 'thousand', 'million'])})"
-_SPELT = re.compile(rf"\b{_WORD}\b(?:(?:[ -]|\sand\s){_WORD}\b){{0,12}}", re.IGNORECASE)
+_SPELT = re.compile(rf"(?<!\bno\s)\b{_WORD}\b(?:(?:[ -]|\sand\s){_WORD}\b){{0,12}}", re.IGNORECASE)
 _AROUND = " \t\n!\"'()[]"
 _LARGEST_POWER = 64
 
@@ -105,6 +105,7 @@ def _rounded(stated: Fraction, key: Fraction) -> bool:
 
 def _bare(text: str) -> str:
     """The text without currency signs, each sign of a number moved to its digits."""
+    text = re.sub(r"-\s?\((\d[\d.,]*)\)", r"-\1", text)
     text = re.sub(r"([-+])\s?[$€£¥₹]\s?(?=[\d.])", r" \1", text)
     text = re.sub(r"(?:\b(?:US|A|C))?[$€£¥₹]\s?(?=[-+\d.])", " ", text)
     return text

@@ -34,6 +34,7 @@ _DATES = tuple(
     for pattern in (
         r"(?<!\d)(?P<year>\d{4})[-/.](?P<number>\d{1,2})[-/.](?P<day>\d{1,2})(?!\d)",
         rf"\b{_MONTH}\s{_DAY}(?:,\s?|\s)(?P<year>\d{{4}})\b",
+        rf"\b(?P<year>\d{{4}}),?\s{_MONTH}\s{_DAY}(?!\d)",
         rf"(?<!\d){_DAY}\s(?:of\s)?{_MONTH},?\s(?P<year>\d{{4}})\b",
         r"(?<!\d)(?P<day>\d{1,2})([./])(?P<number>\d{1,2})\2(?P<year>\d{4})(?!\d)",
     )
@@ -69,8 +70,7 @@ def members(family: tuple[str, ...], statement: str) -> list[str]:
     abbreviated = [name for name in family if len(short) >= 3 and name.startswith(short)]
     if family in NAMES and abbreviated:
         return abbreviated
-    if family in OPPOSITES:
-        text = _affirmative(family, text)
+    text = _affirmative(family, text.rpartition("=")[2])
     ending = r"(?=\W*$|\s?[,.;:!)\-]|\s(?:and|or)\b)" if "no" in family else r"(?![\w-])"
     pattern = rf"(?<![\w-])(?:{'|'.join(family)}){ending}"
     return next(
@@ -84,12 +84,14 @@ def members(family: tuple[str, ...], statement: str) -> list[str]:
 
 
 def _affirmative(family: tuple[str, ...], text: str) -> str:
-    """The text with "not valid" turned into "invalid", and so on."""
+    """The text with "not valid" turned into "invalid", and without a day that is ruled out."""
     if "no" in family:
         return text
+    if family in NAMES:
+        return re.sub(rf"\b(?:not|nor|than)\s(?:an?\s)?(?:{'|'.join(family)})\b", " ", text)
     other = {family[0]: family[1], family[1]: family[0]}
     return re.sub(
-        rf"(?:\bnot|n't|\bnever|\bcannot)\s(?:(?!only\b|{family[0]}\b|{family[1]}\b)\w+\s){{0,4}}"
+        rf"(?:\bnot|n't|\bnever|\bcannot|\bfails?\sto|\bwrong\sto|\bfar\sfrom|\bhardly)\s(?:(?!only\b|{family[0]}\b|{family[1]}\b)\w+\s){{0,4}}"
         rf"({family[0]}|{family[1]})\b",
         lambda found: f" {other[found[1]]}",
         text,
@@ -101,10 +103,15 @@ def dates(statement: str) -> list[str]:
     found = [
         date
         for pattern in _DATES
-        for match in pattern.finditer(statement)
+        for match in pattern.finditer(_without_reason(statement))
         if (date := _iso(match)) is not None
     ]
     return list(dict.fromkeys(found))
+
+
+def _without_reason(statement: str) -> str:
+    """The statement up to its first bracket, in which other dates may stand."""
+    return statement.partition(" (")[0]
 
 
 def _iso(match: re.Match[str]) -> str | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from evals import markup
-from evals.choices import choice, letters, normal
+from evals.choices import choice, letters, normal, whole
 from evals.examples import Example
 from evals.numbers import read, same
 from evals.readers import NAMES, OPPOSITES, dates, members, numbers, short_text
@@ -42,6 +42,7 @@ _DISSENT = re.compile(r"^[ \t*_`>#-]*dissent\b[^\n]*$", re.IGNORECASE | re.MULTI
 _SENTENCES = re.compile(r"(?<=[.!?])\s+(?=[\"'(]?[A-Z\d])|\n+")
 _NUMBERING = re.compile(r"^\s*(?:step\s\d{1,3}\W|\d{1,3}[.)]\s)", re.IGNORECASE | re.MULTILINE)
 _NOT = re.compile(r"\bnot\b|n't\b", re.IGNORECASE)
+_LETTER_LINE = re.compile(r"\n\W*[A-Z]\W*\Z")
 _LAST_LABELS = 50
 _LAST_SENTENCES = 3  # courtesies may follow the answer
 _LONGEST_STATEMENT = 1000  # characters
@@ -140,8 +141,8 @@ def _unlabelled(example: Example, reply: str, bold: list[str]) -> str | None:
     if value := _only(_one_line(example, reply, _SHORT_REPLY)):
         return value
     first, last = _at_the_start(example, reply), _in_last_sentences(example, reply, bold)
-    if first is None or last is None:
-        return first or last
+    if first is None or last is None or _LETTER_LINE.search(reply):
+        return last or first
     return first if first == last else None
 
 
@@ -150,8 +151,12 @@ def _only(values: list[str]) -> str | None:
 
 
 def _one_line(example: Example, reply: str, words: int) -> list[str]:
-    short = "\n" not in reply and len(reply.split()) <= words
-    return _reader(example)(reply) if short and not _mere_denial(example, reply) else []
+    """What a reply of one short line says; if it has several sentences, only as a choice's text."""
+    if "\n" in reply or len(reply.split()) > words or _mere_denial(example, reply):
+        return []
+    if len(_SENTENCES.split(reply)) == 1 or _reader(example) is short_text:  # J. S. Mill
+        return _reader(example)(reply)
+    return whole(example, reply) if example.kind == "choice" else []
 
 
 def _mere_denial(example: Example, sentence: str) -> bool:
