@@ -71,15 +71,17 @@ def letters(example: Example, statement: str) -> list[str]:
 
 
 def whole(example: Example, statement: str) -> list[str]:
-    """What it says if it is a choice's text and no more, with a letter before it or without."""
+    """What it says if it is a choice's text and no more, or such a text and a letter."""
     texts = {x: normal(t) for x, t in zip(example.letters, example.choices, strict=True)}
     owners = [letter for letter, text in texts.items() if text == normal(statement)]
     if owners and len(normal(statement)) > 1:
         return owners
-    lettered = re.match(rf"\W*([{example.letters}])[).:,\s-]+(\S.*)$", statement.strip())
+    before = re.match(rf"\W*(?P<letter>[{example.letters}])[).:,\s-]+(?P<text>\S.*)$", statement)
+    behind = re.match(rf"(?P<text>.*\S)\s\((?P<letter>[{example.letters}])\)\W*$", statement)
+    lettered = before or behind
     if not lettered:
         return []
-    letter, rest = lettered[1], normal(lettered[2])
+    letter, rest = lettered["letter"], normal(lettered["text"])
     if texts[letter] == rest:
         return [letter]
     # "B) Hume" where Hume is C: the letter says one thing and the text another

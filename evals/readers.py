@@ -20,6 +20,7 @@ NAMES = (
 )
 
 _EQUALS = re.compile(r"[=≈](?!.*[=≈])")
+_DENIED = re.compile(r"\b(?:and\s|but\s)?not\s[$€£]?-?\d[\d.,]*", re.IGNORECASE)
 _QUALIFIER = re.compile(
     r"\b(?:in|after|for|per|at|over|within|on|from|each)\s(?:the\s|all\s)?\W?$", re.IGNORECASE
 )
@@ -46,7 +47,8 @@ def numbers(statement: str) -> list[str]:
 
     Of an equation that is what stands behind the last sign; of "72 clips in 3 days", the first.
     """
-    if re.match(r"\W*(?:not\b|n't)", statement, re.IGNORECASE):
+    statement = _DENIED.sub(" ", statement)
+    if re.match(r"\W*not\b", statement, re.IGNORECASE):
         return []
     for part in (head(statement), statement):
         equals = None if re.search(r"\bor\b", part) else _EQUALS.search(part)

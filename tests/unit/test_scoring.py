@@ -90,6 +90,10 @@ def worded(answer: str) -> Example:
         ("A is false. B is true. C is false. D is false.", "B"),
         ("It might seem A. In truth B fits.", "B"),
         ("A. J. Ayer", "D"),
+        ("Answer: Immanuel Kant (B)", "B"),
+        ("<answer>B</answer>", "B"),
+        ('{"answer": "B"}', "B"),
+        ("The view that C. S. Peirce held is not listed. Answer: B", "B"),
     ],
 )
 def test_a_choice_is_found(reply, letter):
@@ -114,6 +118,7 @@ def test_a_choice_is_found(reply, letter):
         "Answer: E",
         "Answer: Plato",
         "Answer: B) David Hume",
+        "Answer: David Hume (B)",
         "Answer: David Hume or Immanuel Kant",
         "\\boxed{A} or \\boxed{B}",
         "The answer is not B.",
@@ -224,6 +229,9 @@ def test_choices_that_are_numbers():
         ("Answer: 72\nVerdict: correct", "72"),
         ("Answer: 72 clips, which is 24 more than 48", "72"),
         ("Answer: USD 72", "72"),
+        ("Answer: 72, not 71", "72"),
+        ("Answer: not 71 but 72", "72"),
+        ("Answer: seventy-two (72)", "72"),
         ("Answer: -(5)", "-5"),
         ("Answer: twenty-one thousand three hundred and five", "21305"),
         ("Answer: $\\frac{3}{4}\\%$", "0.75%"),
