@@ -1,4 +1,4 @@
-"""Runs that survive being killed: real processes, real HTTP, SIGKILL, and the endpoint's own log."""
+"""Runs that survive being killed: real processes and HTTP, SIGKILL, and the endpoint's own log."""
 
 from __future__ import annotations
 
