@@ -18,7 +18,6 @@ from typing import Any, Protocol
 import aiosqlite
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
@@ -35,15 +34,12 @@ LATEST_FIRST = """SELECT thread_id FROM checkpoints
 SQUEEZED = ".z"  # behind the type of what is compressed
 
 
-class Compressed(SerializerProtocol):
+class Compressed(JsonPlusSerializer):
     """LangGraph's own serialisation, compressed: checkpoints are mostly words, said repeatedly."""
-
-    def __init__(self) -> None:
-        self._plain = JsonPlusSerializer()
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         """Type and bytes of a value."""
-        kind, data = self._plain.dumps_typed(obj)
+        kind, data = super().dumps_typed(obj)
         if len(data) < LEAST_COMPRESSED:
             return kind, data
         return kind + SQUEEZED, zlib.compress(data)
@@ -53,7 +49,7 @@ class Compressed(SerializerProtocol):
         kind, content = data
         if kind.endswith(SQUEEZED):
             kind, content = kind.removesuffix(SQUEEZED), zlib.decompress(content)
-        return self._plain.loads_typed((kind, content))
+        return super().loads_typed((kind, content))
 
 
 class Threads(Protocol):
@@ -80,27 +76,35 @@ class Threads(Protocol):
 class Forgiving:
     """A saver that stops saving at the first failure, and says so."""
 
-    problem: str | None = None
     failures: tuple[type[Exception], ...] = (OSError,)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._problems: list[str] = []  # LangGraph copies savers; copies share the list
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing is saved any more, if that is so."""
+        return self._problems[0] if self._problems else None
 
     async def aput(self, config: RunnableConfig, checkpoint: Any, *rest: Any) -> RunnableConfig:
         """Save a checkpoint, if that still works."""
-        if self.problem is None:
+        if not self._problems:
             try:
                 saved: RunnableConfig = await super().aput(config, checkpoint, *rest)  # type: ignore[misc]
             except self.failures as error:
-                self.problem = str(error) or type(error).__name__
+                self._problems.append(str(error) or type(error).__name__)
             else:
                 return saved
         return {"configurable": {**config["configurable"], "checkpoint_id": checkpoint["id"]}}
 
     async def aput_writes(self, *args: Any, **kwargs: Any) -> None:
         """Save what one node wrote, if that still works."""
-        if self.problem is None:
+        if not self._problems:
             try:
                 await super().aput_writes(*args, **kwargs)  # type: ignore[misc]
             except self.failures as error:
-                self.problem = str(error) or type(error).__name__
+                self._problems.append(str(error) or type(error).__name__)
 
 
 class _SqliteSaver(Forgiving, AsyncSqliteSaver):
