@@ -41,7 +41,7 @@ def talkative() -> Script:
     """Replies of WORDS words, drawn from this project's prose."""
     texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").rglob("*.md"))]
     vocabulary = " ".join(texts).split()
-    draw = random.Random(1)  # noqa: S311
+    draw = random.Random(1)
     script = Script()
     for name in set(script.says) - {"attention", "meta_cognitive"}:
         script.says[name] = lambda _: " ".join(draw.choices(vocabulary, k=WORDS))
