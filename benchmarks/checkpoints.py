@@ -1,4 +1,4 @@
-"""What a thread takes on disk: hard questions with long replies, in a file as the command has it."""
+"""What a thread takes on disk: hard questions with long replies, in a file as `ask` has it."""
 
 from __future__ import annotations
 

@@ -25,11 +25,11 @@ from graph.state import MemoryKind
 from swarm_brain import models
 from swarm_brain.memory import embeddings
 from swarm_brain.memory.alike import comparable
+from swarm_brain.memory.facts import facts_schema, read_facts
 from swarm_brain.memory.space import Space
 from swarm_brain.models.asking import Call
-from swarm_brain.models.binding import Binding, JsonSchema, Sampling
+from swarm_brain.models.binding import Binding, Sampling
 from swarm_brain.models.call import ask
-from swarm_brain.models.json_values import values_in
 from swarm_brain.models.ledger import Budget, Ledger
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ BATCH = 8  # episodes that are read in one call
 MOST_NEW = 1_000  # episodes of one consolidation
 # Similarity from which two memories are one: near 1, because what falls away is gone.
 SAME_QUESTION, SAME_ANSWER, SAME_FACT = 0.97, 0.9, 0.95
-ANSWER_CHARS, FACT_CHARS = 1_500, 400
+ANSWER_CHARS = 1_500
 REPLY_TOKENS = 512
 SECONDS = 120.0
 
@@ -216,50 +216,6 @@ def _shown(number: int, item: Item) -> str:
     text = f"Question: {value['question']}\nAnswer: {value['answer'][:ANSWER_CHARS]}"
     quoted = "\n".join(f"| {line}" for line in text.splitlines())
     return f"Episode {number} ({value['date'][:10]}):\n{quoted}"
-
-
-def facts_schema() -> JsonSchema:
-    """{"facts": [{"text", "episodes": [numbers]}]}."""
-    fact = {
-        "type": "object",
-        "properties": {
-            "text": {"type": "string"},
-            "episodes": {"type": "array", "items": {"type": "integer"}},
-        },
-        "required": ["text", "episodes"],
-        "additionalProperties": False,
-    }
-    return {
-        "type": "object",
-        "properties": {"facts": {"type": "array", "items": fact}},
-        "required": ["facts"],
-        "additionalProperties": False,
-    }
-
-
-def read_facts(text: str, keys: Sequence[str]) -> list[tuple[str, list[str]]] | None:
-    """The facts that a reply states, with the keys of their episodes; None if it states no list.
-
-    A fact that names no episode it was shown is nobody's, and left out.
-    """
-    for value in values_in(text):
-        listed = value.get("facts") if isinstance(value, dict) else None
-        if isinstance(listed, list):
-            return [fact for item in listed if (fact := _read_fact(item, keys))]
-    return None
-
-
-def _read_fact(item: Any, keys: Sequence[str]) -> tuple[str, list[str]] | None:
-    if not isinstance(item, dict) or not isinstance(item.get("text"), str):
-        return None
-    numbers = item.get("episodes")
-    sources = [
-        keys[number - 1]
-        for number in (numbers if isinstance(numbers, list) else [])
-        if isinstance(number, int) and not isinstance(number, bool) and 0 < number <= len(keys)
-    ]
-    text = " ".join(item["text"].split())[:FACT_CHARS]
-    return (text, list(dict.fromkeys(sources))) if text and sources else None
 
 
 async def _fact(work: _Work, text: str, sources: list[str]) -> tuple[Op, bool]:

@@ -7,10 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.messages import BaseMessage
 
 from swarm_brain.models.binding import Binding, JsonSchema
 
@@ -40,28 +37,10 @@ def _instance(schema: JsonSchema) -> Any:
             return MARK
 
 
-class SimulatedChat(BaseChatModel):
-    """A chat model that asks nobody."""
-
-    @property
-    def _llm_type(self) -> str:
-        return "simulation"
-
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        *,
-        schema: JsonSchema | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        message = AIMessage(content=reply_to(messages, schema))
-        return ChatResult(generations=[ChatGeneration(message=message)])
-
-
 def bind(model: str) -> Binding:
     """`simulation:`; what stands after the colon does not matter."""
+    from swarm_brain.models.simulated_chat import SimulatedChat
+
     chat = SimulatedChat()
     return Binding(
         spec=f"simulation:{model}",

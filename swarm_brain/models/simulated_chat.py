@@ -1,0 +1,33 @@
+"""The chat model of `simulation:`, apart from its words: its base class takes long to import."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+
+from swarm_brain.models.binding import JsonSchema
+from swarm_brain.models.simulation import reply_to
+
+
+class SimulatedChat(BaseChatModel):
+    """A chat model that asks nobody."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "simulation"
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        *,
+        schema: JsonSchema | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        message = AIMessage(content=reply_to(messages, schema))
+        return ChatResult(generations=[ChatGeneration(message=message)])
