@@ -1,0 +1,269 @@
+"""Threads and memories in a real PostgreSQL, named by SWARM_BRAIN_DATABASE_URL."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from graph.errors import ConfigError, MemoryUnavailable
+from swarm_brain import cli
+from swarm_brain.memory import embeddings, keeping
+from swarm_brain.memory.embeddings import Embedder
+from swarm_brain.memory.opening import close_store, open_store
+from swarm_brain.memory.space import Space
+from tests.fakes import DEFAULTS, Endpoint, Script, endpoint
+from tests.integration.cluster import Cluster
+from tests.integration.processes import REPO, plain_environment, process, until
+
+pytestmark = pytest.mark.integration
+
+COMMAND = Path(sys.executable).with_name("swarm-brain")
+HARD = "Why is the subject what it is?"
+SIMPLE = "What does subject mean?"
+UNRELATED = "How many legs has a spider?"
+ANSWER = "The subject is what all of this says.\nVerdict: 42\n"
+TRACEBACK = "Traceback (most recent call last)"
+ICU = ("LOCALE_PROVIDER icu", "ICU_LOCALE 'en-US'", "LOCALE 'C.UTF-8'")
+
+
+@dataclass
+class Told:
+    """What a command said, in or out of this process."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass
+class Brain:
+    """The command line over one database, asked in this process or in one of its own."""
+
+    server: Cluster
+    database: str
+    folder: Path
+    served: Endpoint
+    capture: pytest.CaptureFixture[str]
+    patch: pytest.MonkeyPatch
+    log: pytest.LogCaptureFixture
+
+    @property
+    def here(self) -> tuple[str, ...]:
+        return ("--model", "openai-compatible:m", "--base-url", self.served.url)
+
+    @property
+    def url(self) -> str:
+        return self.server.url(self.database)
+
+    def use(self, url: str) -> None:
+        """Use this database from now on in this process."""
+        self.patch.setenv("SWARM_BRAIN_DATABASE_URL", url)
+
+    def __call__(self, *words: str) -> Told:
+        """In this process, which saves the time to start one."""
+        self.patch.setattr(sys, "argv", ["swarm-brain", *words])
+        self.capture.readouterr()
+        self.log.clear()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = self.capture.readouterr()
+        told = Told(int(ended.value.code or 0), out, err + self.log.text)
+        assert self.server.password not in told.out + told.err
+        assert TRACEBACK not in told.err
+        return told
+
+    def ask(self, question: str, *words: str) -> Told:
+        return self("ask", question, *self.here, *words)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return plain_environment(
+            self.folder,
+            SWARM_BRAIN_DATABASE_URL=self.url,
+            SWARM_BRAIN_DATA_DIR=str(self.folder / "data"),
+            PYTHONPATH=str(REPO),
+        )
+
+    def command(self, *words: str) -> Told:
+        """In a process of its own."""
+        done = subprocess.run(
+            [COMMAND, *words], cwd=self.folder, env=self.environment, capture_output=True, text=True
+        )
+        assert self.server.password not in done.stdout + done.stderr
+        assert TRACEBACK not in done.stderr
+        return Told(done.returncode, done.stdout, done.stderr)
+
+    def started(self, *words: str | Path) -> Any:
+        """A context manager: a process that goes on by itself."""
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return process(*words, cwd=self.folder, env=self.environment, **pipes)
+
+    @contextmanager
+    def store(self) -> Iterator[Any]:
+        """The store that the command line would open."""
+        opened = open_store()
+        try:
+            yield opened
+        finally:
+            close_store(opened)
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        return self.server.execute(sql, self.database)
+
+
+@pytest.fixture
+def brain(
+    request: pytest.FixtureRequest,
+    postgres: Cluster,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> Iterator[Brain]:
+    """A brain over a new database whose language is not that of bytes."""
+    postgres.start()
+    yield from _brain(postgres, postgres.create(*ICU), tmp_path, monkeypatch, capsys, caplog)
+
+
+@pytest.fixture
+def vectors(
+    pgvector: Cluster,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> Iterator[Brain]:
+    """The same over a new database that can search vectors by itself."""
+    yield from _brain(pgvector, pgvector.create(), tmp_path, monkeypatch, capsys, caplog)
+
+
+def _brain(
+    server: Cluster, database: str, folder: Path, patch: Any, capture: Any, log: Any
+) -> Iterator[Brain]:
+    patch.chdir(folder)
+    patch.setenv("SWARM_BRAIN_DATA_DIR", str(folder / "data"))
+    patch.setenv("COLUMNS", "120")
+    with endpoint() as served:
+        made = Brain(server, database, folder, served, capture, patch, log)
+        made.use(made.url)
+        yield made
+
+
+# ---- threads and memories
+
+
+def test_a_second_thread_recalls_the_first_answer(brain: Brain):
+    first = brain.ask(HARD, "--thread", "one")
+    assert (first.code, first.out) == (0, ANSWER), first.err
+    again = brain.command("ask", HARD, *brain.here, "--thread", "two", "--json")
+    assert again.code == 0, again.err
+    (recalled,) = again.json["recalled"]
+    assert recalled["origin"] == "openai-compatible:m, thread one"
+    assert recalled["score"] == pytest.approx(1, abs=0.01)
+    assert brain.ask(UNRELATED, "--json").json["recalled"] == []
+    assert not (brain.folder / "data").exists() or not list(
+        (brain.folder / "data").glob("*.sqlite")
+    )
+
+
+def test_memory_commands(brain: Brain):
+    for question in (HARD, UNRELATED):
+        assert brain.ask(question, "--thread", "t").code == 0
+    listed = brain("memory", "list", "--json").json
+    assert [item["question"] for item in listed] == [UNRELATED, HARD]
+    found = brain("memory", "search", "subject", "--json").json
+    assert found[0]["question"] == HARD
+    assert found[0]["score"] > found[1]["score"]
+    stats = brain("memory", "stats", "--json").json
+    assert (stats["episodes"], stats["unconsolidated"]) == (2, 2)
+    assert brain("memory", "show", listed[0]["id"][:8], "--json").json["answer"]
+
+    exported = brain("memory", "export").out
+    (brain.folder / "memories.jsonl").write_text(exported)
+    assert "forgotten: 2" in brain("memory", "forget", "--all").out
+    assert brain.rows("SELECT count(*) FROM memory_vectors") == [(0,)]
+    assert brain.rows("SELECT count(*) FROM memory_items") == [(0,)]
+    assert "imported: 2" in brain("memory", "import", "memories.jsonl").out
+    assert sorted(brain("memory", "export").out.splitlines()) == sorted(exported.splitlines())
+    assert brain("memory", "search", "subject", "--json").json[0]["question"] == HARD
+    assert "embedded: 2" in brain("memory", "reindex").out
+
+
+def test_consolidation(brain: Brain):
+    brain.ask(HARD, "--thread", "t")
+    facts = {"facts": [{"text": "The subject is 42.", "episodes": [1]}]}
+    brain.served.script.says["consolidation"] = json.dumps(facts)
+    brain.served.script.says[_asker_of_consolidation()] = json.dumps(facts)
+    report = brain("memory", "consolidate", *brain.here, "--json").json
+    assert (report["read"], report["facts"], report["left"]) == (1, 1, 0)
+    again = brain("memory", "consolidate", *brain.here, "--json").json
+    assert (again["read"], again["facts"]) == (0, 0)
+    assert brain("memory", "stats", "--json").json["facts"] == 1
+
+
+def _asker_of_consolidation() -> str:
+    import prompts
+    from tests.fakes import asker
+
+    return asker(prompts.load("consolidation"))
+
+
+def test_thread_commands(brain: Brain):
+    result = brain.ask(HARD, "--thread", "t", "--json").json
+    assert brain.ask(SIMPLE, "--thread", "t").code == 0
+    (row,) = brain("threads", "list", "--json").json
+    assert (row["thread"], row["questions"], row["state"]) == ("t", 2, "full")
+    shown = brain("threads", "show", "t", "--json").json
+    assert [run["question"] for run in shown] == [HARD, SIMPLE]
+    assert shown[0]["result"] == result
+    assert brain("threads", "resume", "t").code == 1  # nothing unfinished
+
+    assert "deleted" in brain("threads", "prune", "--keep-last", "1").out
+    assert brain.rows("SELECT count(*) FROM checkpoints") == [(1,)]
+    (kept,) = brain("threads", "show", "t", "--json").json
+    assert kept["question"] == SIMPLE
+    named = brain.rows("""SELECT count(*) FROM checkpoint_blobs b JOIN checkpoints c
+        ON c.checkpoint -> 'channel_versions' ->> b.channel = b.version""")
+    assert brain.rows("SELECT count(*) FROM checkpoint_blobs") == named
+    assert brain.ask(SIMPLE, "--thread", "t").code == 0  # it goes on
+
+    assert brain("threads", "delete", "t").code == 0
+    for table in ("checkpoints", "checkpoint_blobs", "checkpoint_writes"):
+        assert brain.rows(f"SELECT count(*) FROM {table}") == [(0,)]
+    assert brain("threads", "list", "--json").json == []
+
+
+def test_fork_and_pause(brain: Brain):
+    paused = brain.ask(HARD, "--thread", "t", "--pause-before", "synthesis")
+    assert paused.code == 4
+    before = len(brain.served.bodies)
+    assert brain("threads", "list", "--json").json[0]["state"] == "paused"
+    assert "unfinished run" in brain.ask(SIMPLE, "--thread", "t").err
+    assert len(brain.served.bodies) == before
+    resumed = brain("threads", "resume", "t", "--decide", "approve", "--json")
+    assert resumed.code == 0
+    assert resumed.json["provenance"] == "full"
+    (brain.folder / "words").write_text("Quite another thought.\nVerdict: 7")
+    brain.served.script.says["synthesis"] = "It is seven.\nVerdict: 7"
+    step = next(e["step"] for e in resumed.json["experts"] if e["name"] == "reasoning")
+    both = brain(
+        "threads", "fork", "t", "--step", str(step), "--edit", "reasoning=words", "--json"
+    ).json
+    assert (both["original"]["verdict"], both["fork"]["verdict"]) == ("42", "7")
