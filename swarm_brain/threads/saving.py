@@ -18,7 +18,6 @@ from typing import Any, Protocol
 import aiosqlite
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
@@ -35,15 +34,12 @@ LATEST_FIRST = """SELECT thread_id FROM checkpoints
 SQUEEZED = ".z"  # behind the type of what is compressed
 
 
-class Compressed(SerializerProtocol):
+class Compressed(JsonPlusSerializer):
     """LangGraph's own serialisation, compressed: checkpoints are mostly words, said repeatedly."""
-
-    def __init__(self) -> None:
-        self._plain = JsonPlusSerializer()
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         """Type and bytes of a value."""
-        kind, data = self._plain.dumps_typed(obj)
+        kind, data = super().dumps_typed(obj)
         if len(data) < LEAST_COMPRESSED:
             return kind, data
         return kind + SQUEEZED, zlib.compress(data)
@@ -53,7 +49,7 @@ class Compressed(SerializerProtocol):
         kind, content = data
         if kind.endswith(SQUEEZED):
             kind, content = kind.removesuffix(SQUEEZED), zlib.decompress(content)
-        return self._plain.loads_typed((kind, content))
+        return super().loads_typed((kind, content))
 
 
 class Threads(Protocol):

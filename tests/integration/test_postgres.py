@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+import prompts
 from graph.errors import ConfigError, MemoryUnavailable
 from swarm_brain import cli
 from swarm_brain.memory import embeddings, keeping
 from swarm_brain.memory.embeddings import Embedder
 from swarm_brain.memory.opening import close_store, open_store
 from swarm_brain.memory.space import Space
-from tests.fakes import DEFAULTS, Endpoint, Script, endpoint
+from tests.fakes import Endpoint, asker, endpoint
 from tests.integration.cluster import Cluster
 from tests.integration.processes import REPO, plain_environment, process, until
 
@@ -209,20 +210,12 @@ def test_memory_commands(brain: Brain):
 def test_consolidation(brain: Brain):
     brain.ask(HARD, "--thread", "t")
     facts = {"facts": [{"text": "The subject is 42.", "episodes": [1]}]}
-    brain.served.script.says["consolidation"] = json.dumps(facts)
-    brain.served.script.says[_asker_of_consolidation()] = json.dumps(facts)
+    brain.served.script.says[asker(prompts.load("consolidation"))] = json.dumps(facts)
     report = brain("memory", "consolidate", *brain.here, "--json").json
     assert (report["read"], report["facts"], report["left"]) == (1, 1, 0)
     again = brain("memory", "consolidate", *brain.here, "--json").json
     assert (again["read"], again["facts"]) == (0, 0)
     assert brain("memory", "stats", "--json").json["facts"] == 1
-
-
-def _asker_of_consolidation() -> str:
-    import prompts
-    from tests.fakes import asker
-
-    return asker(prompts.load("consolidation"))
 
 
 def test_thread_commands(brain: Brain):
@@ -250,7 +243,7 @@ def test_thread_commands(brain: Brain):
     assert brain("threads", "list", "--json").json == []
 
 
-def test_fork_and_pause(brain: Brain):
+def test_a_paused_run_goes_on(brain: Brain):
     paused = brain.ask(HARD, "--thread", "t", "--pause-before", "synthesis")
     assert paused.code == 4
     before = len(brain.served.bodies)
@@ -260,10 +253,103 @@ def test_fork_and_pause(brain: Brain):
     resumed = brain("threads", "resume", "t", "--decide", "approve", "--json")
     assert resumed.code == 0
     assert resumed.json["provenance"] == "full"
+
+
+def test_a_fork_goes_its_own_way(brain: Brain):
+    asked = brain.ask(HARD, "--thread", "t", "--json").json
     (brain.folder / "words").write_text("Quite another thought.\nVerdict: 7")
     brain.served.script.says["synthesis"] = "It is seven.\nVerdict: 7"
-    step = next(e["step"] for e in resumed.json["experts"] if e["name"] == "reasoning")
-    both = brain(
-        "threads", "fork", "t", "--step", str(step), "--edit", "reasoning=words", "--json"
-    ).json
+    step = next(e["step"] for e in asked["experts"] if e["name"] == "reasoning")
+    words = ("--step", str(step), "--edit", "reasoning=words", "--json")
+    forked = brain("threads", "fork", "t", *words)
+    assert forked.code == 0, forked.err
+    both = forked.json
     assert (both["original"]["verdict"], both["fork"]["verdict"]) == ("42", "7")
+
+
+# ---- a server that cannot be used
+
+
+def test_wrong_password_is_told_without_it(brain: Brain):
+    brain.use(brain.server.url(brain.database, password="wrong-secret-1"))
+    started = time.monotonic()
+    told = brain.ask(SIMPLE, "--thread", "t", "--json")
+    assert time.monotonic() - started < 8
+    assert (told.code, told.json["final_output"], told.json["thread_id"]) == (0, ANSWER[:-1], None)
+    assert "password authentication failed" in told.err
+    assert "wrong-secret-1" not in told.out + told.err
+    listed = brain("threads", "list")
+    assert listed.code == 1
+    assert "password authentication failed" in listed.err
+    assert "wrong-secret-1" not in listed.err
+
+
+# What is wrong with the address, and what the message must say.
+WRONG = {
+    "postgresql//u:wrong-secret-1@127.0.0.1/x": "postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
+    "mysql://u:wrong-secret-1@127.0.0.1/x": "postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
+    "wrong-secret-1": "postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
+    "postgresql://u:wrong-secret-1@x@127.0.0.1/x": "%40",
+    "postgresql://u:wrong-secret-1/2@127.0.0.1/x": "%2F",
+    "postgresql://u:wrong-secret-1@127.0.0.1:wrong-secret-1/x": "PORT",
+    "postgresql://u:wrong-secret-1@127.0.0.1/x?no_such=wrong-secret-1": "no_such",
+}
+
+
+@pytest.mark.parametrize("url", WRONG)
+def test_what_is_no_address_of_a_database_is_a_wrong_setting(brain: Brain, url):
+    brain.use(url)
+    for words in (("ask", SIMPLE, *brain.here), ("threads", "list"), ("memory", "list")):
+        told = brain(*words)
+        assert told.code == 2
+        assert "SWARM_BRAIN_DATABASE_URL" in told.err
+        assert WRONG[url] in told.err
+        assert "wrong-secret" not in told.err
+        assert told.out == ""
+    assert brain.served.bodies == []
+
+
+def test_no_such_database_or_host_is_told_and_the_answer_is_printed(brain: Brain):
+    for url, why in (
+        (brain.server.url("no_such"), 'database "no_such" does not exist'),
+        ("postgresql://u:wrong-secret-1@no-such-host.invalid/x", "no-such-host.invalid"),
+    ):
+        brain.use(url)
+        told = brain.ask(SIMPLE)
+        assert (told.code, told.out) == (0, ANSWER)
+        assert why in told.err
+        assert told.err.count("will not be kept") == 1
+        assert "wrong-secret-1" not in told.err
+
+
+def test_server_stopped_before_the_run(brain: Brain):
+    brain.server.stop()
+    told = brain.command("ask", SIMPLE, *brain.here)
+    assert (told.code, told.out) == (0, ANSWER)
+    assert "refused" in told.err
+    assert "will not be kept" in told.err
+    assert len(told.err.splitlines()) < 8, told.err
+    listed = brain("memory", "list")
+    assert (listed.code, listed.out) == (1, "")
+    assert "refused" in listed.err
+
+
+@pytest.mark.parametrize("expert", ["perception", "synthesis"])
+def test_server_stopped_in_the_middle_of_a_run(brain: Brain, expert):
+    asked = brain.served.script.says[expert]
+
+    def stop(_: Any) -> Any:
+        brain.server.stop()
+        return asked
+
+    brain.served.script.says[expert] = stop
+    started = time.monotonic()
+    told = brain.command("ask", HARD, *brain.here, "--thread", "t")
+    assert time.monotonic() - started < 20
+    assert (told.code, told.out) == (0, ANSWER), told.err
+    assert "not saved to its end" in told.err
+    assert "not remembered" in told.err
+    assert len(told.err.splitlines()) < 12, told.err
+    brain.server.start()
+    brain.served.script.says[expert] = asked
+    assert brain("threads", "resume", "t").code == 0
