@@ -85,7 +85,7 @@ class Forgiving:
             try:
                 saved: RunnableConfig = await super().aput(config, checkpoint, *rest)  # type: ignore[misc]
             except self.failures as error:
-                self.problem = str(error) or type(error).__name__
+                self.problem = " ".join(str(error).split()) or type(error).__name__
             else:
                 return saved
         return {"configurable": {**config["configurable"], "checkpoint_id": checkpoint["id"]}}
@@ -96,7 +96,7 @@ class Forgiving:
             try:
                 await super().aput_writes(*args, **kwargs)  # type: ignore[misc]
             except self.failures as error:
-                self.problem = str(error) or type(error).__name__
+                self.problem = " ".join(str(error).split()) or type(error).__name__
 
 
 class _SqliteSaver(Forgiving, AsyncSqliteSaver):
