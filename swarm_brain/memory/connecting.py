@@ -22,7 +22,9 @@ FORM = "write postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
 CONNECTIONS = 4
 BUSY_SECONDS = 10.0
 CONNECT_SECONDS = 5
+PATIENCE_SECONDS = 1.0  # after which it is asked whether the server is busy, or gone
 SILENT_SECONDS = 10.0  # nobody is made to wait for a silent server more than once in this time
+SILENT = "it does not answer any more"
 
 
 class Pool(ConnectionPool[Any]):
@@ -43,12 +45,19 @@ class Pool(ConnectionPool[Any]):
     def getconn(self, timeout: float | None = None) -> Any:
         """A connection. Raises PoolTimeout."""
         if time.monotonic() < self._again_at:
-            raise PoolTimeout("it does not answer")
+            raise PoolTimeout(SILENT)
         try:
-            return super().getconn(timeout)
+            return super().getconn(PATIENCE_SECONDS)
         except PoolTimeout:
+            self._must_be_there()
+            return super().getconn(timeout)  # it is only busy
+
+    def _must_be_there(self) -> None:
+        try:
+            reach(self.conninfo)
+        except MemoryUnavailable:
             self._again_at = time.monotonic() + SILENT_SECONDS
-            raise PoolTimeout("it does not answer") from None
+            raise PoolTimeout(SILENT) from None
 
 
 def opened(url: str, **options: Any) -> Pool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -12,13 +13,16 @@ from typing import Any
 import psycopg
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from graph.errors import ThreadError
+from graph.errors import MemoryUnavailable, ThreadError
 from swarm_brain.memory.connecting import (
     BUSY_SECONDS,
     CONNECT_SECONDS,
     CONNECTIONS,
+    PATIENCE_SECONDS,
+    SILENT,
+    SILENT_SECONDS,
     reach,
     unavailable,
 )
@@ -38,6 +42,29 @@ _GARBAGE = """DELETE FROM checkpoint_blobs AS b WHERE NOT EXISTS (
                 SELECT 1 FROM checkpoints AS c WHERE c.thread_id = b.thread_id
                 AND c.checkpoint_ns = b.checkpoint_ns
                 AND c.checkpoint -> 'channel_versions' ->> b.channel = b.version)"""
+
+
+class _Pool(AsyncConnectionPool[Any]):
+    """A pool that gives up once the server is gone: all that a run saves would wait in a row."""
+
+    _again_at = 0.0
+
+    async def getconn(self, timeout: float | None = None) -> Any:
+        """A connection. Raises PoolTimeout."""
+        if time.monotonic() < self._again_at:
+            raise PoolTimeout(SILENT)
+        try:
+            return await super().getconn(PATIENCE_SECONDS)
+        except PoolTimeout:
+            await self._must_be_there()
+            return await super().getconn(timeout)  # it is only busy
+
+    async def _must_be_there(self) -> None:
+        try:
+            await asyncio.to_thread(reach, self.conninfo)
+        except MemoryUnavailable:
+            self._again_at = time.monotonic() + SILENT_SECONDS
+            raise PoolTimeout(SILENT) from None
 
 
 class _PostgresSaver(Forgiving, AsyncPostgresSaver):
@@ -112,7 +139,7 @@ async def _locked(connection: Any) -> bool:
 async def open_postgres(url: str) -> AsyncIterator[Threads]:
     """Threads in this database. Raises ConfigError, or MemoryUnavailable whenever it fails."""
     await asyncio.to_thread(reach, url)
-    pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
+    pool = _Pool(
         url,
         min_size=1,
         max_size=CONNECTIONS,

@@ -25,7 +25,7 @@ from swarm_brain.memory import embeddings, keeping
 from swarm_brain.memory.embeddings import Embedder
 from swarm_brain.memory.opening import close_store, open_store
 from swarm_brain.memory.space import Space
-from tests.fakes import Endpoint, asker, endpoint
+from tests.fakes import DEFAULTS, Endpoint, asker, endpoint
 from tests.integration.cluster import Cluster
 from tests.integration.processes import REPO, plain_environment, process, until
 
@@ -353,3 +353,233 @@ def test_server_stopped_in_the_middle_of_a_run(brain: Brain, expert):
     brain.server.start()
     brain.served.script.says[expert] = asked
     assert brain("threads", "resume", "t").code == 0
+
+
+# ---- kill -9
+
+
+@pytest.mark.parametrize("slow", ["attention", "analytical", "synthesis"])
+def test_killed_in_a_wave_and_resumed_no_finished_call_is_made_again(brain: Brain, slow):
+    says, held, begun = brain.served.script.says, threading.Event(), threading.Event()
+    usual = says[slow]
+
+    def late(_: Any) -> Any:
+        begun.set()
+        held.wait(30)
+        return usual
+
+    says[slow] = late
+    with brain.started(COMMAND, "ask", HARD, *brain.here, "--thread", "t") as child:
+        until(begun.is_set, 30, child)
+        asked = [name for name in brain.served.script.askers if name != slow]
+        until(lambda: set(asked) <= _written(brain), 30, child)
+        asked = [name for name in brain.served.script.askers if name != slow]
+        child.kill()
+        child.wait()
+    held.set()
+    says[slow] = usual
+    (row,) = brain("threads", "list", "--json").json
+    assert row["state"] == "unfinished"
+    result = brain("threads", "resume", "t", "--json")
+    assert result.code == 0, result.err
+    assert result.json["final_output"] == ANSWER[:-1]
+    askers = brain.served.script.askers
+    assert {name: askers.count(name) for name in set(askers)} == {
+        name: 2 if name == slow else 1 for name in (*DEFAULTS,)
+    }
+    lost = {e["name"]: e for e in result.json["experts"]}[slow]
+    assert (lost["attempts"], lost["estimated"]) == (2, True)
+    assert [e["name"] for e in result.json["experts"] if e["estimated"]] == [slow]
+    assert result.json["usage"]["calls"] == len(brain.served.bodies)
+    assert set(asked) < set(askers)
+    assert brain("memory", "stats", "--json").json["episodes"] == 1
+    assert brain.rows("SELECT count(*) FROM memory_items WHERE namespace LIKE '%calls%'") == [(0,)]
+
+
+def _written(brain: Brain) -> set[str]:
+    """The experts whose words have reached the database."""
+    runs = brain("threads", "show", "t", "--json").json
+    return {said["expert"] for run in runs for step in run["steps"] for said in step["experts"]}
+
+
+# ---- two processes
+
+WORKER = """
+import asyncio, json, sys
+from rich.console import Console
+from graph.context import make_context
+from graph.topology import load
+from swarm_brain.cli.session import session
+
+async def work(name, count, url):
+    async with session(Console(stderr=True), needed=True) as opened:
+        brain = opened.brain(load())
+        context = make_context({"model": "openai-compatible:m", "base_url": url})
+        async def one(number):
+            subject = f"{name}{number}"
+            config = {"configurable": {"thread_id": subject}}
+            result = await brain.ainvoke(
+                {"question": f"What does {subject} mean?"}, config, context=context
+            )
+            return subject, result["final_output"], result["notes"]
+        print(json.dumps(await asyncio.gather(*(one(n) for n in range(count)))))
+
+asyncio.run(work(sys.argv[1], int(sys.argv[2]), sys.argv[3]))
+"""
+
+
+def _about_its_subject(request: dict[str, Any]) -> str:
+    (subject,) = set(
+        re.findall(r"What does (\w+) mean", request["user"].split("recalled")[0][:2000])
+    )
+    return f"It means {subject}.\nVerdict: {subject}"
+
+
+def test_two_processes_lose_and_mix_nothing(brain: Brain):
+    brain.served.script.says |= {"synthesis": _about_its_subject, "reasoning": _about_its_subject}
+    command = (sys.executable, "-c", WORKER)
+    with (
+        brain.started(*command, "alpha", "20", brain.served.url) as one,
+        brain.started(*command, "beta", "20", brain.served.url) as other,
+    ):
+        told = [json.loads(_output(child)) for child in (one, other)]
+    answers = [answer for part in told for answer in part]
+    assert len(answers) == 40
+    for subject, output, notes in answers:
+        assert (output, notes) == (f"It means {subject}.\nVerdict: {subject}", [])
+    rows = {row["thread"]: row for row in brain("threads", "list", "--json").json}
+    assert set(rows) == {subject for subject, *_ in answers}
+    assert all(row["question"] == f"What does {name} mean?" for name, row in rows.items())
+    memories = brain("memory", "list", "--json").json
+    assert sorted(m["answer"] for m in memories) == sorted(output for _, output, _ in answers)
+    assert all(m["answer"].endswith(m["thread"]) for m in memories)
+    assert brain.rows("SELECT count(*) FROM memory_vectors") == [(40,)]
+    found = brain("memory", "search", "What does alpha7 mean?", "--limit", "100", "--json").json
+    assert len(found) == 40
+
+
+def _output(child: Any) -> str:
+    out, err = child.communicate(timeout=60)
+    assert child.returncode == 0, err
+    assert TRACEBACK not in err
+    return out
+
+
+def test_a_thread_runs_in_one_process_at_a_time(brain: Brain):
+    held, begun = threading.Event(), threading.Event()
+    usual = brain.served.script.says["reasoning"]
+
+    def late(_: Any) -> Any:
+        begun.set()
+        held.wait(30)
+        return usual
+
+    brain.served.script.says["reasoning"] = late
+    with brain.started(COMMAND, "ask", SIMPLE, *brain.here, "--thread", "t") as child:
+        until(begun.is_set, 30, child)
+        before = len(brain.served.bodies)
+        for words in (("ask", SIMPLE, *brain.here, "--thread", "t"), ("threads", "resume", "t"),
+                      ("threads", "delete", "t")):  # fmt: skip
+            refused = brain(*words)
+            assert refused.code == 1
+            assert "running in another process" in refused.err
+        assert len(brain.served.bodies) == before
+        held.set()
+        assert _output(child) == ANSWER
+    assert brain.ask(SIMPLE, "--thread", "t").code == 0
+
+
+OPENER = """
+import asyncio, sys
+from swarm_brain.memory.opening import close_store, open_store
+from swarm_brain.threads.saving import open_threads
+
+async def threads():
+    async with open_threads():
+        pass
+
+print("ready", flush=True)
+for line in sys.stdin:
+    import os
+    os.environ["SWARM_BRAIN_DATABASE_URL"] = line.strip()
+    try:
+        if sys.argv[1] == "threads":
+            asyncio.run(threads())
+            close_store(open_store())
+        else:
+            close_store(open_store())
+            asyncio.run(threads())
+        print("opened", flush=True)
+    except Exception as error:
+        print(repr(error), flush=True)
+"""
+
+
+def test_a_new_database_is_opened_by_three_at_once(brain: Brain):
+    _open_at_once(brain)
+
+
+def _open_at_once(brain: Brain) -> None:
+    command = (sys.executable, "-c", OPENER)
+    with (
+        _speaking(brain, *command, "threads") as one,
+        _speaking(brain, *command, "store") as two,
+        _speaking(brain, *command, "store") as three,
+    ):
+        children = (one, two, three)
+        assert [child.stdout.readline() for child in children] == ["ready\n"] * 3
+        for _ in range(6):
+            url = brain.server.url(brain.server.create())
+            for child in children:
+                child.stdin.write(f"{url}\n")
+                child.stdin.flush()
+            assert [child.stdout.readline() for child in children] == ["opened\n"] * 3
+
+
+def _speaking(brain: Brain, *words: str) -> Any:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    return process(*words, cwd=brain.folder, env=brain.environment, **pipes)
+
+
+# ---- whose memories
+
+
+def test_namespaces_are_compared_byte_by_byte(brain: Brain):
+    users = ("bob", "bobby", "Bob", "bob_", "bo", "böb", "bob.x", "bob/x", "b%b", "BOB", "bob-1")
+    with brain.store() as store:
+        for user in users:
+            store.put(Space(user=user).of("fact"), user, {"text": f"of {user}", "kind": "fact"})
+            store.put(("plain", user.replace(".", "")), user, {"text": f"of {user}"})
+        for user in users:
+            mine = store.search(Space(user=user).of("fact"))
+            assert [item.key for item in mine] == [user]
+            near = store.search(Space(user=user).of("fact"), query="of bob")
+            assert [item.key for item in near] == [user]
+        assert [item.key for item in store.search(("plain", "bob"))] == ["bob"]
+        assert len(store.search(("plain",), limit=100)) == len(users)
+        assert len(store.search(("plai",), limit=100)) == 0
+
+
+def test_what_a_model_says_is_kept_whatever_it_is(brain: Brain):
+    brain.served.script.says["synthesis"] = (
+        "Nul \x00, half a pair \ud83d, ☃ and 100 % ?\nVerdict: 42"
+    )
+    told = brain.ask(SIMPLE, "--thread", "t", "--json")
+    assert told.code == 0
+    assert "not saved" not in told.err
+    assert told.json["notes"] == []
+    assert brain("threads", "show", "t", "--json").json[0]["result"] == told.json
+    (memory,) = brain("memory", "list", "--json").json
+    assert memory["answer"] == told.json["final_output"]
+
+
+# ---- how vectors are searched
+
+
+def test_stats_and_doctor_say_how_memories_are_searched(brain: Brain):
+    how = "exact, in this process: pgvector is not installed"
+    assert brain("memory", "stats", "--json").json["search"] == how
+    assert how in brain("doctor", *brain.here).out
+    assert "pgvector" not in brain.ask(SIMPLE).err
+    brain.patch.setenv("SWARM_BRAIN_EMBEDDER", "off")
+    assert "no embedder" in brain("memory", "stats", "--json").json["search"]
