@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -25,12 +26,13 @@ CONNECT_SECONDS = 5
 PATIENCE_SECONDS = 1.0  # after which it is asked whether the server is busy, or gone
 SILENT_SECONDS = 10.0  # nobody is made to wait for a silent server more than once in this time
 SILENT = "it does not answer any more"
+Configure = Callable[[Any], None]
 
 
 class Pool(ConnectionPool[Any]):
     """A pool that fails at once for a while after the server was silent: a run asks it often."""
 
-    def __init__(self, url: str, **options: Any) -> None:
+    def __init__(self, url: str, configure: Configure | None = None, **options: Any) -> None:
         self._again_at = 0.0
         super().__init__(
             url,
@@ -38,6 +40,7 @@ class Pool(ConnectionPool[Any]):
             max_size=CONNECTIONS,
             timeout=BUSY_SECONDS,
             check=ConnectionPool.check_connection,  # one that a restart has cut is replaced
+            configure=configure,
             open=False,
             kwargs={"autocommit": True, "connect_timeout": CONNECT_SECONDS, **options},
         )
@@ -54,16 +57,16 @@ class Pool(ConnectionPool[Any]):
 
     def _must_be_there(self) -> None:
         try:
-            reach(self.conninfo)
+            reach(str(self.conninfo))
         except MemoryUnavailable:
             self._again_at = time.monotonic() + SILENT_SECONDS
             raise PoolTimeout(SILENT) from None
 
 
-def opened(url: str, **options: Any) -> Pool:
-    """A pool of connections that work. Raises ConfigError or MemoryUnavailable."""
+def opened(url: str, configure: Configure | None = None, **options: Any) -> Pool:
+    """A pool of connections that work; `configure` is done to each new one. Raises ConfigError or MemoryUnavailable."""
     reach(url)
-    pool = Pool(url, **options)
+    pool = Pool(url, configure, **options)
     try:
         pool.open(wait=True, timeout=BUSY_SECONDS)
     except psycopg.Error as error:

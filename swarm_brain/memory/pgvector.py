@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -25,6 +25,8 @@ MOST_INDEXED = 2_000  # dimensions that an HNSW index of pgvector takes
 # Two processes that open a new database at once must not both make its tables.
 SETUP_LOCK = 7_305_641_211
 POLL_SECONDS = 0.05
+DENIED = "pgvector is not in this database; whoever may has to say CREATE EXTENSION vector"
+BEFORE = "there are memories from before pgvector; memory export, forget --all and import move them"
 
 
 class PgvectorStore(PostgresStore):
@@ -76,28 +78,24 @@ def _plain(op: Op) -> Op:
 def why_not(database: Postgres) -> str | None:
     """Why vectors cannot be searched in this database; None if they can."""
     with database.reading() as execute:
-        if execute("SELECT 1 FROM memory_items LIMIT 1", ()):
-            return "there are memories from before pgvector; export and import them elsewhere"
-        if execute("SELECT 1 FROM pg_extension WHERE extname = 'vector'", ()):
-            return None
+        there = execute("SELECT 1 FROM pg_extension WHERE extname = 'vector'", ())
         if not execute("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'", ()):
             return "pgvector is not installed"
+        if execute("SELECT 1 FROM memory_items LIMIT 1", ()):
+            return BEFORE if there else DENIED
+    if there:
+        return None
     try:
         with database.writing() as execute:
             execute("CREATE EXTENSION IF NOT EXISTS vector", ())
     except MemoryUnavailable:
-        return "pgvector needs somebody with more rights to say CREATE EXTENSION vector"
+        return DENIED
     return None
 
 
 def open_pgvector(url: str, embedder: Embedder) -> PgvectorStore:
     """The store; its tables are made where they are missing. Raises MemoryUnavailable."""
-    pool = opened(
-        url,
-        prepare_threshold=0,
-        row_factory=dict_row,
-        options="-c hnsw.iterative_scan=strict_order",
-    )
+    pool = opened(url, _look_further, prepare_threshold=0, row_factory=dict_row)
     try:
         with pool.connection() as connection, _alone(connection):
             dims = _dims(connection) or embedder.embed(["dimensions"]).shape[1]
@@ -111,6 +109,12 @@ def open_pgvector(url: str, embedder: Embedder) -> PgvectorStore:
         pool.close()
         raise
     return store
+
+
+def _look_further(connection: Any) -> None:
+    """See ITERATIVE; an older pgvector does not know the setting and leaves it unread."""
+    with suppress(psycopg.errors.UndefinedObject, psycopg.errors.InvalidName):
+        connection.execute("SET hnsw.iterative_scan = strict_order")
 
 
 @contextmanager

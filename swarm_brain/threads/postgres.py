@@ -49,7 +49,7 @@ class _Pool(AsyncConnectionPool[Any]):
 
     _again_at = 0.0
 
-    async def getconn(self, timeout: float | None = None) -> Any:
+    async def getconn(self, timeout: float | None = None) -> Any:  # noqa: ASYNC109  the pool's own
         """A connection. Raises PoolTimeout."""
         if time.monotonic() < self._again_at:
             raise PoolTimeout(SILENT)
@@ -61,7 +61,7 @@ class _Pool(AsyncConnectionPool[Any]):
 
     async def _must_be_there(self) -> None:
         try:
-            await asyncio.to_thread(reach, self.conninfo)
+            await asyncio.to_thread(reach, str(self.conninfo))
         except MemoryUnavailable:
             self._again_at = time.monotonic() + SILENT_SECONDS
             raise PoolTimeout(SILENT) from None

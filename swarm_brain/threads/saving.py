@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import aiosqlite
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
@@ -78,6 +79,12 @@ class Forgiving:
 
     problem: str | None = None
     failures: tuple[type[Exception], ...] = (OSError,)
+    serde: SerializerProtocol
+
+    def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> Self:
+        """Itself: LangGraph would go on with a copy, and nobody would see that one's `problem`."""
+        self.serde = super().with_allowlist(extra_allowlist).serde  # type: ignore[misc]
+        return self
 
     async def aput(self, config: RunnableConfig, checkpoint: Any, *rest: Any) -> RunnableConfig:
         """Save a checkpoint, if that still works."""

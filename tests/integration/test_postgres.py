@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from langgraph.store.base import PutOp
 
 import prompts
-from graph.errors import ConfigError, MemoryUnavailable
+from graph.errors import MemoryUnavailable
 from swarm_brain import cli
-from swarm_brain.memory import embeddings, keeping
+from swarm_brain.memory import embeddings
 from swarm_brain.memory.embeddings import Embedder
 from swarm_brain.memory.opening import close_store, open_store
 from swarm_brain.memory.space import Space
@@ -568,6 +568,7 @@ def test_what_a_model_says_is_kept_whatever_it_is(brain: Brain):
     assert told.code == 0
     assert "not saved" not in told.err
     assert told.json["notes"] == []
+    assert told.json["final_output"].startswith("Nul \ufffd, half a pair \ufffd,")
     assert brain("threads", "show", "t", "--json").json[0]["result"] == told.json
     (memory,) = brain("memory", "list", "--json").json
     assert memory["answer"] == told.json["final_output"]
@@ -583,3 +584,124 @@ def test_stats_and_doctor_say_how_memories_are_searched(brain: Brain):
     assert "pgvector" not in brain.ask(SIMPLE).err
     brain.patch.setenv("SWARM_BRAIN_EMBEDDER", "off")
     assert "no embedder" in brain("memory", "stats", "--json").json["search"]
+
+
+# ---- pgvector
+
+
+def test_pgvector_searches_in_the_database(vectors: Brain):
+    first = vectors.ask(HARD, "--thread", "one", "--json")
+    assert first.json["notes"] == [], first.err
+    assert vectors.ask(UNRELATED, "--json").json["recalled"] == []
+    again = vectors.ask(HARD, "--thread", "two", "--json").json
+    assert [item["origin"] for item in again["recalled"]] == ["openai-compatible:m, thread one"]
+    assert "database: pgvector" in vectors("memory", "stats", "--json").json["search"]
+    assert "database: pgvector" in vectors("doctor", *vectors.here).out
+    assert vectors.rows("SELECT count(*) FROM store_vectors") == [(3,)]
+    assert vectors.rows("SELECT count(*) FROM memory_items") == [(0,)]
+
+    found = vectors("memory", "search", "subject", "--json").json
+    (wanted,) = embeddings.chosen().embed(["subject"])
+    for item in found:
+        (own,) = embeddings.chosen().embed([item["question"]])
+        assert item["score"] == pytest.approx(float(wanted @ own), abs=1e-4)
+    assert [item["score"] for item in found] == sorted((i["score"] for i in found), reverse=True)
+
+    exported = vectors("memory", "export").out
+    (vectors.folder / "memories.jsonl").write_text(exported)
+    assert "forgotten: 1" in vectors("memory", "forget", found[0]["id"]).out
+    assert vectors.rows("SELECT count(*) FROM store_vectors") == [(2,)]
+    assert "forgotten: 2" in vectors("memory", "forget", "--all").out
+    assert vectors.rows("SELECT count(*) FROM store_vectors") == [(0,)]
+    assert vectors.rows("SELECT count(*) FROM store") == [(0,)]
+    assert "imported: 3" in vectors("memory", "import", "memories.jsonl").out
+    assert sorted(vectors("memory", "export").out.splitlines()) == sorted(exported.splitlines())
+
+
+def test_pgvector_finds_one_among_the_nearer_memories_of_others(vectors: Brain):
+    """An index that filters afterwards would find none of them."""
+    text, rows = "the subject of the question", range(3_000)
+    with vectors.store() as store:
+        for at in range(0, len(rows), 500):
+            store.batch([PutOp(Space(user="many").of("fact"), str(n),
+                               {"text": text, "embedder": "wordllama"}, ["text"])
+                         for n in rows[at : at + 500]])  # fmt: skip
+        mine = {"text": "something else altogether", "embedder": "wordllama"}
+        store.put(Space(user="one").of("fact"), "mine", mine, index=["text"])
+        vectors.rows("ANALYZE")
+        assert [i.key for i in store.search(Space(user="one").of("fact"), query=text)] == ["mine"]
+
+
+def _random_embedder(name: str, dims: int) -> Embedder:
+    def embed(texts: Any) -> Any:
+        if "down" in name:
+            raise MemoryUnavailable("the embedder", "it is down")
+        rows = np.array([np.random.default_rng(len(t)).normal(size=dims) for t in texts])
+        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+    return Embedder(name, embed, 0.5)
+
+
+def test_pgvector_never_mixes_embedders(vectors: Brain):
+    vectors.ask(HARD)
+    other = _random_embedder("other", 256)
+    vectors.patch.setattr(embeddings, "chosen", lambda: other)
+    assert vectors("memory", "search", HARD, "--json").json == []
+    assert vectors.ask(HARD, "--json").json["recalled"] == []
+    (found,) = vectors("memory", "search", HARD, "--json").json
+    assert found["embedder"] == "other"
+    assert "embedded: 2" in vectors("memory", "reindex").out
+    assert len(vectors("memory", "search", HARD, "--json").json) == 2
+
+
+def test_pgvector_with_other_dimensions_says_so_and_answers(vectors: Brain):
+    vectors.ask(HARD)
+    other = _random_embedder("small", 8)
+    vectors.patch.setattr(embeddings, "chosen", lambda: other)
+    told = vectors.ask(HARD, "--json")
+    assert (told.code, told.json["provenance"]) == (0, "full")
+    assert any("256 dimensions" in note for note in told.json["notes"])
+    searched = vectors("memory", "search", HARD)
+    assert searched.code == 1
+    assert "SWARM_BRAIN_EMBEDDER" in searched.err
+
+
+def test_pgvector_keeps_what_the_embedder_cannot_embed(vectors: Brain):
+    vectors.ask(SIMPLE)
+    down = _random_embedder("down", 256)
+    vectors.patch.setattr(embeddings, "chosen", lambda: down)
+    told = vectors.ask(HARD, "--json")
+    assert told.code == 0
+    assert any("it is down" in note for note in told.json["notes"])
+    vectors.patch.undo()
+    vectors.use(vectors.url)
+    assert len(vectors("memory", "list", "--json").json) == 2
+
+
+def test_a_new_database_with_pgvector_is_opened_by_three_at_once(vectors: Brain):
+    _open_at_once(vectors)
+
+
+def test_without_the_right_to_create_the_extension_vectors_are_compared_here(vectors: Brain):
+    vectors.rows("CREATE ROLE plain LOGIN PASSWORD 'plain-1'")
+    vectors.rows("GRANT ALL ON SCHEMA public TO plain")
+    vectors.use(vectors.server.url(vectors.database, "plain", "plain-1"))
+    assert vectors.ask(HARD).code == 0
+    assert "CREATE EXTENSION vector" in vectors("memory", "stats", "--json").json["search"]
+    assert len(vectors.ask(HARD, "--json").json["recalled"]) == 1
+    # Whoever adds it later does not lose what there is.
+    vectors.rows("CREATE EXTENSION vector")
+    assert "before pgvector" in vectors("memory", "stats", "--json").json["search"]
+    assert len(vectors("memory", "list", "--json").json) == 2
+    assert vectors("memory", "export", "memories.jsonl").code == 0
+    assert vectors("memory", "forget", "--all").code == 0
+    assert vectors("memory", "import", "memories.jsonl").code == 0
+    assert "in the database" in vectors("memory", "stats", "--json").json["search"]
+    assert len(vectors("memory", "search", HARD, "--json").json) == 2
+
+
+def test_server_with_pgvector_stopped_in_the_middle_of_a_run(vectors: Brain):
+    try:
+        test_server_stopped_in_the_middle_of_a_run(vectors, "reasoning")
+    finally:
+        vectors.server.start()
