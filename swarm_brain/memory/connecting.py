@@ -64,7 +64,10 @@ class Pool(ConnectionPool[Any]):
 
 
 def opened(url: str, configure: Configure | None = None, **options: Any) -> Pool:
-    """A pool of connections that work; `configure` is done to each new one. Raises ConfigError or MemoryUnavailable."""
+    """A pool of connections that work; `configure` is done to each new one.
+
+    Raises ConfigError or MemoryUnavailable.
+    """
     reach(url)
     pool = Pool(url, configure, **options)
     try:
