@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import embedded, huggingface, imports, latency, prefix, rate
+from benchmarks import checkpoints, embedded, huggingface, imports, latency, prefix, rate
 
 ALL = {
     "latency": latency.main,
@@ -12,6 +12,7 @@ ALL = {
     "embedded": embedded.main,
     "prefix": prefix.main,
     "rate": rate.main,
+    "checkpoints": checkpoints.main,
     "huggingface": huggingface.main,
 }
 

@@ -22,7 +22,7 @@ from graph.state import BrainState, Turn
 from nodes.reading import read_verdict
 
 HEARD = 8  # messages before the question that are heard word for word
-KEPT = 20  # messages that stay in the state
+KEPT = 12  # messages that stay in the state
 DIGEST_CHARS = 2_000
 QUESTION_CHARS, ANSWER_CHARS = 120, 160
 LEFT_OUT = "({} earlier lines are left out)"

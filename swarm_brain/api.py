@@ -9,9 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from graph.brain import Brain, graph
+from langgraph.store.base import BaseStore
+
+from graph.brain import Brain, compile_brain, graph
 from graph.context import Context, make_context
 from graph.state import RESULT_KEYS, Signal
+from swarm_brain.memory.opening import in_process
 from swarm_brain.models.loop import wait_for
 from swarm_brain.models.settings import key_for, use_keys
 
@@ -40,6 +43,7 @@ class BrainConfig:
     max_revisions: int = 1
     effort: str = "auto"
     seed: int | None = None
+    consolidation_interval: int | None = None
     # ---- accepted, without effect
     timeout_seconds: float | None = None
     quantization: str | None = None
@@ -55,7 +59,6 @@ class BrainConfig:
     connection_decay_rate: float | None = None
     short_term_capacity: int | None = None
     episodic_capacity: int | None = None
-    consolidation_interval: int | None = None
     parallel_execution: bool | None = None
 
     def settings(self) -> dict[str, Any]:
@@ -71,6 +74,7 @@ class BrainConfig:
             "max_revisions": self.max_revisions,
             "effort": self.effort,
             "seed": self.seed,
+            "consolidation_interval": self.consolidation_interval,
         }
 
     def __post_init__(self) -> None:
@@ -124,7 +128,8 @@ class PhiBrain:
 
     `model` is a `provider:model`; `use_api` takes Hyperbolic, `load_models` the local HuggingFace
     pipeline, neither takes what `swarm-brain doctor` shows. `use_api` without a key answers in
-    simulation and says so. An `api_key` stays in this process.
+    simulation and says so. An `api_key` stays in this process. Memories are kept in `store`;
+    without one as long as the brain lives, and nowhere else.
     """
 
     def __init__(
@@ -135,11 +140,12 @@ class PhiBrain:
         api_key: str | None = None,
         load_models: bool = False,
         model: str | None = None,
+        store: BaseStore | None = None,
     ) -> None:
         self.config = config or BrainConfig()
         self._keys = {"hyperbolic": api_key.strip()} if api_key and api_key.strip() else {}
         self._use_api, self._load_models, self._model = use_api, load_models, model
-        self._brain: Brain = graph
+        self._brain: Brain = compile_brain(store=store or in_process())
         names = [name for name in graph.nodes if not name.startswith("__")]
         self.orchestrator = Orchestrator(dict.fromkeys(n for n in names if n not in _FRAME))
 

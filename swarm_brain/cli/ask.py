@@ -111,7 +111,10 @@ class Running:
         pauses: list[Any] = []
         with board:
             part: Any
-            stream = self.brain.astream(start, config, context=context, stream_mode=modes)
+            # "sync": a wave's checkpoint is on disk before the next wave is paid for.
+            stream = self.brain.astream(
+                start, config, context=context, stream_mode=modes, durability="sync"
+            )
             async for mode, part in stream:
                 if mode == "custom":
                     board.event(part)

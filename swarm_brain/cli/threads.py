@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.columns import Columns
 from rich.console import Console, Group
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -95,12 +96,10 @@ async def _runs(thread: str) -> list[Any]:
 
 
 def _step(step: dict[str, Any]) -> Group:
-    """One superstep: a heading, and a panel for each expert."""
+    """One superstep: a heading, then each expert's words."""
     parts: list[Any] = [Text(f"\nstep {step['step']}", style="cyan")]
     for said in step["experts"]:
-        parts.append(
-            Panel(Text(printable(said["content"].strip())), title=_title(said), title_align="left")
-        )
+        parts += [_title(said), Padding(Text(printable(said["content"].strip())), (0, 0, 0, 4))]
         if said["error"]:
             parts.append(Text(printable(said["error"]), style="yellow"))
     return Group(*parts)
@@ -113,7 +112,8 @@ def _title(said: dict[str, Any]) -> Text:
     human = f", {said['human']} at a pause" if said["human"] else ""
     return Text(
         f"{said['expert']} ({said['status']}{human}) woken by {woken}; {tokens}{cost}, "
-        f"{said['latency_s']:.1f} s"
+        f"{said['latency_s']:.1f} s",
+        style="bold",
     )
 
 

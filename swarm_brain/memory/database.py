@@ -21,6 +21,8 @@ Execute = Callable[[str, Sequence[Any]], list[Row]]
 
 BUSY_SECONDS = 10.0
 WRITERS_LOCK = 7_305_641_209  # of Postgres's advisory locks: one writer at a time
+# What is committed survives a killed process; a power cut may take the last commits, no more.
+PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "secure_delete=ON", "foreign_keys=ON")
 TABLES = (
     """CREATE TABLE IF NOT EXISTS memory_items (
          id {serial}, namespace {name} NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
@@ -63,7 +65,7 @@ class Sqlite:
             self._connection = sqlite3.connect(
                 path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None
             )
-            for pragma in ("journal_mode=WAL", "secure_delete=ON", "foreign_keys=ON"):
+            for pragma in PRAGMAS:
                 self._connection.execute(f"PRAGMA {pragma}")
             # AUTOINCREMENT never gives the id of a deleted row to another.
             kinds = {"serial": "INTEGER PRIMARY KEY AUTOINCREMENT", "blob": "BLOB", "name": "TEXT"}

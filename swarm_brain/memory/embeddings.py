@@ -80,6 +80,18 @@ def _words(texts: Sequence[str]) -> Vectors:
         return _unit(model.embed(list(texts)))
 
 
+def embed(texts: list[str]) -> list[list[float]]:
+    """Unit vectors by the chosen embedder, as LangGraph's stores ask for them (langgraph.json).
+
+    Raises MemoryUnavailable.
+    """
+    embedder = chosen()
+    if embedder is None:
+        raise MemoryUnavailable("the embedder", "none is installed, or it is off")
+    rows: list[list[float]] = embedder.embed(texts).tolist()
+    return rows
+
+
 def mean_similarity(texts: Sequence[str]) -> float | None:
     """Mean pairwise cosine similarity of the texts, -1..1; None where no model can be had.
 

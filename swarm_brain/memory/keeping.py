@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -16,6 +17,7 @@ from swarm_brain.memory import embeddings
 from swarm_brain.memory.episodes import worth_remembering
 from swarm_brain.memory.opening import searching
 from swarm_brain.memory.space import Space
+from swarm_brain.memory.store import SqlStore
 
 PAGE = 1_000
 
@@ -68,6 +70,8 @@ async def forget(store: BaseStore, space: Space, keys: Sequence[str]) -> int:
         writes.append(PutOp(space.of("fact"), fact.key, value, ["text"]))
         count += not left
     await store.abatch(writes)
+    if isinstance(store, SqlStore):
+        await asyncio.to_thread(store.shred)
     return count
 
 

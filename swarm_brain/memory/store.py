@@ -71,6 +71,10 @@ class SqlStore(BaseStore):
             self._write(list(puts.values()))
         return results
 
+    def shred(self) -> None:
+        """Leave nothing behind in the file of what was deleted."""
+        self.database.shred()
+
     def _read(self, op: Op) -> Result:
         match op:
             case GetOp():
@@ -178,8 +182,6 @@ class SqlStore(BaseStore):
         with self.database.writing() as execute:
             for put in puts:
                 self._put(execute, put, vectors.get((put.namespace, put.key)))
-        if any(put.value is None for put in puts):
-            self.database.shred()
 
     def _put(self, execute: Execute, put: PutOp, vector: bytes | None) -> None:
         """Replace one item and its vector; the new row has a new id, so that indexes see it."""

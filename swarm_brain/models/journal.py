@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from langgraph.store.base import BaseStore
+from langgraph.store.base import BaseStore, PutOp
 
 from swarm_brain.models.ledger import Amount
 
@@ -96,8 +96,9 @@ async def entries(store: BaseStore, namespace: tuple[str, ...]) -> list[Entry]:
 async def forget(store: BaseStore, namespace: tuple[str, ...]) -> None:
     """Drop the entries of a run that has ended."""
     try:
-        for item in await store.asearch(namespace, limit=MOST_ENTRIES):
-            await store.adelete(namespace, item.key)
+        found = await store.asearch(namespace, limit=MOST_ENTRIES)
+        if found:
+            await store.abatch([PutOp(namespace, item.key, None) for item in found])
     except Exception as error:  # noqa: BLE001  as above
         _warn_once(namespace, "what calls took cannot be cleared", type(error).__name__)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from langgraph.types import StateSnapshot, StateUpdate
@@ -29,8 +29,7 @@ async def fork(
     last = found[0]
     wave = [s for s in last.values["signals"] if s["step"] == step]
     _check(last, wave, step, edits)
-    run_id = last.values["run_id"]
-    before = next((s for s in found if _stands_before(s, run_id, step)), None)
+    before = next((s for s in _ancestors(last, found) if _stands_before(s, step)), None)
     if before is None:
         raise ThreadError(f"The state before step {step} is no longer there: it was pruned.")
     updates = []
@@ -53,10 +52,21 @@ def _check(last: StateSnapshot, wave: list[Signal], step: int, edits: Mapping[st
         raise ThreadError(f"{', '.join(unknown)} did not speak at step {step}: {', '.join(spoke)}.")
 
 
-def _stands_before(snapshot: StateSnapshot, run_id: str, step: int) -> bool:
-    """Whether this is the state of the run in which the experts of `step` were about to speak."""
-    state = snapshot.values
-    return state["run_id"] == run_id and state.get("step", 0) == step - 1 and bool(snapshot.next)
+def _ancestors(snapshot: StateSnapshot, found: Sequence[StateSnapshot]) -> Iterator[StateSnapshot]:
+    """The states that led to this one, the latest first; a fork's go over into its original's."""
+    by_id = {_id(other.config): other for other in found}
+    while parent := by_id.get(_id(snapshot.parent_config)):
+        yield parent
+        snapshot = parent
+
+
+def _id(config: Any) -> str | None:
+    return config["configurable"]["checkpoint_id"] if config else None
+
+
+def _stands_before(snapshot: StateSnapshot, step: int) -> bool:
+    """Whether this is a state in which the experts of `step` were about to speak."""
+    return snapshot.values.get("step", 0) == step - 1 and bool(snapshot.next)
 
 
 def _written(

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import aiosqlite
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
@@ -77,33 +76,35 @@ class Threads(Protocol):
 class Forgiving:
     """A saver that stops saving at the first failure, and says so."""
 
-    problem: str | None = None
     failures: tuple[type[Exception], ...] = (OSError,)
-    serde: SerializerProtocol
 
-    def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> Self:
-        """Itself: LangGraph would go on with a copy, and nobody would see that one's `problem`."""
-        self.serde = super().with_allowlist(extra_allowlist).serde  # type: ignore[misc]
-        return self
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._problems: list[str] = []  # LangGraph copies savers; copies share the list
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing is saved any more, if that is so."""
+        return self._problems[0] if self._problems else None
 
     async def aput(self, config: RunnableConfig, checkpoint: Any, *rest: Any) -> RunnableConfig:
         """Save a checkpoint, if that still works."""
-        if self.problem is None:
+        if not self._problems:
             try:
                 saved: RunnableConfig = await super().aput(config, checkpoint, *rest)  # type: ignore[misc]
             except self.failures as error:
-                self.problem = " ".join(str(error).split()) or type(error).__name__
+                self._problems.append(" ".join(str(error).split()) or type(error).__name__)
             else:
                 return saved
         return {"configurable": {**config["configurable"], "checkpoint_id": checkpoint["id"]}}
 
     async def aput_writes(self, *args: Any, **kwargs: Any) -> None:
         """Save what one node wrote, if that still works."""
-        if self.problem is None:
+        if not self._problems:
             try:
                 await super().aput_writes(*args, **kwargs)  # type: ignore[misc]
             except self.failures as error:
-                self.problem = " ".join(str(error).split()) or type(error).__name__
+                self._problems.append(" ".join(str(error).split()) or type(error).__name__)
 
 
 class _SqliteSaver(Forgiving, AsyncSqliteSaver):
@@ -186,6 +187,7 @@ async def _open_sqlite(path: Path) -> AsyncIterator[Threads]:
         try:
             await saver.setup()
             await connection.execute("PRAGMA secure_delete=ON")
+            await connection.execute("PRAGMA synchronous=NORMAL")  # as in memory/database.py
             await connection.execute("BEGIN IMMEDIATE")  # a file that is only read fails here
             await connection.rollback()
         except (sqlite3.Error, OSError) as error:

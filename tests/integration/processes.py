@@ -17,9 +17,8 @@ import httpx
 REPO = Path(__file__).parents[2]
 CANARY = "canary-key-7f3a9b"  # a key that must show up nowhere but in the Authorization header
 # What the machine's owner may have set, and what a test must not inherit.
-OWNERS = ("HYPERBOLIC_", "OPENAI_", "SWARM_BRAIN_MODEL", "SWARM_BRAIN_CONFIG",
-          "SWARM_BRAIN_DATABASE_URL", "SWARM_BRAIN_EMBEDDER", "LANGSMITH_", "LANGCHAIN_",
-          "ANTHROPIC_")  # fmt: skip
+OWNERS = ("HYPERBOLIC_", "OPENAI_", "SWARM_BRAIN_MODEL", "SWARM_BRAIN_CONFIG", "SWARM_BRAIN_DA",
+          "SWARM_BRAIN_EMBEDDER", "LANGSMITH_", "LANGCHAIN_", "ANTHROPIC_")  # fmt: skip
 
 Child = subprocess.Popen[str]
 
@@ -74,4 +73,5 @@ def plain_environment(home: Path, **more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(OWNERS)}
     for name in ("PYTHONPATH", "FORCE_COLOR", "NO_COLOR"):
         kept.pop(name, None)
-    return kept | {"XDG_CONFIG_HOME": str(home / "config"), "COLUMNS": "120"} | more
+    folders = {"XDG_CONFIG_HOME": str(home / "config"), "XDG_DATA_HOME": str(home / "data")}
+    return kept | folders | {"COLUMNS": "120"} | more

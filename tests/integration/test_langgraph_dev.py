@@ -254,3 +254,56 @@ def test_example_as_it_is_leaves_exported_variables_alone_and_the_server_ends(tm
         told = time.monotonic()
     assert time.monotonic() - told < 10
     assert not healthy(f"{url}/ok")
+
+
+# ---- memory and pauses, by the store and the checkpointer that the server injects
+
+
+def test_a_new_thread_recalls_what_another_has_learned(client):
+    question = {"question": "What does zebroid mean in zoology?"}
+    first = run(client, question)
+    again = run(client, question)
+    assert first["recalled"] == []
+    (recalled,) = again["recalled"]
+    assert recalled["score"] == pytest.approx(1, abs=1e-3)
+    assert first["thread_id"] in recalled["origin"]
+    assert again["notes"] == []
+    assert run(client, {"question": "Who bakes sourdough bread?"})["recalled"] == []
+
+
+def test_what_calls_took_is_not_kept_once_a_run_has_ended(client):
+    before = kept(client)
+    result = run(client, {"question": HARD})
+    assert kept(client) == before
+    places = client.store.list_namespaces(prefix=["swarm-brain"])["namespaces"]
+    assert ["swarm-brain", "local", "default", "episodes"] in places
+    assert result["usage"]["calls"] == 8
+
+
+def kept(client: Any) -> list[str]:
+    """The keys of what calls have reserved and spent."""
+    found = client.store.search_items(["swarm-brain", "local", "calls"], limit=1000)["items"]
+    return sorted(item["key"] for item in found)
+
+
+def test_a_pause_is_answered_through_the_api(client, served):
+    asked = len(served.script.of("creative"))
+    thread = client.threads.create()["thread_id"]
+    client.runs.wait(
+        thread, "brain", input={"question": HARD}, context={"pause_before": ["creative"]}
+    )
+    state = client.threads.get_state(thread)
+    (pause,) = [found for task in state["tasks"] for found in task["interrupts"]]
+    assert pause["value"]["expert"] == "creative"
+    assert HARD in pause["value"]["sees"]
+    assert len(served.script.of("creative")) == asked
+    result = client.runs.wait(
+        thread, "brain", command={"resume": {"action": "edit", "sees": "Think of eels."}}
+    )
+    assert result["provenance"] == "full"
+    assert served.script.of("creative")[-1]["user"] == "Think of eels."
+
+
+def run(client: Any, question: dict[str, str]) -> Any:
+    """The result of a question in a thread of its own."""
+    return client.runs.wait(client.threads.create()["thread_id"], "brain", input=question)

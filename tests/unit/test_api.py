@@ -14,6 +14,7 @@ import swarm_brain
 from graph.brain import compile_brain
 from graph.errors import BlankQuestion, ConfigError, ModelError, NotText
 from swarm_brain import BrainConfig, PhiBrain, api, models
+from swarm_brain.memory.opening import in_process
 from swarm_brain.models.settings import key_for
 from tests.fakes import Script
 
@@ -161,9 +162,9 @@ def test_the_key_reaches_the_models_and_nothing_else(script: Script, monkeypatch
 
     monkeypatch.setattr(models, "bind", bind)
     monkeypatch.setattr(api, "make_context", keep)
-    monkeypatch.setattr(api, "graph", compile_brain(checkpointer=saver).with_config(thread))
     script.says["creative"] = ModelError("auth", "no entry")
     brain = PhiBrain(use_api=True, api_key=KEY)
+    brain._brain = compile_brain(checkpointer=saver).with_config(thread)
     result = brain.think(HARD)
     assert seen == {KEY}
     saved = list(saver.list(None))
@@ -228,3 +229,18 @@ def test_a_question_that_cannot_be_asked(brain, script: Script, bad, error):
     with pytest.raises(error):
         brain.think(bad)
     assert script.requests == []
+
+
+def test_a_brain_remembers_as_long_as_it_lives(script):
+    brain = PhiBrain(model="scripted:m")
+    first, again = brain.think(HARD), brain.think(HARD)
+    assert first["recalled"] == []
+    assert [item["score"] for item in again["recalled"]] == [pytest.approx(1, abs=1e-3)]
+    assert PhiBrain(model="scripted:m").think(HARD)["recalled"] == []
+    assert brain.think(HARD, use_memory=False)["recalled"] == []
+
+
+def test_brains_may_share_a_store(script):
+    store = in_process()
+    PhiBrain(model="scripted:m", store=store).think(HARD)
+    assert PhiBrain(model="scripted:m", store=store).think(HARD)["recalled"]

@@ -1,0 +1,78 @@
+"""What a thread takes on disk: hard questions with long replies, in a file as the command has it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sqlite3
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+from rich.console import Console
+
+from graph.topology import load
+from swarm_brain import models
+from swarm_brain.cli.session import session
+from swarm_brain.threads import history
+from tests.fakes import Script, bind_script
+
+QUESTIONS, WORDS = 100, 520  # so many English words are about 700 tokens
+SHOWN = (1, 10, 25, 50, 100)
+ROOT = Path(__file__).parents[1]
+
+
+def main() -> None:
+    """Print bytes after so many questions, and the seconds that the last one took."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["SWARM_BRAIN_DATA_DIR"] = folder
+        bind, script = models.bind, talkative()
+        models.bind = lambda spec, base_url=None: bind_script(script, spec)
+        try:
+            asyncio.run(measure(script, Path(folder) / "threads.sqlite"))
+        finally:
+            models.bind = bind
+            del os.environ["SWARM_BRAIN_DATA_DIR"]
+
+
+def talkative() -> Script:
+    """Replies of WORDS words, drawn from this project's prose."""
+    texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").rglob("*.md"))]
+    vocabulary = " ".join(texts).split()
+    draw = random.Random(1)  # noqa: S311
+    script = Script()
+    for name in set(script.says) - {"attention", "meta_cognitive"}:
+        script.says[name] = lambda _: " ".join(draw.choices(vocabulary, k=WORDS))
+    return script
+
+
+async def measure(script: Script, file: Path) -> None:
+    """Ask in one thread, again and again."""
+    print("| questions | checkpoints and writes | the last one |\n|---|---|---|")
+    async with session(Console(stderr=True)) as opened:
+        brain = opened.brain(load())
+        for number in range(1, QUESTIONS + 1):
+            script.requests.clear()  # the fake model is traced with all it was ever asked
+            question = {"question": f"Why is the subject number {number} what it is?"}
+            started = time.perf_counter()
+            await brain.ainvoke(
+                question,
+                history.config_of("t"),
+                context={"effort": "high"},
+                durability="sync",
+            )
+            seconds = time.perf_counter() - started
+            if number in SHOWN:
+                print(f"| {number} | {stored(file) / 1e3:,.0f} kB | {seconds:.2f} s |")
+
+
+def stored(file: Path) -> int:
+    """Bytes in all checkpoints and writes."""
+    with closing(sqlite3.connect(file)) as connection:
+        (size,) = connection.execute(
+            "SELECT (SELECT SUM(LENGTH(checkpoint) + LENGTH(metadata)) FROM checkpoints)"
+            " + (SELECT SUM(LENGTH(value)) FROM writes)"
+        ).fetchone()
+    return int(size)
