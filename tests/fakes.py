@@ -6,6 +6,7 @@ Both know who is asking by the first line of the system prompt, and answer from 
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -140,6 +141,11 @@ def endpoint(script: Script | None = None, latency: float = 0.0) -> Iterator[End
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256  # fifty questions at once knock together
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing where a client was killed."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

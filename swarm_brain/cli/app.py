@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -80,6 +81,8 @@ def _setup(
     """Read `.env` from this folder or one above it; what the environment says goes first."""
     from dotenv import find_dotenv, load_dotenv
 
+    # It tells every attempt to reach a server that is gone; the session tells it once.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     path = find_dotenv(usecwd=True)
     try:
         load_dotenv(path)

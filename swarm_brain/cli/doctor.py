@@ -14,6 +14,7 @@ from rich.text import Text
 from graph.errors import BrainError, ModelError
 from swarm_brain import __version__, models
 from swarm_brain.cli.text import printable
+from swarm_brain.memory.opening import close_store, open_store, searching
 from swarm_brain.models.asking import Call
 from swarm_brain.models.binding import Binding, Sampling
 from swarm_brain.models.call import ask
@@ -55,6 +56,8 @@ async def examine(requested: str, base_url: str | None) -> bool:
     line(None, ", ".join(f"{name} {_version(name)}" for name in PACKAGES))
     line(None, f"swarm-brain.toml: {config_file() or 'none'}")
     line(None, f"HYPERBOLIC_API_KEY: {'set' if variable('HYPERBOLIC_API_KEY') else 'not set'}")
+    if variable("SWARM_BRAIN_DATABASE_URL"):
+        line(*await asyncio.to_thread(_database))
     choice = models.choose(requested)
     line(None, f"model: {choice.spec} ({choice.reason})")
     try:
@@ -66,6 +69,16 @@ async def examine(requested: str, base_url: str | None) -> bool:
     if urlsplit(binding.endpoint).hostname == urlsplit(HYPERBOLIC_URL).hostname:
         line(None, _hyperbolic_pace(binding))
     return await _answers(binding, line)
+
+
+def _database() -> tuple[bool, str]:
+    """Whether threads and memories can be kept in the database, and how memories are found."""
+    try:
+        store = open_store()
+    except BrainError as error:
+        return False, str(error)
+    close_store(store)
+    return True, f"SWARM_BRAIN_DATABASE_URL: memories are searched {searching(store)}"
 
 
 async def _answers(binding: Binding, line: object) -> bool:

@@ -65,8 +65,12 @@ async def session(
             except MemoryUnavailable as error:
                 if needed:
                     raise
-                what = "memories" if opened.threads else "threads and memories"
-                opened.note(f"{what} cannot be used: {error}; the answer will not be kept")
+                what = (
+                    ("memories", "remembered")
+                    if opened.threads
+                    else ("threads and memories", "kept")
+                )
+                opened.note(f"{what[0]} cannot be used: {error}; the answer will not be {what[1]}")
         yield opened
         await consolidation.settled()
         if opened.threads and opened.threads.problem:

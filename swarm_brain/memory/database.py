@@ -21,7 +21,6 @@ Execute = Callable[[str, Sequence[Any]], list[Row]]
 
 BUSY_SECONDS = 10.0
 WRITERS_LOCK = 7_305_641_209  # of Postgres's advisory locks: one writer at a time
-CONNECTIONS = 4
 # What is committed survives a killed process; a power cut may take the last commits, no more.
 PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "secure_delete=ON", "foreign_keys=ON")
 TABLES = (
@@ -119,24 +118,19 @@ class Postgres:
     """A small pool of connections to a database; the tables are made where they are missing."""
 
     def __init__(self, url: str) -> None:
-        import psycopg
-        from psycopg_pool import ConnectionPool
+        from swarm_brain.memory import connecting
 
-        self._error = psycopg.Error
-        self.name = "the database of SWARM_BRAIN_DATABASE_URL"
-        self._pool = ConnectionPool(
-            url, min_size=1, max_size=CONNECTIONS, open=False, kwargs={"autocommit": True}
-        )
-        try:
-            self._pool.open(wait=True, timeout=BUSY_SECONDS)
-        except psycopg.Error as error:
-            self._pool.close()
-            raise MemoryUnavailable(self.name, error) from None
+        self.name = connecting.WHERE
+        self._pool = connecting.opened(url)
         # Names are compared byte by byte, whatever the database's language.
         kinds = {"serial": "BIGSERIAL PRIMARY KEY", "blob": "BYTEA", "name": 'TEXT COLLATE "C"'}
-        with self.writing() as execute:
-            for table in TABLES:
-                execute(table.format(**kinds), ())
+        try:
+            with self.writing() as execute:
+                for table in TABLES:
+                    execute(table.format(**kinds), ())
+        except MemoryUnavailable:
+            self._pool.close()
+            raise
 
     @contextmanager
     def reading(self) -> Iterator[Execute]:
@@ -153,11 +147,15 @@ class Postgres:
 
     @contextmanager
     def _connected(self) -> Iterator[Any]:
+        import psycopg
+
+        from swarm_brain.memory.connecting import unavailable
+
         try:
             with self._pool.connection() as connection:
                 yield connection
-        except self._error as error:
-            raise MemoryUnavailable(self.name, error) from None
+        except psycopg.Error as error:
+            raise unavailable(error) from None
 
     def shred(self) -> None:
         """Nothing to do here: space is given back by the database's own VACUUM."""

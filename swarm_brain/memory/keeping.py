@@ -15,6 +15,7 @@ from graph.errors import ConfigError, MemoryUnavailable
 from graph.state import MEMORY_KINDS, MemoryKind, Provenance
 from swarm_brain.memory import embeddings
 from swarm_brain.memory.episodes import worth_remembering
+from swarm_brain.memory.opening import searching
 from swarm_brain.memory.space import Space
 from swarm_brain.memory.store import SqlStore
 
@@ -153,6 +154,7 @@ async def stats(store: BaseStore, space: Space) -> dict[str, Any]:
         **{f"{kind}s": sum(i.value["kind"] == kind for i in items) for kind in MEMORY_KINDS},
         "unconsolidated": len(waiting),
         "embedder": current.name if current else None,
+        "search": searching(store),
         "by_embedder": dict(Counter(str(item.value["embedder"]) for item in items)),
     }
 

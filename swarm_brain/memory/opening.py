@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-from typing import Any
+from typing import TYPE_CHECKING
 
 from langgraph.store.base import BaseStore
 
-from graph.errors import ConfigError, MemoryUnavailable
+from graph.errors import ConfigError
 from swarm_brain.memory import embeddings
-from swarm_brain.memory.database import CONNECTIONS, Postgres, Sqlite
-from swarm_brain.memory.embeddings import Embedder
+from swarm_brain.memory.database import Postgres, Sqlite
 from swarm_brain.memory.store import SqlStore
 from swarm_brain.models.settings import data_folder, variable
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from swarm_brain.memory.embeddings import Embedder
 
 FILE = "memory.sqlite"
-NO_PGVECTOR = "pgvector is not installed in this database: vectors are compared in this process"
+HERE = "exact, in this process"
 
 
 def open_store() -> BaseStore:
@@ -27,12 +26,35 @@ def open_store() -> BaseStore:
     if url is None:
         return SqlStore(Sqlite(data_folder() / FILE), embedder)
     check_postgres()
+    return _in_postgres(url, embedder)
+
+
+def _in_postgres(url: str, embedder: Embedder | None) -> BaseStore:
+    """Where pgvector is, LangGraph's own store; else ours, which needs nothing of the database."""
     database = Postgres(url)
-    if embedder is not None and _has_pgvector(database):
+    try:
+        if embedder is None:
+            return SqlStore(database)
+        from swarm_brain.memory.pgvector import open_pgvector, why_not
+
+        if why := why_not(database):
+            return SqlStore(database, embedder, f"{HERE}: {why}")
+        store = open_pgvector(url, embedder)
+    except BaseException:
         database.close()
-        return _with_pgvector(url, embedder)
-    log.warning(NO_PGVECTOR)
-    return SqlStore(database, embedder)
+        raise
+    database.close()
+    return store
+
+
+def searching(store: BaseStore) -> str:
+    """How this store finds memories by their meaning, in words."""
+    if isinstance(store, SqlStore):
+        return store.how if store.embedder else "not at all: there is no embedder"
+    indexed = getattr(store, "indexed", None)
+    if indexed is None:
+        return type(store).__name__
+    return f"in the database: pgvector, {'HNSW' if indexed else 'exact'}"
 
 
 def in_process() -> SqlStore:
@@ -57,36 +79,3 @@ def check_postgres() -> None:
             "SWARM_BRAIN_DATABASE_URL is set, but the extra `postgres` is not installed "
             "(pip install 'swarm-brain[postgres]')."
         )
-
-
-def _has_pgvector(database: Postgres) -> bool:
-    with database.reading() as execute:
-        return bool(execute("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'", ()))
-
-
-def _with_pgvector(url: str, embedder: Embedder) -> BaseStore:
-    """LangGraph's own store, which searches in the database (HNSW)."""
-    import psycopg
-    from langgraph.store.postgres import PostgresStore
-    from psycopg.rows import dict_row
-    from psycopg_pool import ConnectionPool
-
-    def embed(texts: list[str]) -> list[list[float]]:
-        rows: list[list[float]] = embedder.embed(texts).tolist()
-        return rows
-
-    pool: Any = ConnectionPool(
-        url,
-        min_size=1,
-        max_size=CONNECTIONS,
-        kwargs={"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row},
-    )
-    dims = len(embed(["dimensions"])[0])
-    index: Any = {"dims": dims, "embed": embed, "fields": ["text"]}
-    store = PostgresStore(pool, index=index)
-    try:
-        store.setup()
-    except psycopg.Error as error:
-        pool.close()
-        raise MemoryUnavailable("the database of SWARM_BRAIN_DATABASE_URL", error) from None
-    return store

@@ -43,11 +43,17 @@ class SqlStore(BaseStore):
     """Items and their vectors. `embedder` None: items alone, and no search by meaning.
 
     A batch reads first, then writes all of its puts in one transaction: all or none are there.
-    A text whose embedding fails is kept without its vector (see `reindex`).
+    A text whose embedding fails is kept without its vector (see `reindex`). `how` says in words how
+    vectors are searched.
     """
 
-    def __init__(self, database: Database, embedder: Embedder | None = None) -> None:
-        self.database, self.embedder = database, embedder
+    def __init__(
+        self,
+        database: Database,
+        embedder: Embedder | None = None,
+        how: str = "exact, in this process",
+    ) -> None:
+        self.database, self.embedder, self.how = database, embedder, how
         self._indexes: dict[str, Index] = {}
         self._lock = threading.Lock()
 

@@ -11,6 +11,7 @@ import logging
 import uuid
 from collections.abc import Coroutine, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from langgraph.store.base import BaseStore, PutOp
@@ -73,7 +74,13 @@ class Journal:
         try:
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
         except Exception as error:  # noqa: BLE001  any store, any fault; the call goes on
-            log.warning("what calls take is not kept: %s", type(error).__name__)
+            _warn_once(self.namespace, "what calls take is not kept", type(error).__name__)
+
+
+@lru_cache(maxsize=1_000)
+def _warn_once(namespace: tuple[str, ...], what: str, error: str) -> None:
+    """Once for each run: a store that is gone fails at every call."""
+    log.warning("%s: %s", what, error)
 
 
 async def entries(store: BaseStore, namespace: tuple[str, ...]) -> list[Entry]:
@@ -81,7 +88,7 @@ async def entries(store: BaseStore, namespace: tuple[str, ...]) -> list[Entry]:
     try:
         found = await store.asearch(namespace, limit=MOST_ENTRIES)
     except Exception as error:  # noqa: BLE001  as above
-        log.warning("what calls took cannot be read: %s", type(error).__name__)
+        _warn_once(namespace, "what calls took cannot be read", type(error).__name__)
         return []
     return [Entry(**item.value) for item in found]
 
@@ -93,7 +100,7 @@ async def forget(store: BaseStore, namespace: tuple[str, ...]) -> None:
         if found:
             await store.abatch([PutOp(namespace, item.key, None) for item in found])
     except Exception as error:  # noqa: BLE001  as above
-        log.warning("what calls took cannot be cleared: %s", type(error).__name__)
+        _warn_once(namespace, "what calls took cannot be cleared", type(error).__name__)
 
 
 def total(items: Sequence[Entry]) -> Amount:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -15,17 +16,18 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from graph.errors import MemoryUnavailable, ThreadError
-from swarm_brain.threads.saving import (
-    BUSY,
+from swarm_brain.memory.connecting import (
     BUSY_SECONDS,
-    LATEST_FIRST,
-    Compressed,
-    Forgiving,
-    Threads,
+    CONNECT_SECONDS,
+    CONNECTIONS,
+    PATIENCE_SECONDS,
+    SILENT,
+    SILENT_SECONDS,
+    reach,
+    unavailable,
 )
+from swarm_brain.threads.saving import BUSY, LATEST_FIRST, Compressed, Forgiving, Threads
 
-CONNECTIONS = 4
-WHERE = "the database of SWARM_BRAIN_DATABASE_URL"
 # Two processes that open a new database at once must not both make its tables.
 SETUP_LOCK = 7_305_641_210
 POLL_SECONDS = 0.05
@@ -42,8 +44,31 @@ _GARBAGE = """DELETE FROM checkpoint_blobs AS b WHERE NOT EXISTS (
                 AND c.checkpoint -> 'channel_versions' ->> b.channel = b.version)"""
 
 
+class _Pool(AsyncConnectionPool[Any]):
+    """A pool that gives up once the server is gone: all that a run saves would wait in a row."""
+
+    _again_at = 0.0
+
+    async def getconn(self, timeout: float | None = None) -> Any:  # noqa: ASYNC109  the pool's own
+        """A connection. Raises PoolTimeout."""
+        if time.monotonic() < self._again_at:
+            raise PoolTimeout(SILENT)
+        try:
+            return await super().getconn(PATIENCE_SECONDS)
+        except PoolTimeout:
+            await self._must_be_there()
+            return await super().getconn(timeout)  # it is only busy
+
+    async def _must_be_there(self) -> None:
+        try:
+            await asyncio.to_thread(reach, str(self.conninfo))
+        except MemoryUnavailable:
+            self._again_at = time.monotonic() + SILENT_SECONDS
+            raise PoolTimeout(SILENT) from None
+
+
 class _PostgresSaver(Forgiving, AsyncPostgresSaver):
-    failures = (psycopg.Error, PoolTimeout, OSError)
+    failures = (psycopg.Error, OSError)
 
 
 @dataclass(frozen=True)
@@ -80,11 +105,14 @@ class _Postgres:
     def alone(self, thread: str) -> Iterator[None]:
         """Held by a connection of its own, so that it ends with the process."""
         number = int.from_bytes(sha256(thread.encode()).digest()[:8], "big", signed=True)
-        with psycopg.connect(self.url, autocommit=True) as connection:
+        connection = psycopg.connect(self.url, autocommit=True, connect_timeout=CONNECT_SECONDS)
+        try:  # not `with connection`, which ends with an error where the server has gone meanwhile
             got = connection.execute("SELECT pg_try_advisory_lock(%s)", [number]).fetchone()
             if not (got and got[0]):
                 raise ThreadError(BUSY.format(thread))
             yield
+        finally:
+            connection.close()
 
 
 async def _set_up(saver: _PostgresSaver, pool: AsyncConnectionPool[Any]) -> None:
@@ -109,19 +137,28 @@ async def _locked(connection: Any) -> bool:
 
 @asynccontextmanager
 async def open_postgres(url: str) -> AsyncIterator[Threads]:
-    """Threads in this database. Raises MemoryUnavailable if it cannot be used."""
-    options = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}
-    pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
-        url, min_size=1, max_size=CONNECTIONS, open=False, kwargs=options
+    """Threads in this database. Raises ConfigError, or MemoryUnavailable whenever it fails."""
+    await asyncio.to_thread(reach, url)
+    pool = _Pool(
+        url,
+        min_size=1,
+        max_size=CONNECTIONS,
+        timeout=BUSY_SECONDS,
+        check=AsyncConnectionPool.check_connection,
+        open=False,
+        kwargs={
+            "autocommit": True,
+            "prepare_threshold": 0,
+            "row_factory": dict_row,
+            "connect_timeout": CONNECT_SECONDS,
+        },
     )
     try:
         await pool.open(wait=True, timeout=BUSY_SECONDS)
         saver = _PostgresSaver(pool, serde=Compressed())
         await _set_up(saver, pool)
-    except (psycopg.Error, PoolTimeout) as error:
-        await pool.close()
-        raise MemoryUnavailable(WHERE, error) from None
-    try:
         yield _Postgres(saver, pool, url)
+    except psycopg.Error as error:
+        raise unavailable(error) from None
     finally:
         await pool.close()

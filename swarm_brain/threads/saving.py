@@ -93,7 +93,7 @@ class Forgiving:
             try:
                 saved: RunnableConfig = await super().aput(config, checkpoint, *rest)  # type: ignore[misc]
             except self.failures as error:
-                self._problems.append(str(error) or type(error).__name__)
+                self._problems.append(" ".join(str(error).split()) or type(error).__name__)
             else:
                 return saved
         return {"configurable": {**config["configurable"], "checkpoint_id": checkpoint["id"]}}
@@ -104,7 +104,7 @@ class Forgiving:
             try:
                 await super().aput_writes(*args, **kwargs)  # type: ignore[misc]
             except self.failures as error:
-                self._problems.append(str(error) or type(error).__name__)
+                self._problems.append(" ".join(str(error).split()) or type(error).__name__)
 
 
 class _SqliteSaver(Forgiving, AsyncSqliteSaver):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.cluster import Cluster, binaries, binaries_with_pgvector, cluster
 from tests.integration.processes import OWNERS, healthy, process, until
 
 _LLAMA = """
@@ -54,3 +55,17 @@ def llama(weights: Path) -> Iterator[str]:
         address = child.stdout.readline().strip()
         until(lambda: healthy(f"{address}/health"), 30, child)
         yield f"{address}/v1"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A PostgreSQL as the machine has it."""
+    with cluster(binaries()) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def pgvector() -> Iterator[Cluster]:
+    """A PostgreSQL that can have the extension `vector`."""
+    with cluster(binaries_with_pgvector()) as made:
+        yield made
