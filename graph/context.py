@@ -104,6 +104,11 @@ class Context(BaseModel):
     consolidation_tokens: int = Field(
         8_192, ge=512, le=10_000_000, description="Tokens that one consolidation may take."
     )
+    without: tuple[str, ...] = Field(
+        (),
+        description="Experts that are not asked, to measure what they are worth: they are woken, "
+        "say nothing, cost nothing and silence nobody.",
+    )
     pause_before: tuple[str, ...] = Field(
         (),
         description="Experts before which the run stops and asks a person: approve, edit, skip or "

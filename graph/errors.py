@@ -33,6 +33,7 @@ FailureKind = Literal[
     "no_reply",  # 200, but nothing that is a reply
     "unreadable",  # a reply, but not in the form that was asked for
     "unavailable",  # the model could not be loaded
+    "left_out",  # the setting `without` says so
     "skipped",  # somebody at a pause said so
     "stopped",  # somebody at a pause ended the run
     "budget",  # the call's worst case is not in the run's balance

@@ -181,11 +181,12 @@ def _limits(plan: planning.Plan, context: Context) -> RunLimits:
 
 
 def _known_experts(topology: Topology, context: Context) -> None:
-    if unknown := sorted(set(context.expert_models) - set(topology.experts)):
-        raise ConfigError(
-            f"expert_models names {', '.join(unknown)}; this topology has "
-            f"{', '.join(topology.experts)}."
-        )
+    for name, experts in (("expert_models", context.expert_models), ("without", context.without)):
+        if unknown := sorted(set(experts) - set(topology.experts)):
+            raise ConfigError(
+                f"{name} names {', '.join(unknown)}; this topology has "
+                f"{', '.join(topology.experts)}."
+            )
 
 
 def _bindings(topology: Topology, context: Context) -> dict[str, tuple[Binding, str]]:

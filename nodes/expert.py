@@ -90,6 +90,8 @@ async def _said(turn: Turn) -> dict[str, Any]:
     """The expert's signal, with what an earlier, killed process had asked for it already."""
     account = await open_account(turn.expert.name, turn.step, turn.state, turn.context, turn.config)
     shown, trimmed, problem = await _shown(turn)
+    if turn.expert.name in turn.context.without:
+        problem = ModelError("left_out", "left out by the setting `without`")
     decision = None if problem else pausing.decide(turn, prompting.joined(shown), account.ledger)
     turn.emit("woken", woken_by=turn.woken_by)
     problem = problem or pausing.prevented(turn.state, decision)

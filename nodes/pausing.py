@@ -86,7 +86,7 @@ def stopped(state: BrainState) -> bool:
 
 
 def prevented(state: BrainState, decision: Decision | None) -> ModelError | None:
-    """Why the expert is not asked, if a person said so."""
+    """Why the expert is not asked, if a person at a pause said so."""
     if stopped(state) or (decision and decision["action"] == "stop"):
         return ModelError("stopped", STOPPED)
     if decision and decision["action"] == "skip":

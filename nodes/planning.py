@@ -103,10 +103,11 @@ def planned(case: Case, effort: Effort, steps: int, most: int | None) -> Plan:
     woken = propagation.reached(topology, effort, recalled=bool(case.recalled))
     names = {n for n in woken if first <= topology.levels[n] <= last}
     names = {topology.soloist.name} if steps == 1 else names
+    names -= set(case.context.without)
     costs = {name: _cost(case, name, names, most) for name in names}
     answering = topology.soloist.name if steps == 1 else topology.synthesis.name
     worst = sum(costs.values(), Amount())
-    return Plan(effort, steps, most, len(names), worst, costs[answering])
+    return Plan(effort, steps, most, len(names), worst, costs.get(answering, Amount()))
 
 
 def _cost(case: Case, name: str, names: set[str], most: int | None) -> Amount:

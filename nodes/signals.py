@@ -17,7 +17,7 @@ from swarm_brain.models.journal import Entry, total
 
 LIMITS: tuple[FailureKind, ...] = ("budget", "deadline")
 PERSONS: tuple[FailureKind, ...] = ("skipped", "stopped")  # what somebody at a pause decided
-PREVENTED = (*LIMITS, *PERSONS)  # no call was made, and no model is to blame
+PREVENTED = (*LIMITS, *PERSONS, "left_out")  # no call was made, and no model is to blame
 NOT_SHOWN = "bound to simulation: in a run on a real model, so no other expert is shown it"
 
 
@@ -49,7 +49,8 @@ def signal_of(
         return signal | {
             "status": status,
             "failure": reply.error.kind,
-            "error": str(reply.error),
+            # Who was left out on purpose has not failed.
+            "error": None if reply.error.kind == "left_out" else str(reply.error),
         }
     if binding.simulated:
         signal |= {"status": "simulated", "error": None if state["all_simulated"] else NOT_SHOWN}
