@@ -162,7 +162,7 @@ FILTERS = [
 
 
 @pytest.mark.parametrize("query", [None, "cats"])
-@pytest.mark.parametrize(("wanted", "found"), FILTERS, ids=str)
+@pytest.mark.parametrize(("wanted", "found"), FILTERS, ids=[str(one) for one, _ in FILTERS])
 def test_filters(store: BaseStore, query, wanted, found):
     values = {
         "a": {"n": 1, "kind": "episode", "deep": {"x": 1, "y": 9}, "tags": ["u", "v"]},
