@@ -56,6 +56,7 @@ class SqlStore(BaseStore):
         how: str = "exact, in this process",
     ) -> None:
         self.database, self.embedder, self.how = database, embedder, how
+        self.unembedded = 0  # texts that this object has kept without their vectors
         self._indexes: dict[tuple[str, int], Index] = {}
         self._lock = threading.Lock()
 
@@ -222,6 +223,7 @@ class SqlStore(BaseStore):
         try:
             vectors = self.embedder.embed(list(texts.values()))
         except MemoryUnavailable:
+            self.unembedded += len(texts)
             return {}
         return {
             place: vector.astype(np.float16).tobytes()
