@@ -20,7 +20,8 @@ from swarm_brain.memory.opening import searching
 from swarm_brain.memory.space import Namespace, Space
 from swarm_brain.memory.store import SqlStore
 
-PAGE = 1_000
+PAGE = 10_000  # items read together
+EMBEDDED = 1_000  # texts embedded together
 Id = Annotated[str, Field(max_length=128, pattern=r"^[!-~]+$")]
 
 
@@ -196,8 +197,8 @@ async def reindex(store: BaseStore, space: Space) -> int:
         raise MemoryUnavailable("the embedder", "none is installed, or it is off")
     items = await listed(store, space)
     failed = getattr(store, "unembedded", 0)
-    for at in range(0, len(items), PAGE):
-        page = items[at : at + PAGE]
+    for at in range(0, len(items), EMBEDDED):
+        page = items[at : at + EMBEDDED]
         embedder.embed([page[0].value["text"]])  # a store would swallow that it fails
         writes: list[Op] = [
             PutOp(item.namespace, item.key, {**item.value, "embedder": embedder.name}, ["text"])

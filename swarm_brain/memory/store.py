@@ -11,7 +11,7 @@ import asyncio
 import json
 import operator as operators
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -98,9 +98,11 @@ class SqlStore(BaseStore):
     def _listed(self, op: SearchOp) -> list[SearchItem]:
         """Items below a namespace, the latest first."""
         where, parameters = _below(op.namespace_prefix)
-        sql = f"SELECT {COLUMNS} FROM memory_items WHERE {where} ORDER BY id DESC"  # noqa: S608
+        # The ids first, from an index: +id, or SQLite would read all values in the order of ids.
+        ids = f"SELECT id FROM memory_items WHERE {where} ORDER BY +id DESC"  # noqa: S608
         if not op.filter:
-            sql += f" LIMIT {int(op.limit)} OFFSET {int(op.offset)}"
+            ids += f" LIMIT {int(op.limit)} OFFSET {int(op.offset)}"
+        sql = f"SELECT {COLUMNS} FROM memory_items WHERE id IN ({ids}) ORDER BY id DESC"  # noqa: S608
         with self.database.reading() as execute:
             rows = execute(sql, parameters)
         found = [SearchItem(**_fields(row)) for row in rows]
@@ -114,13 +116,10 @@ class SqlStore(BaseStore):
         if self.embedder is None:
             return self._listed(op._replace(query=None))
         vector = self.embedder.embed([op.query or ""])[0]
-        where, parameters = _below(op.namespace_prefix)
-        sql = f"SELECT DISTINCT namespace FROM memory_vectors WHERE {where} AND embedder = ?"  # noqa: S608
         with self.database.reading() as execute:
-            names = execute(sql, [*parameters, self.embedder.name])
             found = [
                 item
-                for (namespace,) in names
+                for namespace in _with_vectors(execute, op.namespace_prefix)
                 for item in self._best(execute, namespace, vector, op)
             ]
         found.sort(key=lambda item: -(item.score or 0.0))
@@ -281,6 +280,20 @@ def _below(prefix: Sequence[str]) -> tuple[str, list[str]]:
     name = _joined(prefix)
     # From "name." up to, but without, "name/": "/" is the character after ".".
     return "(namespace = ? OR (namespace >= ? AND namespace < ?))", [name, f"{name}.", f"{name}/"]
+
+
+def _with_vectors(execute: Execute, prefix: Sequence[str]) -> Iterator[str]:
+    """The namespaces below a prefix that have vectors: one look into the index for each, where
+    DISTINCT would read as much of it as there are vectors."""
+    sql = "SELECT namespace FROM memory_vectors WHERE namespace {} ORDER BY namespace LIMIT 1"
+    name = _joined(prefix)
+    if prefix:
+        yield from (row[0] for row in execute(sql.format("= ?"), [name]))
+    end = f"{name}/" if prefix else "\U0010ffff"
+    last = f"{name}." if prefix else ""
+    while found := execute(sql.format("> ? AND namespace < ?"), [last, end]):
+        last = found[0][0]
+        yield last
 
 
 def _fields(row: Row) -> dict[str, Any]:

@@ -268,7 +268,7 @@ def test_a_reindex_that_cannot_embed_says_so_and_may_be_repeated(
             raise MemoryUnavailable("the embedder", "it is down")
         return embeddings._words(texts)
 
-    monkeypatch.setattr(keeping, "PAGE", 2)
+    monkeypatch.setattr(keeping, "EMBEDDED", 2)
     lines, store.embedder = exported(store), Embedder("flaky", flaky, 0.5)
     monkeypatch.setattr(embeddings, "chosen", lambda: store.embedder)
     with pytest.raises(MemoryUnavailable, match=r"it is down|it failed on the way"):
