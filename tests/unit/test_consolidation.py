@@ -15,8 +15,9 @@ from graph.brain import compile_brain
 from graph.context import make_context
 from graph.errors import ModelError
 from swarm_brain.memory import consolidation, embeddings, keeping
-from swarm_brain.memory.consolidation import BATCH, NEAREST, consolidate, read_facts
+from swarm_brain.memory.consolidation import BATCH, NEAREST, consolidate
 from swarm_brain.memory.episodes import putting
+from swarm_brain.memory.facts import read_facts
 from swarm_brain.memory.opening import in_process
 from swarm_brain.memory.space import Space
 from swarm_brain.memory.store import SqlStore

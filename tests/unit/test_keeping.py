@@ -207,11 +207,12 @@ def test_stats_count_by_kind_and_embedder(store, monkeypatch):
         "unconsolidated": 3,
         "embedder": "wordllama",
         "by_embedder": {"wordllama": 4},
+        "search": "exact, in this process",
     }
     monkeypatch.setenv("SWARM_BRAIN_EMBEDDER", "off")
     assert do(keeping.stats(store, Space(name="empty"))) == {
         "space": "empty", "episodes": 0, "facts": 0, "unconsolidated": 0, "embedder": None,
-        "by_embedder": {}}  # fmt: skip
+        "by_embedder": {}, "search": "exact, in this process"}  # fmt: skip
 
 
 def test_more_memories_than_a_page_holds(store, monkeypatch):
