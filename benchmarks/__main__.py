@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import checkpoints, embedded, huggingface, imports, latency, prefix, rate
+from benchmarks import checkpoints, embedded, huggingface, imports, latency, prefix, rate, recall
 
 ALL = {
     "latency": latency.main,
@@ -13,6 +13,7 @@ ALL = {
     "prefix": prefix.main,
     "rate": rate.main,
     "checkpoints": checkpoints.main,
+    "recall": recall.main,
     "huggingface": huggingface.main,
 }
 

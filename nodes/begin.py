@@ -27,8 +27,8 @@ from swarm_brain.models.binding import Binding, estimate_tokens
 from swarm_brain.models.ledger import Amount, Budget, open_ledger
 
 SEED_BYTES = 4
-RECALLED_TAG = 200  # characters of a memory's tag and bars
-RECALLED_CHARS = prompting.RECALLED_CHARS + RECALLED_TAG
+# Of one memory at worst, but for texts of mostly line ends or foreign letters.
+RECALLED_CHARS = prompting.RECALLED_CHARS + prompting.ATTRIBUTE_CHARS + 200
 
 
 async def begin(topology: Topology, state: BrainState, config: RunnableConfig) -> dict[str, Any]:
@@ -47,8 +47,11 @@ async def begin(topology: Topology, state: BrainState, config: RunnableConfig) -
     recalled = await _recalled(topology, context, query)
     said = "\n".join([digest, *(turn["text"] for turn in told), query])
     wanted = effort.estimate(query) if context.effort == "auto" else context.effort
-    case = planning_case(topology, context, said, bindings, "\n".join(_texts(recalled)))
+    shown = prompting.joined(prompting.recalled(recalled.items))
+    case = planning_case(topology, context, said, bindings, shown)
     plan = await asyncio.to_thread(planning.plan, case, wanted)
+    if not _told_of(topology, plan.max_steps):  # the budget has left nobody to tell it
+        recalled = Recalled([], recalled.note)
     if plan.effort == "high":  # several drafts: their agreement may want embeddings meanwhile
         asyncio.get_running_loop().run_in_executor(None, embeddings.warm)
     await _clear_old(state, context)
@@ -88,18 +91,16 @@ def _dropped(state: BrainState) -> str:
 async def _recalled(topology: Topology, context: Context, query: str) -> Recalled:
     """What is remembered about the question, where a memory expert will be there to tell it."""
     store = settings.store()
-    first, last = propagation.steps_planned(topology, context.max_steps)
-    heard = first == 1 and last > 1 and propagation.memories(topology)
-    if store is None or not context.use_memory or not heard:
+    if store is None or not context.use_memory or not _told_of(topology, context.max_steps):
         return Recalled([])
     whose = settings.space(context)
     return await recall(store, whose, query, context.recall_limit, context.recall_floor)
 
 
-def _texts(recalled: Recalled) -> list[str]:
-    """What is shown of memories, with room for their tags."""
-    most = prompting.RECALLED_CHARS
-    return [item["text"][:most] + item["origin"] + " " * RECALLED_TAG for item in recalled.items]
+def _told_of(topology: Topology, max_steps: int) -> bool:
+    """Whether a memory expert will be among those who run."""
+    first, last = propagation.steps_planned(topology, max_steps)
+    return first == 1 and last > 1 and bool(propagation.memories(topology))
 
 
 async def _clear_old(state: BrainState, context: Context) -> None:

@@ -85,7 +85,8 @@ async def _kept(
         note = await remember(store, whose, _episode(state, result))
         if note is None and context.consolidation_interval:
             consolidation.later(store, whose, context)
-    await journal.forget(store, whose.calls(state["run_id"]))
+    if result["thread_id"] is not None:
+        await journal.forget(store, whose.calls(state["run_id"]))
     return note
 
 

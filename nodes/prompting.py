@@ -19,7 +19,7 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from graph.context import Context
 from graph.errors import ModelError
 from graph.propagation import usable
-from graph.state import BrainState, Signal
+from graph.state import BrainState, Recall, Signal
 from graph.topology import Expert, Topology
 from swarm_brain.models.binding import Layout
 
@@ -31,8 +31,10 @@ TURNS_LEFT_OUT = "earlier turns of the conversation left out to fit the model's 
 SIGNALS_CUT = "prompt trimmed to fit the model's context: signals left out or drafts cut"
 SHARED = ("earlier", "question", "heard")  # the parts that experts of a wave have in common
 RECALLED_CHARS = 1_200  # of one memory
+ATTRIBUTE_CHARS = 300  # of what a tag says about it
 _TAG = re.compile(r"<(?=\s*/?\s*[a-z_]+)", re.I)
-_BREAKING = re.compile(r"[\"<>\r\n]+")
+_BREAKING = re.compile(r"[\"<>\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x1f\x7f]")  # those that break no line
 MESSAGE_OVERHEAD = 16  # tokens of a chat template around two messages, rounded up
 
 
@@ -119,24 +121,31 @@ def _for_kind(topology: Topology, expert: Expert, state: BrainState) -> list[Par
     if expert.kind == "gate":
         listed = "\n".join(f"{other.name}: {other.role}" for other in topology.gated)
         return [Part("experts", listed)]
-    recalled = state["memory"]["recalled"]
-    if expert.kind == "memory":
-        return [
-            Part(f'recalled from="{_plain(item["origin"])}" date="{_plain(item["date"])}"',
-                 quoted(item["text"]), rank=1 + item["score"])
-            for item in recalled
-        ]  # fmt: skip
-    return []
+    return recalled(state["memory"]["recalled"]) if expert.kind == "memory" else []
+
+
+def recalled(items: Iterable[Recall]) -> list[Part]:
+    """Memories as a memory expert is shown them."""
+    return [
+        Part(
+            f'recalled from="{_plain(item["origin"])}" date="{_plain(item["date"])}"',
+            quoted(item["text"]),
+            rank=1 + item["score"],
+        )
+        for item in items
+    ]
 
 
 def quoted(text: str) -> str:
     """Text of somebody else's as lines that begin with a bar: no tag in it opens or closes ours."""
     cut = text if len(text) <= RECALLED_CHARS else text[:RECALLED_CHARS] + CUT
-    return "\n".join(f"| {line}" for line in _TAG.sub("‹", cut).splitlines())
+    plain = _CONTROL.sub("\ufffd", _TAG.sub("‹", cut))
+    return "\n".join(f"| {line}" for line in plain.splitlines())
 
 
 def _plain(text: str) -> str:
-    return _BREAKING.sub(" ", text)
+    """Text for inside a tag."""
+    return _BREAKING.sub(" ", text)[:ATTRIBUTE_CHARS]
 
 
 def _drafts(topology: Topology, expert: Expert, state: BrainState) -> list[Part]:

@@ -78,7 +78,9 @@ def space(context: Context) -> Space:
     """Whose memories this run reads and writes: the signed-in user's, under the setting's name."""
     server = _runtime_value("server_info")
     user = getattr(getattr(server, "user", None), "identity", None)
-    return Space(user or LOCAL_USER, context.memory_space)
+    if user is None:
+        return Space(LOCAL_USER, context.memory_space)
+    return Space.signed_in(str(user), context.memory_space)
 
 
 def thread_of(config: RunnableConfig) -> str | None:

@@ -26,6 +26,7 @@ from swarm_brain import models
 from swarm_brain.memory import embeddings
 from swarm_brain.memory.alike import comparable
 from swarm_brain.memory.facts import facts_schema, read_facts
+from swarm_brain.memory.keeping import paged
 from swarm_brain.memory.space import Space
 from swarm_brain.models.asking import Call
 from swarm_brain.models.binding import Binding, Sampling
@@ -35,10 +36,10 @@ from swarm_brain.models.ledger import Budget, Ledger
 log = logging.getLogger(__name__)
 
 BATCH = 8  # episodes that are read in one call
-MOST_NEW = 1_000  # episodes of one consolidation
 # Similarity from which two memories are one: near 1, because what falls away is gone.
 SAME_QUESTION, SAME_ANSWER, SAME_FACT = 0.97, 0.9, 0.95
 ANSWER_CHARS = 1_500
+NEAREST = 32  # memories looked at together
 REPLY_TOKENS = 512
 SECONDS = 120.0
 
@@ -82,8 +83,7 @@ async def consolidate(store: BaseStore, space: Space, context: Context) -> Repor
     nothing.
     """
     report = Report()
-    waiting = await store.asearch(space.unconsolidated, limit=MOST_NEW)
-    keys = sorted({item.key for item in waiting})
+    keys = sorted([item.key async for item in paged(store, space.unconsolidated)])
     report.left = len(keys)
     if not keys:
         return report
@@ -102,22 +102,23 @@ async def consolidate(store: BaseStore, space: Space, context: Context) -> Repor
 async def _batch(work: _Work, keys: Sequence[str], report: Report) -> bool:
     """Read some episodes; False if the consolidation must stop here."""
     found = [await work.store.aget(work.space.of("episode"), key) for key in keys]
-    gone = [key for key, item in zip(keys, found, strict=True) if item is None]
     doubles = await _duplicates(work, [item for item in found if item])
     fresh = [item for item in found if item and item.key not in doubles]
     facts, problem = await _distilled(work, fresh)
     if problem:
         report.why = problem
         return False
-    writes = [work.read(key) for key in keys if key not in gone]
-    writes += [work.read(key) for key in gone]
-    writes += await _replacing(work, doubles)
-    for text, sources in facts:
-        write, merged = await _fact(work, text, sources)
-        writes.append(write)
-        report.merged += merged
-        report.facts += not merged
-    await work.store.abatch(writes)
+    written = await _relinked(work, doubles)
+    merged = [await _fact(work, text, sources, written) for text, sources in facts]
+    await work.store.abatch(
+        [
+            *(work.read(key) for key in [*keys, *doubles]),
+            *(work.put("episode", key, None) for key in doubles),
+            *(work.put("fact", key, value) for key, value in written.items()),
+        ]
+    )
+    report.merged += sum(merged)
+    report.facts += len(merged) - sum(merged)
     report.read += len(fresh)
     report.duplicates += len(doubles)
     report.left -= len(keys)
@@ -147,36 +148,41 @@ async def _near(work: _Work, kind: MemoryKind, text: str, least: float) -> list[
     embedder = embeddings.chosen()
     if embedder is None:
         return []
-    found = await work.store.asearch(
-        work.space.of(kind), query=text, limit=BATCH, filter={"embedder": embedder.name}
-    )
-    return [
-        item
-        for item in found
-        if (item.score or 0) >= least and comparable(text, str(item.value["text"]))
-    ]
+    near: list[Item] = []
+    while len(near) % NEAREST == 0:
+        page = await work.store.asearch(
+            work.space.of(kind),
+            query=text,
+            limit=NEAREST,
+            offset=len(near),
+            filter={"embedder": embedder.name},
+        )
+        close = [item for item in page if (item.score or 0) >= least]
+        near += close
+        if not close:
+            break
+    return [item for item in near if comparable(text, str(item.value["text"]))]
 
 
 def _same_answer(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     if one["verdict"] and other["verdict"]:
         return bool(one["verdict"].strip().casefold() == other["verdict"].strip().casefold())
+    if one["answer"] == other["answer"]:
+        return True
     alike = embeddings.mean_similarity([one["answer"], other["answer"]])
-    return one["answer"] == other["answer"] or (alike or 0) >= SAME_ANSWER
+    return (alike or 0) >= SAME_ANSWER and comparable(one["answer"], other["answer"])
 
 
-async def _replacing(work: _Work, doubles: Mapping[str, str]) -> list[Op]:
-    """Remove duplicates; facts that came from them now come from what stands for them."""
+async def _relinked(work: _Work, doubles: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """The facts that came from duplicates, by key: now they come from what stands for these."""
+    moved: dict[str, dict[str, Any]] = {}
     if not doubles:
-        return []
-    facts = await work.store.asearch(work.space.of("fact"), limit=10_000)
-    moved = []
-    for fact in facts:
+        return moved
+    async for fact in paged(work.store, work.space.of("fact")):
         sources = [doubles.get(key, key) for key in fact.value["episodes"]]
         if sources != fact.value["episodes"]:
-            value = {**fact.value, "episodes": list(dict.fromkeys(sources))}
-            moved.append(work.put("fact", fact.key, value))
-    gone = [op for key in doubles for op in (work.put("episode", key, None), work.read(key))]
-    return [*gone, *moved]
+            moved[fact.key] = {**fact.value, "episodes": list(dict.fromkeys(sources))}
+    return moved
 
 
 async def _distilled(
@@ -218,28 +224,48 @@ def _shown(number: int, item: Item) -> str:
     return f"Episode {number} ({value['date'][:10]}):\n{quoted}"
 
 
-async def _fact(work: _Work, text: str, sources: list[str]) -> tuple[Op, bool]:
-    """The write of a fact, and whether it only adds its sources to one that is known."""
+async def _fact(
+    work: _Work, text: str, sources: list[str], written: dict[str, dict[str, Any]]
+) -> bool:
+    """Add a fact to what is `written`; whether it only adds its sources to one that is known."""
     embedder = embeddings.chosen()
-    known = await _near(work, "fact", text, SAME_FACT)
-    same = known[0] if known else None
-    base = dict(same.value) if same else {
+    near = await _near(work, "fact", text, SAME_FACT)
+    key = near[0].key if near else await asyncio.to_thread(_same_fact, text, written)
+    key = key or hashlib.sha256(text.encode()).hexdigest()[:32]
+    known = written.get(key)
+    if known is None and (item := await work.store.aget(work.space.of("fact"), key)):
+        known = item.value
+    base = known or {
         "kind": "fact",
         "text": text,
+        "episodes": [],
         "model": work.binding.spec,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-    }  # fmt: skip
-    links = [*(base.get("episodes") or []), *sources]
-    value = {
+    }
+    written[key] = {
         **base,
-        "episodes": list(dict.fromkeys(links)),
+        "episodes": list(dict.fromkeys([*base["episodes"], *sources])),
         "embedder": embedder.name if embedder else None,
     }
-    key = same.key if same else hashlib.sha256(text.encode()).hexdigest()[:32]
-    return work.put("fact", key, value), same is not None
+    return known is not None
+
+
+def _same_fact(text: str, written: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The key of a fact of this batch that says the same; the store does not have it yet."""
+    embedder = embeddings.chosen()
+    if embedder is None or not written:
+        return None
+    texts = [str(value["text"]) for value in written.values()]
+    vectors = embedder.embed([text, *texts])
+    scores = vectors[1:] @ vectors[0]
+    for key, other, score in zip(written, texts, scores, strict=True):
+        if score >= SAME_FACT and comparable(text, other):
+            return key
+    return None
 
 
 _running: set[asyncio.Task[None]] = set()
+_at_work: set[tuple[int, Space]] = set()  # the spaces that are being consolidated, by store
 
 
 def later(store: BaseStore, space: Space, context: Context) -> None:
@@ -260,10 +286,17 @@ async def settled() -> None:
 
 
 async def _when_due(store: BaseStore, space: Space, context: Context) -> None:
-    interval = context.consolidation_interval or 1
+    """One at a time in each space: two at once would read the same episodes, and pay twice."""
+    interval, place = context.consolidation_interval or 1, (id(store), space)
+    if place in _at_work:
+        return
+    _at_work.add(place)
     try:
         if len(await store.asearch(space.unconsolidated, limit=interval)) >= interval:
             report = await consolidate(store, space, context)
             log.info("consolidated: %s", report)
-    except (BrainError, OSError) as error:
-        log.warning("not consolidated: %s", error)
+    except Exception as error:  # noqa: BLE001  nobody waits for this task; any store, any fault
+        told = error if isinstance(error, BrainError) else type(error).__name__
+        log.warning("not consolidated: %s", told)
+    finally:
+        _at_work.discard(place)

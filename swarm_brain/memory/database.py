@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,14 +66,26 @@ class Sqlite:
             self._connection = sqlite3.connect(
                 path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None
             )
-            for pragma in PRAGMAS:
-                self._connection.execute(f"PRAGMA {pragma}")
-            # AUTOINCREMENT never gives the id of a deleted row to another.
-            kinds = {"serial": "INTEGER PRIMARY KEY AUTOINCREMENT", "blob": "BLOB", "name": "TEXT"}
-            for table in TABLES:
-                self._connection.execute(table.format(**kinds))
+            self._set_up()
         except (sqlite3.Error, OSError) as error:
             raise MemoryUnavailable(self.name, error) from None
+
+    def _set_up(self) -> None:
+        """Settings and tables. Where others open a new file too, SQLite says at once that it is
+        locked, whatever its timeout: the way into WAL mode waits for nobody."""
+        until = time.monotonic() + BUSY_SECONDS
+        # AUTOINCREMENT never gives the id of a deleted row to another.
+        kinds = {"serial": "INTEGER PRIMARY KEY AUTOINCREMENT", "blob": "BLOB", "name": "TEXT"}
+        steps = [f"PRAGMA {pragma}" for pragma in PRAGMAS]
+        steps += [table.format(**kinds) for table in TABLES]
+        while steps:
+            try:
+                self._connection.execute(steps[0])
+                steps.pop(0)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
 
     @contextmanager
     def reading(self) -> Iterator[Execute]:

@@ -14,6 +14,11 @@ from swarm_brain.memory import embeddings
 from swarm_brain.memory.alike import comparable
 from swarm_brain.memory.space import Space
 
+LOOKED_AT = 8  # times as many as wanted: similarity alone does not decide, see alike.py
+QUESTION_CHARS = 400  # of a question, before its answer; the rest of it is a long one's material
+SOURCES_NAMED = 3
+CUT = " [...]"
+
 
 class Recalled(NamedTuple):
     """Memories near the question, the nearest first; `note` says why there are none, if it can."""
@@ -34,11 +39,14 @@ async def recall(
         found: list[SearchItem] = []
         for kind in MEMORY_KINDS:
             found += await store.asearch(
-                space.of(kind), query=question, limit=limit, filter={"embedder": embedder.name}
+                space.of(kind),
+                query=question,
+                limit=limit * LOOKED_AT,
+                filter={"embedder": embedder.name},
             )
     except Exception as error:  # noqa: BLE001  whatever store it is, the question goes on
         return Recalled([], f"nothing recalled: {_told(error)}")
-    if any(item.score is None for item in found):
+    if found and all(item.score is None for item in found):
         return Recalled([], "nothing recalled: this store has no vector index")
     near = [item for item in found if (item.score or 0) >= least and _meant(item, space, question)]
     near.sort(key=lambda item: -(item.score or 0))
@@ -72,16 +80,20 @@ def _recall(item: SearchItem) -> Recall:
 
 
 def said(value: Mapping[str, Any]) -> str:
-    """A memory in words: a fact, or a question with its answer."""
+    """A memory in words: a fact, or a question (of a long one the beginning) with its answer."""
     if value["kind"] == "fact":
         return str(value["text"])
-    return f"Question: {value['question']}\nAnswer: {value['answer']}"
+    question = str(value["question"])
+    asked = question if len(question) <= QUESTION_CHARS else question[:QUESTION_CHARS] + CUT
+    return f"Question: {asked}\nAnswer: {value['answer']}"
 
 
 def origin(value: Mapping[str, Any]) -> str:
     """Where a memory comes from: thread and model; of a fact the episodes it was distilled from."""
     if value["kind"] == "fact":
-        return f"{value['model']}, distilled from {', '.join(value['episodes'])}"
+        named, more = value["episodes"][:SOURCES_NAMED], len(value["episodes"]) - SOURCES_NAMED
+        others = f" and {more} more" if more > 0 else ""
+        return f"{value['model']}, distilled from {', '.join(named)}{others}"
     return f"{value['model']}, thread {value['thread'] or 'none'}"
 
 

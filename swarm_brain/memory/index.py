@@ -73,8 +73,10 @@ class Index:
         taken, most = 0, FIRST_LOOK
         while taken < len(ids):
             most = min(most, len(ids))
-            part = np.argpartition(distances, most - 1)[:most]
+            # With all that are as near as the last one, so that a further look begins the same.
+            farthest = np.partition(distances, most - 1)[most - 1]
+            part = np.flatnonzero(distances <= farthest)
             for at in part[np.argsort(distances[part], kind="stable")][taken:]:
                 if ids[at] != GONE:
                     yield int(ids[at]), min(1.0, float(scores[at]))
-            taken, most = most, most * 8
+            taken, most = len(part), len(part) * 8

@@ -6,34 +6,41 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 
 from langgraph.store.base import BaseStore, Item, Op, PutOp, SearchItem
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from graph.errors import ConfigError, MemoryUnavailable
 from graph.state import MEMORY_KINDS, MemoryKind, Provenance
 from swarm_brain.memory import embeddings
 from swarm_brain.memory.episodes import worth_remembering
 from swarm_brain.memory.opening import searching
-from swarm_brain.memory.space import Space
+from swarm_brain.memory.space import Namespace, Space
 from swarm_brain.memory.store import SqlStore
 
-PAGE = 1_000
+PAGE = 10_000  # items read together
+EMBEDDED = 1_000  # texts embedded together
+Id = Annotated[str, Field(max_length=128, pattern=r"^[!-~]+$")]
 
 
-async def every(store: BaseStore, space: Space, kind: MemoryKind) -> AsyncIterator[SearchItem]:
-    """All memories of a kind, the latest first."""
+async def paged(store: BaseStore, namespace: Namespace) -> AsyncIterator[SearchItem]:
+    """All items below a namespace."""
     offset = 0
-    while page := await store.asearch(space.of(kind), limit=PAGE, offset=offset):
+    while page := await store.asearch(namespace, limit=PAGE, offset=offset):
         for item in page:
             yield item
         offset += len(page)
 
 
 async def listed(store: BaseStore, space: Space) -> list[SearchItem]:
-    """All memories of a space."""
-    return [item for kind in MEMORY_KINDS async for item in every(store, space, kind)]
+    """All memories of a space: by kind, the latest first, in the same order in every store."""
+    found: list[SearchItem] = []
+    for kind in MEMORY_KINDS:
+        items = [item async for item in paged(store, space.of(kind))]
+        found += sorted(items, key=lambda item: (item.value["date"], item.key), reverse=True)
+    return found
 
 
 async def find(store: BaseStore, space: Space, key: str) -> Item | None:
@@ -62,7 +69,7 @@ async def forget(store: BaseStore, space: Space, keys: Sequence[str]) -> int:
         )
     ]
     count = len(going)
-    async for fact in every(store, space, "fact"):
+    async for fact in paged(store, space.of("fact")):
         left = [key for key in fact.value["episodes"] if key not in going]
         if fact.key in going or left == fact.value["episodes"]:
             continue
@@ -78,20 +85,26 @@ async def forget(store: BaseStore, space: Space, keys: Sequence[str]) -> int:
 class Line(BaseModel):
     """One line of an export: a memory without its vector, which the reader makes anew."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    id: str
+    id: Id
     kind: MemoryKind
-    text: str
+    text: str = Field(min_length=1)
     date: str
     model: str
     question: str | None = None
     answer: str | None = None
     verdict: str | None = None
-    agreement: float | None = None
+    agreement: float | None = Field(None, ge=-1, le=1)
     provenance: Provenance | None = None
     thread: str | None = None
-    episodes: list[str] | None = None
+    episodes: list[Id] | None = Field(None, min_length=1)
+
+    @field_validator("date")
+    @classmethod
+    def _is_a_date(cls, date: str) -> str:
+        datetime.fromisoformat(date)
+        return date
 
 
 async def exported(store: BaseStore, space: Space) -> AsyncIterator[str]:
@@ -107,7 +120,7 @@ async def imported(store: BaseStore, space: Space, lines: Iterable[str]) -> int:
 
     Raises ConfigError naming the line.
     """
-    memories = [_line(number, text) for number, text in enumerate(lines, 1) if text.strip()]
+    memories = _lines(lines)
     embedder = embeddings.chosen()
     name = embedder.name if embedder else None
     writes: list[Op] = []
@@ -127,6 +140,18 @@ def _of_kind(kind: MemoryKind, value: dict[str, Any]) -> dict[str, Any]:
     return {name: value[name] for name in (*common, *own)}
 
 
+def _lines(lines: Iterable[str]) -> list[Line]:
+    found: dict[str, Line] = {}
+    for number, text in enumerate(lines, 1):
+        if not text.strip():
+            continue
+        line = _line(number, text)
+        if line.id in found:
+            raise ConfigError(f"line {number}: id: {line.id} stood before; nothing was imported")
+        found[line.id] = line
+    return list(found.values())
+
+
 def _line(number: int, text: str) -> Line:
     try:
         line = Line.model_validate_json(text)
@@ -137,6 +162,8 @@ def _line(number: int, text: str) -> Line:
     needed = ("episodes",) if line.kind == "fact" else ("question", "answer", "provenance")
     if missing := [name for name in needed if getattr(line, name) is None]:
         raise ConfigError(f"line {number}: {missing[0]} is missing; nothing was imported")
+    if line.kind == "episode" and line.text != line.question:
+        raise ConfigError(f"line {number}: text: is not the question; nothing was imported")
     if line.provenance and not worth_remembering(line.provenance):
         raise ConfigError(
             f"line {number}: a {line.provenance} answer is no knowledge; nothing was imported"
@@ -147,7 +174,7 @@ def _line(number: int, text: str) -> Line:
 async def stats(store: BaseStore, space: Space) -> dict[str, Any]:
     """How many memories of each kind, by which embedder, and how many are not consolidated yet."""
     items = await listed(store, space)
-    waiting = await store.asearch(space.unconsolidated, limit=PAGE * 100)
+    waiting = [item.key async for item in paged(store, space.unconsolidated)]
     current = embeddings.chosen()
     return {
         "space": space.name,
@@ -162,20 +189,24 @@ async def stats(store: BaseStore, space: Space) -> dict[str, Any]:
 async def reindex(store: BaseStore, space: Space) -> int:
     """Embed every memory with the present embedder; how many there are.
 
-    Raises MemoryUnavailable if it does not embed; the old vectors stay then.
+    Raises MemoryUnavailable if it does not embed: the old vectors stay then, but for the page at
+    which it failed, whose memories wait for the next time.
     """
     embedder = embeddings.chosen()
     if embedder is None:
         raise MemoryUnavailable("the embedder", "none is installed, or it is off")
     items = await listed(store, space)
-    for at in range(0, len(items), PAGE):
-        page = items[at : at + PAGE]
+    failed = getattr(store, "unembedded", 0)
+    for at in range(0, len(items), EMBEDDED):
+        page = items[at : at + EMBEDDED]
         embedder.embed([page[0].value["text"]])  # a store would swallow that it fails
         writes: list[Op] = [
             PutOp(item.namespace, item.key, {**item.value, "embedder": embedder.name}, ["text"])
             for item in page
         ]
         await store.abatch(writes)
+        if getattr(store, "unembedded", 0) > failed:
+            raise MemoryUnavailable("the embedder", "it failed on the way; reindex again")
     return len(items)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 
 from graph.state import MemoryKind
 
 ROOT = "swarm-brain"
+LONGEST = 100  # characters of a label; databases bound what they index
 LOCAL_USER = "local"  # where nobody has signed in: the command line, Python, a server without keys
 Namespace = tuple[str, ...]
 
@@ -18,6 +20,11 @@ class Space:
 
     user: str = LOCAL_USER
     name: str = "default"
+
+    @classmethod
+    def signed_in(cls, identity: str, name: str) -> Space:
+        """The memories of somebody who has signed in; one called `local` is not the local user."""
+        return cls(f"@{identity}", name)
 
     def of(self, kind: MemoryKind) -> Namespace:
         """Where memories of this kind are."""
@@ -35,5 +42,9 @@ class Space:
 
 def _label(text: str) -> str:
     """Text as a label that stores keep apart: they match prefixes, some with LIKE, some ignoring
-    case, and refuse periods. So everything but a-z, 0-9 and - is written as ~code point~."""
-    return re.sub(r"[^a-z0-9-]", lambda found: f"~{ord(found[0]):x}~", text) or "~"
+    case, and refuse periods. So everything but a-z, 0-9 and - is written as ~code point~, and of
+    what is too long a hash stands in its place."""
+    label = re.sub(r"[^a-z0-9-]", lambda found: f"~{ord(found[0]):x}~", text) or "~"
+    if len(label) <= LONGEST:
+        return label
+    return f"~~{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()}"

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import operator as operators
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from langgraph.store.base import (
     BaseStore,
     GetOp,
+    InvalidNamespaceError,
     Item,
     ListNamespacesOp,
     MatchCondition,
@@ -54,7 +56,8 @@ class SqlStore(BaseStore):
         how: str = "exact, in this process",
     ) -> None:
         self.database, self.embedder, self.how = database, embedder, how
-        self._indexes: dict[str, Index] = {}
+        self.unembedded = 0  # texts that this object has kept without their vectors
+        self._indexes: dict[tuple[str, int], Index] = {}
         self._lock = threading.Lock()
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
@@ -95,9 +98,11 @@ class SqlStore(BaseStore):
     def _listed(self, op: SearchOp) -> list[SearchItem]:
         """Items below a namespace, the latest first."""
         where, parameters = _below(op.namespace_prefix)
-        sql = f"SELECT {COLUMNS} FROM memory_items WHERE {where} ORDER BY id DESC"  # noqa: S608
+        # The ids first, from an index: +id, or SQLite would read all values in the order of ids.
+        ids = f"SELECT id FROM memory_items WHERE {where} ORDER BY +id DESC"  # noqa: S608
         if not op.filter:
-            sql += f" LIMIT {int(op.limit)} OFFSET {int(op.offset)}"
+            ids += f" LIMIT {int(op.limit)} OFFSET {int(op.offset)}"
+        sql = f"SELECT {COLUMNS} FROM memory_items WHERE id IN ({ids}) ORDER BY id DESC"  # noqa: S608
         with self.database.reading() as execute:
             rows = execute(sql, parameters)
         found = [SearchItem(**_fields(row)) for row in rows]
@@ -111,13 +116,10 @@ class SqlStore(BaseStore):
         if self.embedder is None:
             return self._listed(op._replace(query=None))
         vector = self.embedder.embed([op.query or ""])[0]
-        where, parameters = _below(op.namespace_prefix)
-        sql = f"SELECT DISTINCT namespace FROM memory_vectors WHERE {where} AND embedder = ?"  # noqa: S608
         with self.database.reading() as execute:
-            names = execute(sql, [*parameters, self.embedder.name])
             found = [
                 item
-                for (namespace,) in names
+                for namespace in _with_vectors(execute, op.namespace_prefix)
                 for item in self._best(execute, namespace, vector, op)
             ]
         found.sort(key=lambda item: -(item.score or 0.0))
@@ -127,7 +129,7 @@ class SqlStore(BaseStore):
         self, execute: Execute, namespace: str, vector: Vectors, op: SearchOp
     ) -> list[SearchItem]:
         """The nearest of one namespace that still exist and match the filter."""
-        index = self._current(execute, namespace)
+        index = self._current(execute, namespace, len(vector))
         wanted, found = op.offset + op.limit, list[SearchItem]()
         nearest = index.nearest(vector)
         while len(found) < wanted:
@@ -148,26 +150,27 @@ class SqlStore(BaseStore):
         rows = execute(f"SELECT id, {COLUMNS} FROM memory_items WHERE id IN ({marks})", ids)  # noqa: S608
         return {row[0]: row[1:] for row in rows}
 
-    def _current(self, execute: Execute, namespace: str) -> Index:
-        """The namespace's index with everything that was committed until now."""
+    def _current(self, execute: Execute, namespace: str, dims: int) -> Index:
+        """The namespace's index with everything that was committed until now.
+
+        One name may serve vectors of another size tomorrow; those of before are not compared.
+        """
         import numpy as np
 
         from swarm_brain.memory.index import Index
 
         assert self.embedder  # noqa: S101
         with self._lock:
-            index = self._indexes.get(namespace)
+            index = self._indexes.setdefault((namespace, dims), Index(dims))
             rows = execute(
-                "SELECT item, vector FROM memory_vectors "
-                "WHERE namespace = ? AND embedder = ? AND item > ? ORDER BY item",
-                [namespace, self.embedder.name, index.last if index else 0],
+                "SELECT item, vector FROM memory_vectors WHERE namespace = ? AND embedder = ? "
+                "AND item > ? AND length(vector) = ? ORDER BY item",
+                [namespace, self.embedder.name, index.last, dims * np.float16().nbytes],
             )
             if rows:
                 kept = np.frombuffer(b"".join(bytes(row[1]) for row in rows), dtype=np.float16)
-                vectors = kept.reshape(len(rows), -1).astype(np.float32)
-                index = index or self._indexes.setdefault(namespace, Index(vectors.shape[1]))
-                index.add([row[0] for row in rows], vectors)
-            return index or Index(1)
+                index.add([row[0] for row in rows], kept.reshape(-1, dims).astype(np.float32))
+            return index
 
     def _namespaces(self, op: ListNamespacesOp) -> list[tuple[str, ...]]:
         with self.database.reading() as execute:
@@ -219,6 +222,7 @@ class SqlStore(BaseStore):
         try:
             vectors = self.embedder.embed(list(texts.values()))
         except MemoryUnavailable:
+            self.unembedded += len(texts)
             return {}
         return {
             place: vector.astype(np.float16).tobytes()
@@ -227,18 +231,17 @@ class SqlStore(BaseStore):
 
 
 def matches(value: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether a value has what a filter asks: equality, or one of $eq $ne $gt $gte $lt $lte."""
-    return all(
-        _compares(value.get(key), operator, operand)
-        for key, condition in wanted.items()
-        for operator, operand in (
-            condition.items() if _is_operation(condition) else [("$eq", condition)]
-        )
-    )
+    """Whether a value has what a filter asks: equality, one of $eq $ne $gt $gte $lt $lte, or of a
+    mapping within it the same."""
+    return all(_meets(value.get(key), condition) for key, condition in wanted.items())
 
 
-def _is_operation(condition: Any) -> bool:
-    return isinstance(condition, Mapping) and any(str(key).startswith("$") for key in condition)
+def _meets(value: Any, condition: Any) -> bool:
+    if not isinstance(condition, Mapping):
+        return bool(value == condition)
+    if any(str(key).startswith("$") for key in condition):
+        return all(_compares(value, operator, operand) for operator, operand in condition.items())
+    return isinstance(value, Mapping) and matches(value, condition)
 
 
 def _compares(value: Any, operator: str, operand: Any) -> bool:
@@ -247,21 +250,26 @@ def _compares(value: Any, operator: str, operand: Any) -> bool:
             return bool(value == operand)
         case "$ne":
             return bool(value != operand)
-        case "$gt" | "$gte" | "$lt" | "$lte" if value is None:
-            return False
-        case "$gt":
-            return bool(value > operand)
-        case "$gte":
-            return bool(value >= operand)
-        case "$lt":
-            return bool(value < operand)
-        case "$lte":
-            return bool(value <= operand)
+        case "$gt" | "$gte" | "$lt" | "$lte":
+            return _in_order(value, operator, operand)
         case _:
             raise ValueError(f"unknown operator {operator!r} in a filter")
 
 
+_ORDERS = {"$gt": operators.gt, "$gte": operators.ge, "$lt": operators.lt, "$lte": operators.le}
+
+
+def _in_order(value: Any, operator: str, operand: Any) -> bool:
+    try:
+        return bool(_ORDERS[operator](value, operand))
+    except TypeError:  # a word is neither more nor less than a number
+        return False
+
+
 def _joined(namespace: Sequence[str]) -> str:
+    """A namespace as one text. Labels with a period would give what belongs to another."""
+    if wrong := [label for label in namespace if "." in label]:
+        raise InvalidNamespaceError(f"a label of a namespace has no period: {wrong[0]!r}")
     return ".".join(namespace)
 
 
@@ -272,6 +280,20 @@ def _below(prefix: Sequence[str]) -> tuple[str, list[str]]:
     name = _joined(prefix)
     # From "name." up to, but without, "name/": "/" is the character after ".".
     return "(namespace = ? OR (namespace >= ? AND namespace < ?))", [name, f"{name}.", f"{name}/"]
+
+
+def _with_vectors(execute: Execute, prefix: Sequence[str]) -> Iterator[str]:
+    """The namespaces below a prefix that have vectors: one look into the index for each, where
+    DISTINCT would read as much of it as there are vectors."""
+    sql = "SELECT namespace FROM memory_vectors WHERE namespace {} ORDER BY namespace LIMIT 1"
+    name = _joined(prefix)
+    if prefix:
+        yield from (row[0] for row in execute(sql.format("= ?"), [name]))
+    end = f"{name}/" if prefix else "\U0010ffff"
+    last = f"{name}." if prefix else ""
+    while found := execute(sql.format("> ? AND namespace < ?"), [last, end]):
+        last = found[0][0]
+        yield last
 
 
 def _fields(row: Row) -> dict[str, Any]:
