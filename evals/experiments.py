@@ -1,0 +1,214 @@
+"""One experiment from its questions to its report: run the arms, judge, analyse, write."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from evals import report
+from evals.answers import Setup
+from evals.arms import named
+from evals.asking import Model
+from evals.bias import JudgedPair
+from evals.comparing import SWARM, analysed
+from evals.examples import Example, content_hash
+from evals.experiment import Experiment, Judged
+from evals.judging import compare as judge_pair
+from evals.judging import grade, judge_of
+from evals.running import Plan, Records, mean_tokens, open_records, run_arm
+from evals.tracing import place_of
+from graph.context import Context
+from graph.topology import Topology
+from swarm_brain import __version__
+from swarm_brain.cli.ask import with_weights
+
+ANSWERS, JUDGED = "answers.jsonl", "judged.jsonl"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user asked for."""
+
+    name: str
+    examples: Sequence[Example]
+    arms: Sequence[str]
+    context: Context
+    topology: Topology
+    output: Path
+    budget_tokens: int | None = None
+    repetitions: int = 1
+    concurrency: int = 4
+    resume: bool = False
+    judge: str | None = None
+    judge_base_url: str | None = None
+    self_judge: bool = False
+    command: str = ""
+
+
+async def experiment(wanted: Wanted, err: Console) -> dict[str, Any]:
+    """Run all arms, judge, analyse, write the report; the report's data. Raises BrainError."""
+    for arm in wanted.arms:
+        named(arm, wanted.topology)
+    context = await asyncio.to_thread(with_weights, wanted.context, wanted.topology, err)
+    wanted = replace(wanted, context=context)
+    judge = await _judge(wanted)
+    records = open_records(wanted.output / ANSWERS, _head(wanted), resume=wanted.resume)
+    plan = Plan(wanted.name, place_of(), wanted.repetitions, wanted.concurrency, _metadata(wanted))
+    setup = Setup(context, wanted.topology, wanted.budget_tokens, wanted.budget_tokens)
+    # The swarm first: without --budget-tokens its spending is the others' allocation.
+    for arm in sorted(wanted.arms, key=lambda name: (name != SWARM, wanted.arms.index(name))):
+        await run_arm(arm, setup, wanted.examples, records, plan, err)
+        if arm == SWARM:
+            setup = _after_swarm(wanted, setup, records)
+    found = Experiment(
+        wanted.examples,
+        {arm: records.of(arm) for arm in wanted.arms},
+        setup.allocation,
+        await _judged(wanted, records, judge) if judge else Judged(),
+        context.seed or 0,
+    )
+    data = _data(wanted, found)
+    report.render(data, wanted.output / "report.html")
+    (wanted.output / "summary.md").write_text(report.summary(data), encoding="utf-8")
+    return data
+
+
+def _after_swarm(wanted: Wanted, setup: Setup, records: Records) -> Setup:
+    """The allocation, if it was not given, and the drafts for the placebo."""
+    told = records.of(SWARM)
+    if wanted.arms == [SWARM]:
+        return setup  # nobody else needs an allocation
+    drafts = {record["id"]: record["trace"] for record in told if record["repetition"] == 0}
+    allocation = setup.allocation or mean_tokens(told)
+    return replace(setup, allocation=allocation, drafts=drafts)
+
+
+async def _judge(wanted: Wanted) -> Model | None:
+    if wanted.judge is None:
+        return None
+    return await judge_of(
+        wanted.judge, wanted.judge_base_url, wanted.context, itself=wanted.self_judge
+    )
+
+
+def _head(wanted: Wanted) -> dict[str, Any]:
+    """What answers in one file have in common."""
+    return {
+        "dataset": content_hash(wanted.examples),
+        "settings": wanted.context.model_dump(mode="json"),
+        "topology": wanted.topology.hash,
+        "budget_tokens": wanted.budget_tokens,
+    }
+
+
+def _metadata(wanted: Wanted) -> dict[str, Any]:
+    """What LangSmith keeps with an experiment."""
+    return {
+        "commit": commit(),
+        "topology": wanted.topology.hash,
+        "version": __version__,
+        **wanted.context.model_dump(mode="json"),
+    }
+
+
+async def _judged(wanted: Wanted, records: Records, judge: Model) -> Judged:
+    """What the judge says of open answers; kept like answers, so that none is judged twice."""
+    head = {**_head(wanted), "judge": judge.binding.spec}
+    path = wanted.output / JUDGED
+    kept = open_records(path, head, resume=wanted.resume or path.exists())
+    places = asyncio.Semaphore(wanted.concurrency)
+    by_id = {example.id: example for example in wanted.examples if example.kind == "open"}
+    given = [
+        record
+        for arm in wanted.arms
+        for record in records.of(arm)
+        if record["provenance"] != "simulated" and record["id"] in by_id
+    ]
+    ours = {record["id"]: record for record in given if _first(record, SWARM)}
+
+    async def rubric(record: dict[str, Any]) -> None:
+        key = (f"rubric/{record['arm']}", record["id"], record["repetition"])
+        if key not in kept.by_key:
+            async with places:
+                met = await grade(judge, by_id[record["id"]], record["text"])
+            kept.add(_kept(key, {"met": met}))
+
+    async def pair(record: dict[str, Any]) -> None:
+        key = (f"pair/{record['arm']}", record["id"], 0)
+        if key not in kept.by_key:
+            mine = ours[record["id"]]
+            async with places:
+                found = await judge_pair(judge, by_id[record["id"]], mine["text"], record["text"])
+            kept.add(_kept(key, {"pair": list(_fields(found))}))
+
+    others = [r for r in given if r["arm"] != SWARM and r["repetition"] == 0 and r["id"] in ours]
+    await asyncio.gather(*map(rubric, given), *map(pair, others))
+    return _read(kept)
+
+
+def _first(record: Mapping[str, Any], arm: str) -> bool:
+    return bool(record["arm"] == arm and record["repetition"] == 0)
+
+
+def _kept(key: tuple[str, str, int], said: dict[str, Any]) -> dict[str, Any]:
+    arm, example, repetition = key
+    return {"arm": arm, "id": example, "repetition": repetition, "provenance": "full", **said}
+
+
+def _fields(pair: JudgedPair) -> tuple[Any, ...]:
+    return pair.order_ab, pair.order_ba, pair.length_a, pair.length_b
+
+
+def _read(kept: Records) -> Judged:
+    judged = Judged()
+    for (name, example, repetition), record in kept.by_key.items():
+        kind, _, arm = name.partition("/")
+        if kind == "rubric":
+            judged.met[(arm, example, repetition)] = record["met"]
+        else:
+            judged.pairs[(arm, example)] = JudgedPair(*record["pair"])
+    return judged
+
+
+def _data(wanted: Wanted, found: Experiment) -> dict[str, Any]:
+    """The report's data: what was asked, under what settings, and what came of it."""
+    data = analysed(found)
+    if data["judging"]:
+        data["judging"]["self_judged"] = wanted.self_judge
+    return {
+        "title": f"{wanted.name}: {', '.join(wanted.arms)}",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": wanted.command,
+        "commit": commit(),
+        "version": __version__,
+        "dataset": {
+            "name": wanted.name,
+            "hash": content_hash(wanted.examples),
+            "size": len(wanted.examples),
+        },
+        "model": wanted.context.model,
+        "judge": wanted.judge,
+        "settings": wanted.context.model_dump(mode="json", exclude_defaults=True),
+        "topology": {"name": wanted.topology.name, "hash": wanted.topology.hash},
+        "allocated_tokens": found.allocation,
+        "repetitions": wanted.repetitions,
+        "seed": wanted.context.seed,
+        **data,
+    }
+
+
+def commit() -> str | None:
+    """The commit of this checkout, marked if there are changes; None outside of one."""
+    words = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None

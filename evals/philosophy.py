@@ -1,0 +1,171 @@
+"""The philosophy battery: 40 questions in 8 levels, `python -m evals.philosophy`.
+
+Writes {config, levels, summary} as JSON, a report beside it, and every answer when it comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from evals import report
+from evals.comparing import SWARM
+from evals.examples import Example, load
+from evals.experiments import Wanted, experiment
+from graph.context import make_context
+from graph.errors import BrainError, ConfigError
+from graph.topology import load as load_topology
+from swarm_brain.api import LOCAL_MODEL
+from swarm_brain.models.settings import key_for, use_keys
+
+DATASET = Path(__file__).parent / "datasets" / "philosophy.jsonl"
+LEVELS = 8
+
+
+def chosen(start: int, end: int, each: int | None) -> list[Example]:
+    """The questions of these levels, `each` of them a level. Raises ConfigError."""
+    if not 1 <= start <= end <= LEVELS:
+        raise ConfigError(f"levels run from 1 to {LEVELS}, and start before they end")
+    found: list[Example] = []
+    for level in range(start, end + 1):
+        questions = [example for example in load(DATASET) if example.level == level]
+        found += questions[:each]
+    return found
+
+
+def model_of(
+    model: str | None, use_api: bool, load_models: bool, keys: Mapping[str, str]
+) -> tuple[str, str | None]:
+    """Who answers, and a note if that is only the simulation."""
+    if model:
+        return model, None
+    if load_models:
+        return f"huggingface:{LOCAL_MODEL}", None
+    if not use_api and not keys:
+        return "auto", None
+    with use_keys(keys):
+        if key_for("hyperbolic", "HYPERBOLIC_API_KEY"):
+            return "hyperbolic:", None
+    return "simulation:", "no API key: give --api-key or set HYPERBOLIC_API_KEY; simulated"
+
+
+def battery(data: Mapping[str, Any], examples: Sequence[Example]) -> dict[str, Any]:
+    """The report's data in the battery's own form."""
+    asked = {question["id"]: question for question in data["questions"]}
+    levels: dict[int, dict[str, Any]] = {}
+    for example in examples:
+        level = levels.setdefault(
+            example.level or 0,
+            {"level": example.level, "name": example.level_name, "questions": []},
+        )
+        level["questions"].append(_entry(example, asked[example.id]["arms"][SWARM]))
+    (arm,) = data["arms"]
+    config = {key: data[key] for key in ("model", "judge", "settings", "topology", "commit",
+                                         "version", "seed", "dataset", "command")}  # fmt: skip
+    return {"config": config, "levels": list(levels.values()), "summary": arm}
+
+
+def _entry(example: Example, given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One question with its first answer; a simulated one has no words, and no score."""
+    if not given:
+        return {"id": example.id, "question": example.question, "answer": None}
+    told = given[0]
+    trace = told["trace"]
+    met = told["rubric"] or [None] * len(example.rubric)
+    points = [{"point": p, "met": m} for p, m in zip(example.rubric, met, strict=True)]
+    usage = {key: told[key] for key in ("calls", "input_tokens", "output_tokens", "cost_usd")}
+    return {
+        "id": example.id,
+        "question": example.question,
+        "answer": told["text"] or None,
+        "provenance": told["provenance"],
+        "experts": [{"name": s["expert"], "step": s["step"], "status": s["status"]} for s in trace],
+        "steps": max((signal["step"] for signal in trace), default=0),
+        "duration_s": told["duration_s"],
+        "usage": usage,
+        "rubric": points,
+        "score": told["score"],
+        "error": told["error"],
+    }
+
+
+def main(
+    use_api: Annotated[bool, typer.Option("--use-api", help="Ask Hyperbolic.")] = False,
+    api_key: Annotated[str | None, typer.Option(help="Its key; stays in this process.")] = None,
+    load_models: Annotated[
+        bool, typer.Option("--load-models", help="Ask the local HuggingFace pipeline.")
+    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="One question a level.")] = False,
+    start_level: Annotated[int, typer.Option(help="1 to 8.")] = 1,
+    end_level: Annotated[int, typer.Option(help="1 to 8.")] = LEVELS,
+    questions_per_level: Annotated[int | None, typer.Option(min=1, max=5)] = None,
+    model: Annotated[str | None, typer.Option(help="Who answers, as provider:model.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="Endpoint of openai-compatible:.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens of one reply at most.")] = None,
+    judge: Annotated[str | None, typer.Option(help="Who scores the rubrics.")] = None,
+    judge_base_url: Annotated[str | None, typer.Option(help="The judge's endpoint.")] = None,
+    allow_self_judge: Annotated[
+        bool, typer.Option("--allow-self-judge", help="The answering model may judge itself.")
+    ] = False,
+    output: Annotated[Path, typer.Option(help="The JSON; a folder of its name beside it.")] = Path(
+        "eval-results/philosophy.json"
+    ),
+    concurrency: Annotated[int, typer.Option(min=1, help="Questions at once.")] = 4,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where answers end.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Fixes sampling where the endpoint can.")] = None,
+) -> None:
+    """Ask the battery; rubrics are scored by a judge, or left ungraded."""
+    err = Console(file=sys.stderr, highlight=False)
+    keys = {"hyperbolic": api_key.strip()} if api_key and api_key.strip() else {}
+    spec, note = model_of(model, use_api, load_models, keys)
+    if note:
+        err.print(note, style="yellow", markup=False)
+    examples = chosen(start_level, end_level, 1 if quick else questions_per_level)
+    settings = {"model": spec, "base_url": base_url, "max_tokens": max_tokens, "seed": seed}
+    wanted = Wanted(
+        "philosophy",
+        examples,
+        [SWARM],
+        make_context({k: v for k, v in settings.items() if v is not None} | {"use_memory": False}),
+        load_topology(),
+        output.with_suffix(""),
+        concurrency=concurrency,
+        resume=resume,
+        judge=judge,
+        judge_base_url=judge_base_url,
+        self_judge=allow_self_judge,
+        command=_command(),
+    )
+    under: AbstractContextManager[None] = use_keys(keys) if keys else nullcontext()
+    with under:
+        data = asyncio.run(experiment(wanted, err))
+    output.write_text(json.dumps(battery(data, examples), ensure_ascii=False, indent=1), "utf-8")
+    typer.echo(report.summary(data))
+    err.print(f"written: {output}, {output.with_suffix('')}/report.html", soft_wrap=True)
+
+
+def _command() -> str:
+    """The command line, without a key that stands in it."""
+    words = list(sys.argv[1:])
+    for at, word in enumerate(words):
+        if word == "--api-key" and at + 1 < len(words):
+            words[at + 1] = "..."
+        elif word.startswith("--api-key="):
+            words[at] = "--api-key=..."
+    return shlex.join(["python", "-m", "evals.philosophy", *words])
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except BrainError as error:
+        sys.exit(f"Error: {error}")

@@ -1,0 +1,223 @@
+"""Running an experiment: every answer is saved when it comes, and none is paid for twice.
+
+Answers stand in a JSONL file, whose first line says what they are answers to. A file that was begun
+with other settings is refused; answers that no model gave are asked for again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from evals.answers import Answer, Setup
+from evals.arms import Arm, answer, named
+from evals.examples import Example
+from evals.scoring import score
+from evals.tracing import Place, evaluated
+from graph.errors import BrainError, ConfigError
+
+Record = dict[str, Any]
+Key = tuple[str, str, int]
+
+
+@dataclass
+class Records:
+    """The answers of an experiment by arm, question and repetition, and the file they stand in."""
+
+    path: Path
+    head: Mapping[str, Any]
+    by_key: dict[Key, Record] = field(default_factory=dict)
+
+    def add(self, record: Record) -> None:
+        """Keep an answer, on disk before anything else happens."""
+        self.by_key[(record["arm"], record["id"], record["repetition"])] = record
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def of(self, arm: str) -> list[Record]:
+        """An arm's answers, in the order in which they came."""
+        return [record for record in self.by_key.values() if record["arm"] == arm]
+
+
+def open_records(path: Path, head: Mapping[str, Any], *, resume: bool) -> Records:
+    """A new file; or with `resume` the answers that are there already.
+
+    Raises ConfigError for a file that is there without `resume`, or was begun with other settings.
+    """
+    plain = json.loads(json.dumps(head))
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"experiment": plain}, ensure_ascii=False) + "\n", "utf-8")
+        return Records(path, plain)
+    if not resume:
+        raise ConfigError(f"{path} exists. Go on with --resume, or name another --output.")
+    lines = _complete(path)
+    begun = lines[0].get("experiment") if lines else None
+    if not isinstance(begun, dict):
+        raise ConfigError(f"{path} holds no experiment. Name another --output.")
+    if changed := [name for name in plain if begun.get(name) != plain[name]]:
+        told = ", ".join(f"{name} was {begun.get(name)!r}, is {plain[name]!r}" for name in changed)
+        raise ConfigError(f"{path} was begun with other settings: {told}")
+    records = Records(path, plain)
+    for record in lines[1:]:
+        if record["provenance"] != "simulated":
+            records.by_key[(record["arm"], record["id"], record["repetition"])] = record
+    return records
+
+
+def _complete(path: Path) -> list[Record]:
+    """The lines of a file; one that a crash cut off is cut away."""
+    rows, kept = [], []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+        kept.append(line)
+    path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    return rows
+
+
+@dataclass
+class Counted:
+    """What the progress bar tells."""
+
+    progress: Progress
+    task: TaskID
+    tokens: int = 0
+    cost: float | None = 0.0
+
+    def add(self, record: Record) -> None:
+        """One more answer."""
+        self.tokens += (record["input_tokens"] or 0) + (record["output_tokens"] or 0)
+        known = self.cost is not None and record["cost_usd"] is not None
+        self.cost = self.cost + record["cost_usd"] if known else None
+        cost = "cost unknown" if self.cost is None else f"${self.cost:.4g}"
+        self.progress.update(self.task, advance=1, told=f"{self.tokens:,} tokens, {cost}")
+
+
+@contextmanager
+def counting(err: Console, name: str, total: int) -> Iterator[Counted]:
+    """A progress bar: questions done, tokens, cost, time left."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[told]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err) as progress:
+        yield Counted(progress, progress.add_task(name, total=total, told=""))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an experiment is run. `metadata` goes with each arm's experiment to LangSmith."""
+
+    name: str
+    place: Place
+    repetitions: int = 1
+    concurrency: int = 4
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+async def run_arm(
+    name: str,
+    setup: Setup,
+    examples: Sequence[Example],
+    records: Records,
+    plan: Plan,
+    err: Console,
+) -> None:
+    """Every question, as often as is asked; answers that are there already are taken as they are.
+
+    Raises ConfigError or ModelUnavailable, as soon as one question shows it.
+    """
+    arm = named(name, setup.topology)
+    by_id = {example.id: example for example in examples}
+    turns: Counter[str] = Counter()
+    fatal: list[BrainError] = []
+
+    async def target(inputs: dict[str, Any]) -> dict[str, Any]:
+        example = by_id[inputs["id"]]
+        turn = turns[example.id]
+        turns[example.id] += 1
+        if fatal:
+            raise fatal[0]
+        try:
+            record = await ask_once(name, arm, setup, example, turn, records)
+        except BrainError as error:
+            fatal.append(error)
+            raise
+        counted.add(record)
+        return record
+
+    with counting(err, name, len(examples) * plan.repetitions) as counted:
+        await evaluated(
+            plan.place,
+            plan.name,
+            name,
+            target,
+            examples,
+            repetitions=plan.repetitions,
+            concurrency=plan.concurrency,
+            metadata=plan.metadata,
+        )
+    if fatal:
+        raise fatal[0]
+
+
+async def ask_once(
+    name: str, arm: Arm, setup: Setup, example: Example, turn: int, records: Records
+) -> Record:
+    """One answer, kept; the one that is there already if there is one."""
+    if known := records.by_key.get((name, example.id, turn)):
+        return known
+    record = recorded(name, example, turn, await answer(arm, setup, example, turn))
+    records.add(record)
+    return record
+
+
+def recorded(name: str, example: Example, turn: int, given: Answer) -> Record:
+    """An answer as it is saved. One that no model gave is not scored."""
+    told = score(example, given.text) if given.provenance != "simulated" else None
+    return {
+        "arm": name,
+        "id": example.id,
+        "repetition": turn,
+        "extracted": told.extracted if told else None,
+        "correct": told.correct if told else None,
+        **asdict(given),
+    }
+
+
+def mean_tokens(records: Sequence[Record]) -> int:
+    """Tokens of an answer on average, of those that a model gave. Raises ConfigError if none."""
+    spent = [
+        (record["input_tokens"] or 0) + (record["output_tokens"] or 0)
+        for record in records
+        if record["provenance"] != "simulated"
+    ]
+    if not spent:
+        raise ConfigError(
+            "no model answered, so there is nothing to compare; `swarm-brain doctor` says why"
+        )
+    return -(-sum(spent) // len(spent))

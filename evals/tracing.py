@@ -1,0 +1,155 @@
+"""LangSmith: datasets, experiments and evaluators; without a key the same evaluators, at home.
+
+`aevaluate` sends what it evaluates even when told not to upload results, unless its client samples
+nothing; so without a key the client leads nowhere and samples nothing (see `client_of`).
+"""
+
+from __future__ import annotations
+
+import io
+import uuid
+import warnings
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import langsmith
+from langsmith import schemas
+
+from evals.examples import Example, content_hash, prompt
+from swarm_brain.models.settings import variable
+
+NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens there
+NAMESPACE = uuid.UUID("6f6c1f6e-0d0c-5a55-9a3b-6d1f2f4f7d11")  # of the examples' ids
+Target = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+Outputs = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an experiment goes: LangSmith if there is a key, else nowhere."""
+
+    client: langsmith.Client
+    upload: bool
+
+
+def place_of() -> Place:
+    """LangSmith where LANGSMITH_API_KEY is set."""
+    if variable("LANGSMITH_API_KEY"):
+        return Place(langsmith.Client(), True)
+    client = langsmith.Client(
+        api_url=NOWHERE, api_key="none", auto_batch_tracing=False, tracing_sampling_rate=0.0
+    )
+    return Place(client, False)
+
+
+def rows(examples: Sequence[Example], dataset: uuid.UUID) -> list[schemas.Example]:
+    """Examples as LangSmith has them; an id is made of dataset, question and content."""
+    return [
+        schemas.Example(
+            id=uuid.uuid5(NAMESPACE, f"{dataset}/{example.id}"),
+            dataset_id=dataset,
+            inputs={"question": prompt(example), "id": example.id},
+            outputs={"answer": example.answer, "rubric": list(example.rubric)},
+            metadata={"group": example.group, "level": example.level},
+            created_at=datetime.now(UTC),
+        )
+        for example in examples
+    ]
+
+
+def dataset_name(name: str, examples: Sequence[Example]) -> str:
+    """A dataset's name in LangSmith: with the hash of its content, so that it never changes."""
+    return f"swarm-brain/{name}/{content_hash(examples)}"
+
+
+def uploaded(place: Place, name: str, examples: Sequence[Example]) -> str:
+    """The dataset's name in LangSmith, created there with its examples if it is missing."""
+    full = dataset_name(name, examples)
+    if not place.client.has_dataset(dataset_name=full):
+        made = place.client.create_dataset(
+            full, description=f"{len(examples)} questions of Swarm Brain's evals"
+        )
+        place.client.create_examples(
+            dataset_id=made.id,
+            examples=[
+                {
+                    "id": row.id,
+                    "inputs": row.inputs,
+                    "outputs": row.outputs,
+                    "metadata": row.metadata,
+                }
+                for row in rows(examples, made.id)
+            ],
+        )
+    return full
+
+
+# ---- evaluators: what each feedback means
+
+
+def correct(outputs: Outputs) -> dict[str, Any]:
+    """Whether the extracted answer is the key; no score where that cannot be said."""
+    right = outputs.get("correct")
+    return {"key": "correct", "score": None if right is None else int(right)}
+
+
+def extracted(outputs: Outputs) -> dict[str, Any]:
+    """Whether an answer could be read from the reply, where there is one to be read."""
+    return {"key": "extracted", "score": int(outputs.get("extracted") is not None)}
+
+
+def answered(outputs: Outputs) -> dict[str, Any]:
+    """Whether a model answered: 0 for a simulation."""
+    return {"key": "answered", "score": int(outputs.get("provenance") != "simulated")}
+
+
+def spent(outputs: Outputs) -> dict[str, Any]:
+    """Input plus output tokens."""
+    known = (outputs.get("input_tokens") or 0) + (outputs.get("output_tokens") or 0)
+    return {"key": "tokens", "score": known}
+
+
+EVALUATORS = (correct, extracted, answered, spent)
+
+
+async def evaluated(
+    place: Place,
+    name: str,
+    arm: str,
+    target: Target,
+    examples: Sequence[Example],
+    *,
+    repetitions: int,
+    concurrency: int,
+    metadata: Mapping[str, Any],
+) -> None:
+    """Run `target` over the examples as one experiment of LangSmith's, or likewise at home."""
+    data: Any = (
+        uploaded(place, name, examples) if place.upload else rows(examples, uuid.UUID(int=0))
+    )
+    evaluators: Any = list(EVALUATORS)
+    with _silent():
+        await langsmith.aevaluate(
+            target,
+            data=data,
+            evaluators=evaluators,
+            experiment_prefix=f"{name}-{arm}",
+            metadata={**metadata, "arm": arm},
+            max_concurrency=concurrency,
+            num_repetitions=repetitions,
+            upload_results=place.upload,
+            client=place.client,
+        )
+    place.client.flush()
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without the bars and notes that LangSmith prints beside ours."""
+    sink = io.StringIO()
+    with redirect_stdout(sink), redirect_stderr(sink), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,39 @@
+"""`eval`: the experiments of the room `evals`, which is imported when one is run."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from graph.errors import ConfigError
+
+app = typer.Typer(help="Evals: the philosophy battery, and arms against each other.")
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+@app.command(context_settings=PASSED_ON)
+def philosophy(context: typer.Context) -> None:
+    """The battery of 40 questions in 8 levels; --help lists the options."""
+    _run("evals.philosophy", context.args)
+
+
+@app.command(context_settings=PASSED_ON)
+def compare(context: typer.Context) -> None:
+    """Ways of answering at equal tokens; --help lists the options."""
+    _run("evals.compare", context.args)
+
+
+def _run(module: str, words: list[str]) -> None:
+    """The module's own command line, with these words."""
+    from importlib import import_module
+    from importlib.util import find_spec
+
+    if missing := [name for name in ("scipy", "matplotlib") if find_spec(name) is None]:
+        raise ConfigError(
+            f"{', '.join(missing)} is not installed (pip install 'swarm-brain[evals]')."
+        )
+    command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    command.command()(import_module(module).main)
+    sys.argv = [f"swarm-brain eval {module.removeprefix('evals.')}", *words]
+    command(args=words, prog_name=sys.argv[0])
