@@ -22,6 +22,7 @@ from evals.report.figures import (
 )
 from evals.report.tables import (
     INTERVAL,
+    Axis,
     Cell,
     Column,
     axis_of,
@@ -47,10 +48,14 @@ def returns_table(data: Row) -> Html:
         Column("Tokens", hint="added a question"),
     ]
     axes = [axis_of([row.get(key) for row in found]) for key in ("per_1000", "quality", "tokens")]
-    return table("Return on tokens", columns, [_return(row, axes) for row in found])
+    return table(
+        "With the expert minus without it",
+        columns,
+        [_return(row, axes) for row in found],
+    )
 
 
-def _return(row: Row, axes: Sequence[tuple[float, float] | None]) -> list[Cell]:
+def _return(row: Row, axes: Sequence[Axis]) -> list[Cell]:
     def three(value: float) -> str:
         return signed(value, 3)
 
@@ -111,7 +116,7 @@ def judging_table(judging: Row) -> Html:
         _preference("Pairs won by the longer answer", obj(judging.get("longer"))),
         _correlation(judging),
     ]
-    return table("Judge diagnostics", columns, body)
+    return table("The judge in both orders", columns, body)
 
 
 def _counted(value: Any) -> Cell:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from evals.report.figures import (
     Row,
@@ -207,17 +206,18 @@ def _ungraded(data: Row, arms: list[Row]) -> str:
 
 
 def _counts(arms: list[Row]) -> list[str]:
-    sentences: dict[str, Callable[[str], str]] = {
-        "simulated": lambda n: f"Simulated answers, counted apart and never scored: {n}.",
-        "errors": lambda n: f"Answers that failed with an error: {n}.",
-        "unextracted": lambda n: (
-            f"Answers from which no final answer could be read (counted as such, not as wrong): {n}."
-        ),
+    sentences = {
+        "simulated": "Simulated answers, counted apart and never scored",
+        "errors": "Answers that failed with an error",
+        "unextracted": "No final answer could be read (counted as such, not as wrong)",
     }
-    return [say(named) for key, say in sentences.items() if (named := _named(arms, key))]
+    return [f"{text}: {named}." for key, text in sentences.items() if (named := _named(arms, key))]
 
 
 def _named(arms: list[Row], key: str) -> str:
-    """ "swarm 3, single 1", for the arms whose count is not 0."""
-    counted: list[tuple[Any, float]] = [(arm.get("name"), known(arm.get(key)) or 0) for arm in arms]
-    return ", ".join(f"{name} {count(number)}" for name, number in counted if number)
+    """What arms have how many: "swarm 3, single 1", or the sum where there are many."""
+    counted = [(str(arm.get("name")), known(arm.get(key)) or 0) for arm in arms]
+    counted = [(name, number) for name, number in counted if number]
+    if len(counted) > 4:
+        return f"{count(sum(number for _, number in counted))} in {len(counted)} arms"
+    return ", ".join(f"{name} {count(number)}" for name, number in counted)

@@ -179,8 +179,8 @@ def _judge(data: Row) -> Html:
     warnings = [str(warning) for warning in judging.get("warnings") or []]
     if judging.get("self_judged"):
         warnings.insert(0, "The judge is the answering model itself.")
-    alarm = el("div", el("b", "Read the verdicts with care"), el("ul", [el("li", w) for w in warnings]),
-               class_="alarm", role="note")  # fmt: skip
+    items = el("ul", [el("li", text) for text in warnings])
+    alarm = el("div", el("b", "Read the verdicts with care"), items, class_="alarm", role="note")
     clear = el("p", "No bias of the judge was detected.")
     return join(lead, alarm if warnings else clear, judging_table(judging))
 
