@@ -100,17 +100,15 @@ def judging_table(judging: Row) -> Html:
     """What the judge's verdicts in both orders show of the judge."""
     columns = [Column("Diagnostic", numeric=False), Column("Value"), Column("p")]
     winners = obj(judging.get("winners"))
-    names = {"a": "first arm", "b": "second arm", "tie": "tied", "unparsed": "unreadable"}
+    names = {"a": "first arm won", "b": "second won", "tie": "tied", "unparsed": "unreadable"}
+    parts = [f"{label} {count(known(winners.get(key)) or 0)}" for key, label in names.items()]
+    pairs = Cell(join("Pairs judged in both orders", small(", ".join(parts))), "Pairs")
     body = [
-        [words("Pairs judged in both orders"), _counted(judging.get("pairs")), missing()],
-        *(
-            [words(f"Pairs: {label}"), _counted(winners.get(key)), missing()]
-            for key, label in names.items()
-        ),
+        [pairs, _counted(judging.get("pairs")), missing("no test")],
         [
             words("Verdict unchanged when swapped"),
             _shared(judging.get("consistent")),
-            missing(),
+            missing("no test"),
         ],
         _preference("Verdicts for the answer shown first", obj(judging.get("first"))),
         _preference("Pairs won by the longer answer", obj(judging.get("longer"))),
