@@ -84,26 +84,25 @@ def _duel(row: Row) -> Duel | None:
 def _seen(row: Row, sign: int) -> str:
     """The figures of a comparison, the swarm's difference first."""
     metric = str(row.get("metric") or "accuracy")
-    found, form = interval(row.get("difference")), difference_form(metric)
-    parts = []
+    name = "pairwise verdicts" if metric == "pairwise" else metric
+    found, form, parts = interval(row.get("difference")), difference_form(metric), []
     if found:
         low, high = sorted((sign * found[1], sign * found[2]))
         parts.append(f"95% interval {form(low)} to {form(high)}")
-    parts += _tests(row)
+    parts += _won(obj(row.get("wins")), sign) + _tests(row)
     if (questions := known(row.get("questions"))) is not None:
         parts.append(f"{count(questions)} questions")
-    name = "pairwise verdicts" if metric == "pairwise" else metric
-    head = f"{name} {form(sign * found[0])} {unit(metric)}" if found else _won(row, sign, name)
-    return f"{head} ({'; '.join(parts)})" if parts else head
+    head = f"{form(sign * found[0])} {unit(metric)}" if found else "difference unknown"
+    return f"{name} {head}" + (f" ({'; '.join(parts)})" if parts else "")
 
 
-def _won(row: Row, sign: int, name: str) -> str:
-    wins = obj(row.get("wins"))
+def _won(wins: Row, sign: int) -> list[str]:
+    """Pairs that the swarm won, lost, tied, and that could not be read."""
     if not wins:
-        return f"{name}, difference unknown"
-    ours, theirs = ("a", "b") if sign == 1 else ("b", "a")
-    numbers = [count(known(wins.get(key)) or 0) for key in (ours, theirs, "tie")]
-    return f"{numbers[0]} won, {numbers[1]} lost, {numbers[2]} tied"
+        return []
+    order = ("a", "b", "tie", "unparsed") if sign == 1 else ("b", "a", "tie", "unparsed")
+    won, lost, tied, unread = (count(known(wins.get(key)) or 0) for key in order)
+    return [f"won {won}, lost {lost}, tied {tied}, unreadable {unread}"]
 
 
 def _tests(row: Row) -> list[str]:
