@@ -146,7 +146,7 @@ def _strata(data: Row) -> Html:
 def _returns(data: Row) -> Html:
     note = (
         "The brain minus the brain without the expert: change in quality (0 to 1) for every 1,000"
-        " tokens that the expert adds. Grey rates cannot be told from 0."
+        " tokens that the expert adds. Hollow dots cannot be told from 0."
     )
     plot = _figure(plots.returns_plot(data), note, "No plot: no expert has a rate.")
     return join(plot, returns_table(data))

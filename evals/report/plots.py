@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -160,10 +161,11 @@ def _point(
     hollow: bool = False,
 ) -> None:
     estimate, low, high = found
-    axes.plot([x, x], [low, high], color=color, linewidth=1.4, alpha=1)
+    order = 4 if color == ACCENT else 3  # the swarm is drawn over the others
+    axes.plot([x, x], [low, high], color=color, linewidth=1.4, zorder=order)
     axes.plot(
         [x], [estimate], marker="D" if hollow else "o", markersize=6.5 if hollow else 7,
-        color=color, markerfacecolor=SURFACE if hollow else color, zorder=3,
+        color=color, markerfacecolor=SURFACE if hollow else color, zorder=order,
     )  # fmt: skip
 
 
@@ -174,9 +176,11 @@ def _rate(axes: Axes, place: int, rate: Span | None) -> None:
             va="center", color=MUTED, fontsize=_SIZE - 1, fontstyle="italic",
         )  # fmt: skip
         return
-    color = MUTED if rate[1] <= 0 <= rate[2] else ACCENT
+    open_ = rate[1] <= 0 <= rate[2]
+    color = MUTED if open_ else ACCENT
     axes.plot(rate[1:], [place, place], color=color, linewidth=1.6)
-    axes.plot([rate[0]], [place], marker="o", markersize=7, color=color)
+    fill = SURFACE if open_ else color
+    axes.plot([rate[0]], [place], marker="o", markersize=7, color=color, markerfacecolor=fill)
 
 
 def _color(name: str) -> str:
@@ -240,7 +244,10 @@ def _apart(wished: Sequence[float], step: float, top: float, bottom: float) -> l
 def _inline(figure: Figure, name: str, label: str) -> Html:
     """The figure as an element of the page, in the page's colours."""
     written = io.StringIO()
-    figure.savefig(written, format="svg", transparent=True)
+    with warnings.catch_warnings():
+        # The browser draws the letters; that matplotlib's font lacks some concerns nobody.
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure.savefig(written, format="svg", transparent=True)
     # Our own drawing: names in it were cleaned, matplotlib escapes them.
     root = ET.fromstring(written.getvalue())  # noqa: S314
     for parent in list(root.iter()):

@@ -233,6 +233,19 @@ def test_labels_keep_their_distance_and_stay_near():
     assert _apart([1, 1, 0], 0.1, 1, 0) == pytest.approx([1, 0.9, 0])
 
 
+@pytest.mark.filterwarnings("error")
+def test_names_in_any_script_and_odd_figures_are_drawn(tmp_path):
+    nothing = {"estimate": 0, "low": 0, "high": 0}
+    odd = results(
+        arms=[arm("日本 $\\frac", 0.0, 0, 0.0) | {"accuracy": nothing, "quality": nothing}],
+        returns=[{"expert": "العربية", "per_1000": nothing, "quality": None, "tokens": None}],
+        allocated_tokens=0,
+    )
+    found = page(odd, tmp_path)
+    assert found.values("class").count("plot") == 4
+    assert found.text.count("日本 $\\frac") >= 3
+
+
 # The sentences
 
 
