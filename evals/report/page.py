@@ -117,12 +117,15 @@ def _figure(drawing: Html | None, caption: str, missing: str) -> Html:
 
 def _arms(data: Row) -> Html:
     drawn = [(name, plot) for name in METRICS if (plot := plots.tokens_plot(data, name))]
-    note = (
-        "Bars are 95% intervals (accuracy: Wilson). The band is 80% to 105% of the allocation, the"
-        " range within which arms may be compared; diamonds are reference arms outside that test."
+    band = (
+        "The band is 80% to 105% of the allocation, within which arms may be compared."
+        if known(data.get("allocated_tokens"))
+        else "No allocation of tokens was set."
     )
-    figures = [_figure(plot, f"{name.capitalize()} against tokens. {note}", "")
-               for name, plot in drawn]  # fmt: skip
+    note = f"Bars are 95% intervals. {band} Diamonds are reference arms outside that test."
+    figures = [
+        _figure(plot, f"{name.capitalize()} against tokens. {note}", "") for name, plot in drawn
+    ]
     empty = "No plot: no arm has both a score and a token count."
     return join(arms_table(data), figures or el("p", empty, class_="empty"))
 
