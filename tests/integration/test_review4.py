@@ -67,7 +67,7 @@ def test_names_that_look_like_markup_or_options_are_names(user):
     told(lines, 0)
     assert "[/]" in lines.stdout
     (user.folder / "m.jsonl").write_text(
-        '{"id":"[/]","kind":"episode","text":"x","date":"[/]","model":"m","question":"x",'
+        '{"id":"[/]","kind":"episode","text":"x","date":"2026-01-01","model":"m","question":"x",'
         '"answer":"a","provenance":"full"}\n'
     )
     told(user.run("memory", "import", "m.jsonl"), 0)
