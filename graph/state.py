@@ -22,6 +22,8 @@ StopReason = Literal["complete", "max_steps", "budget", "deadline", "stopped", "
 MemoryKind = Literal["episode", "fact"]
 MEMORY_KINDS: tuple[MemoryKind, ...] = ("episode", "fact")
 Effort = Literal["low", "high"]
+# What a person did: decided at a pause, or has `written` the words that stand there (a fork).
+Human = Literal["approve", "edit", "skip", "stop", "written"]
 EFFORTS: tuple[Effort, ...] = ("low", "high")
 
 __all__ = ["BrainInput", "BrainOutput", "BrainState", "Broadcast", "Signal", "Workspace"]
@@ -74,7 +76,7 @@ class Signal(TypedDict):
     cached: bool
     charged_tokens: int
     charged_usd: float | None
-    human: Literal["approve", "edit", "skip", "stop"] | None
+    human: Human | None
     failure: FailureKind | None
     error: str | None
 
@@ -145,7 +147,7 @@ class ExpertReport(TypedDict):
     cached: bool
     latency_s: float
     woken_by: list[Waking]
-    human: Literal["approve", "edit", "skip", "stop"] | None
+    human: Human | None
     error: str | None
 
 

@@ -81,7 +81,10 @@ async def _kept(
     if store is None:
         return None
     whose, note = settings.space(context), None
-    if context.use_memory and worth_remembering(result["provenance"]):
+    written = [s["source"] for s in state.get("signals", []) if s["human"] == "written"]
+    if context.use_memory and written:
+        note = f"not remembered: a person has written what {', '.join(written)} said"
+    elif context.use_memory and worth_remembering(result["provenance"]):
         note = await remember(store, whose, _episode(state, result))
         if note is None and context.consolidation_interval:
             consolidation.later(store, whose, context)

@@ -12,8 +12,9 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import get_runtime
 from langgraph.store.base import BaseStore
+from pydantic import ValidationError
 
-from graph.context import Context, make_context
+from graph.context import Context, describe, make_context
 from graph.errors import ThreadError
 from graph.state import BrainState
 from graph.topology import Expert, Topology
@@ -40,7 +41,7 @@ def _runtime_value(name: str) -> Any:
 
 def settings_of(state: BrainState) -> Context:
     """The Context that the run was begun with, with the budgets of the call in progress."""
-    saved = Context.model_validate(state["settings"])
+    saved = _saved(state)
     given: Context = given_context()
     changed = {name: getattr(given, name) for name in given.model_fields_set}
     if ignored := sorted(
@@ -48,6 +49,16 @@ def settings_of(state: BrainState) -> Context:
     ):
         log.warning("a run goes on with its own settings: %s ignored", ", ".join(ignored))
     return saved.model_copy(update={name: changed[name] for name in BUDGETS if name in changed})
+
+
+def _saved(state: BrainState) -> Context:
+    try:
+        return Context.model_validate(state["settings"])
+    except ValidationError as error:
+        raise ThreadError(
+            f"This run was begun by version {state['version']}, with settings that this version "
+            f"does not take: {describe(error)}"
+        ) from None
 
 
 def run_context(state: BrainState) -> Context:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from graph.errors import BlankQuestion, BrainError, ConfigError, NotText
 from swarm_brain import __version__
-from swarm_brain.cli.text import printable
+from swarm_brain.cli.text import name_given, printable, resuming
 
 if TYPE_CHECKING:
     from swarm_brain.cli.ask import Ask
@@ -127,7 +127,8 @@ def ask(
         bool, typer.Option("--dry-run", help="Print the worst case in calls, tokens and dollars.")
     ] = False,
     thread: Annotated[
-        str | None, typer.Option(help="Go on in this thread; a new name begins one.")
+        str | None,
+        typer.Option(help="Go on in this thread; a new name begins one.", callback=name_given),
     ] = None,
     no_save: Annotated[
         bool,
@@ -141,7 +142,7 @@ def ask(
         bool, typer.Option("--no-memory", help="Recall nothing, remember nothing.")
     ] = False,
     memory_space: Annotated[
-        str | None, typer.Option(help="Whose memories; default: default.")
+        str | None, typer.Option(help="Whose memories; default: default.", callback=name_given)
     ] = None,
     no_workspace: Annotated[
         bool, typer.Option("--no-workspace", help="Experts hear only their own edges.")
@@ -189,6 +190,8 @@ def ask(
         raise typer.Exit(ANSWERED)
     if thread is not None and no_save:
         raise ConfigError("--thread keeps the run, --no-save does not: give one of them.")
+    if pause_before and no_save and not sys.stdin.isatty():
+        raise ConfigError("--pause-before: nobody is at a terminal, and --no-save keeps no run.")
     from swarm_brain.cli.ask import Ask
 
     asked = Ask(text, topology, given, as_json, thread, save=not no_save)
@@ -206,6 +209,12 @@ def _read_stdin() -> str:
 def _spent(usage: dict[str, Any]) -> str:
     tokens = (usage["input_tokens"] or 0) + (usage["output_tokens"] or 0)
     return f"{usage['calls']} finished calls and {tokens:,} tokens; calls under way are not counted"
+
+
+def _interrupted(failed: dict[str, Any]) -> str:
+    thread = failed["thread_id"]
+    going_on = f" Go on with `{resuming(thread)}`." if thread else ""
+    return printable(f"Interrupted after {_spent(failed['usage'])}.{going_on}")
 
 
 def _pairs(items: list[str]) -> dict[str, str]:
@@ -229,22 +238,25 @@ def outcome(
     work: Coroutine[Any, Any, dict[str, Any] | None], as_json: bool, progress: dict[str, Any]
 ) -> int:
     """Run to a result and print it if it is wanted as JSON; the exit code it makes."""
-    from swarm_brain.cli.ask import failed_result
+    from swarm_brain.cli.ask import failed_result, paused_result
+
+    def tell(found: dict[str, Any]) -> None:
+        if as_json:
+            typer.echo(json.dumps(found, ensure_ascii=False))
 
     try:
         result = asyncio.run(work)
     except BrainError as error:
-        if as_json:
-            typer.echo(json.dumps(failed_result(str(error), progress), ensure_ascii=False))
+        tell(failed_result(str(error), progress))
         raise
     except KeyboardInterrupt:
-        spent = failed_result("interrupted", progress)["usage"]
-        err.print(f"Interrupted after {_spent(spent)}.", soft_wrap=True)
+        tell(failed := failed_result("interrupted", progress))
+        err.print(_interrupted(failed), markup=False, soft_wrap=True)
         return ERROR
     if result is None:
+        tell(paused_result(progress))
         return PAUSED
-    if as_json:
-        typer.echo(json.dumps(result, ensure_ascii=False))
+    tell(result)
     if result["stop_reason"] == "failed" and result["provenance"] != "simulated":
         return ERROR
     return SIMULATED if result["provenance"] == "simulated" else ANSWERED

@@ -24,7 +24,7 @@ from swarm_brain import __version__, models
 from swarm_brain.cli import pause
 from swarm_brain.cli.live import Board
 from swarm_brain.cli.session import Session, free_thread, new_thread, session
-from swarm_brain.cli.text import printable
+from swarm_brain.cli.text import printable, resuming
 from swarm_brain.cli.weights import fetch
 from swarm_brain.models import EMBEDDED_DEFAULT
 from swarm_brain.threads import history
@@ -88,6 +88,8 @@ class Running:
         """Run, ask the user wherever the run pauses, print the answer; None if it stays paused."""
         board = Board(self.opened.err, self.topology, live=self._live)
         config = config or history.config_of(self.thread)
+        if self.opened.threads:
+            self.progress["thread_id"] = self.thread  # whoever is interrupted wants to go on
         while True:
             pauses = await self._stream(start, context, config, board)
             if not pauses:
@@ -138,11 +140,14 @@ class Running:
         return result
 
     def say_paused(self, pauses: list[Any]) -> None:
-        """Say that the run waits, and how it goes on."""
+        """Say that the run waits, and how it goes on. Raises ThreadError if it cannot wait."""
         names = ", ".join(found.value["expert"] for found in pauses)
+        if self.opened.threads is None:
+            raise ThreadError(f"Nobody decides before {names}, and the run is not kept: it ends.")
+        self.progress["paused"] = [{"id": found.id, **found.value} for found in pauses]
         self.opened.note(
             f"paused before {names}; nothing is spent meanwhile. Go on with "
-            f"`swarm-brain threads resume {self.thread}`"
+            f"`{resuming(self.thread)}`"
         )
 
 
@@ -211,6 +216,13 @@ def failed_result(error: str, progress: Progress) -> dict[str, Any]:
         "revised": False,
         "steps": 0,
         "usage": usage(progress.get("signals", [])),
+        "thread_id": progress.get("thread_id"),
         "error": error,
         "version": __version__,
     }
+
+
+def paused_result(progress: Progress) -> dict[str, Any]:
+    """The JSON of a run that waits for a decision: every key, and what is to be decided."""
+    waiting = {"stop_reason": None, "error": None, "paused": progress["paused"]}
+    return failed_result("", progress) | waiting

@@ -16,11 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from graph.errors import ConfigError, MemoryUnavailable
-from swarm_brain.cli.text import printable
+from swarm_brain.cli.text import name_given, printable
 
 app = typer.Typer(help="Memories: answered questions (episodes) and facts distilled from them.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-SpaceName = Annotated[str, typer.Option("--space", help="Whose memories.")]
+SpaceName = Annotated[str, typer.Option("--space", help="Whose memories.", callback=name_given)]
 T = TypeVar("T")
 Work = Callable[[Any, Any], Awaitable[T]]
 WORDS = 90  # characters of a memory in a list
@@ -48,7 +48,7 @@ def list_(space: SpaceName = "default", as_json: Json = False) -> None:
 
 @app.command()
 def search(
-    query: Annotated[str, typer.Argument(help="What they should be about.")],
+    query: Annotated[str, typer.Argument(help="What they should be about.", callback=name_given)],
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 10,
     space: SpaceName = "default",
     as_json: Json = False,
@@ -85,7 +85,8 @@ def _print(items: list[Any], as_json: bool) -> None:
     for item in items:
         score = "" if item.score is None else f"{item.score:.2f}"
         words = Text(printable(keeping.one_line(item))[:WORDS])
-        table.add_row(item.key[:12], item.value["date"][:10], item.value["kind"], score, words)
+        facts = item.key[:12], item.value["date"][:10], item.value["kind"], score
+        table.add_row(*map(Text, map(printable, facts)), words)  # no markup: imported ids
     Console(highlight=False).print(table)
 
 
@@ -110,7 +111,7 @@ def show(
 async def _found(store: Any, place: Any, key: str) -> Any:
     from swarm_brain.memory import keeping
 
-    item = await keeping.find(store, place, key)
+    item = await keeping.find(store, place, name_given(key))
     if item is None:
         raise ConfigError(f"There is no memory {key}. `swarm-brain memory list` shows them.")
     return item

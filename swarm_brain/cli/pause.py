@@ -59,7 +59,8 @@ def show(question: dict[str, Any], err: Console) -> None:
     title = f"before {question['expert']} (step {question['step']}, {question['model']})"
     for part in ("procedure", "sees"):
         text = Text(printable(question[part]))
-        err.print(Panel(text, title=title if part == "procedure" else "it would see"))
+        heading = Text(title if part == "procedure" else "it would see")
+        err.print(Panel(text, title=heading))
 
 
 def decision_of(action: str | None, file: Any) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from rich.console import Console
 from graph.brain import Brain, compile_brain
 from graph.errors import MemoryUnavailable, ThreadError
 from graph.topology import Topology
-from swarm_brain.cli.text import printable
+from swarm_brain.cli.text import printable, resuming
 from swarm_brain.memory import consolidation
 from swarm_brain.memory.opening import close_store, open_store
 from swarm_brain.threads import history
@@ -51,7 +51,7 @@ class Session:
 async def session(
     err: Console, *, save: bool = True, needed: bool = False
 ) -> AsyncIterator[Session]:
-    """Open what is kept. What cannot be opened is told, and done without, unless it is `needed`.
+    """Open what is kept. What cannot be opened is told, and done without; `needed` threads raise.
 
     At the end, consolidations that were begun are waited for.
     """
@@ -63,7 +63,7 @@ async def session(
                 opened.store = await asyncio.to_thread(open_store)
                 stack.callback(close_store, opened.store)
             except MemoryUnavailable as error:
-                if needed:
+                if needed and not opened.threads:
                     raise
                 what = (
                     ("memories", "remembered")
@@ -89,8 +89,8 @@ async def free_thread(brain: Brain, thread: str) -> None:
         snapshot = await history.latest(brain, thread)
     except ThreadError:
         return
-    if history.unfinished(snapshot):
+    if history.unfinished(snapshot) and not history.failure(snapshot):
         raise ThreadError(
-            f"The thread {thread} has an unfinished run. Finish it with "
-            f"`swarm-brain threads resume {thread}`, or ask in another thread."
+            f"The thread {thread} has an unfinished run. Finish it with `{resuming(thread)}`, or "
+            "ask in another thread."
         )

@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from graph.errors import ConfigError
+from swarm_brain.cli.text import name_given
 
 
 def chat(
     thread: Annotated[
-        str | None, typer.Option(help="Go on in this thread; a new name begins one.")
+        str | None,
+        typer.Option(help="Go on in this thread; a new name begins one.", callback=name_given),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Who answers, as provider:model.")] = None,
     base_url: Annotated[

@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import threading
 import unicodedata
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
+
+from graph.errors import ConfigError
 
 KEPT = "\n\t"
+Given = TypeVar("Given", str, str | None)
 
 
 def printable(text: str) -> str:
     """`text` without control characters, escape sequences' ESC among them."""
     return "".join(c for c in text if c in KEPT or unicodedata.category(c) != "Cc")
+
+
+def name_given(text: Given) -> Given:
+    """An id or a query from the command line. Raises ConfigError if it is blank or no text."""
+    if text is None:
+        return text
+    if not text.strip():
+        raise ConfigError("An empty name or query was given.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # what Python makes of arguments that are not UTF-8
+        raise ConfigError("A name or query must be UTF-8 text.") from None
+    return text
+
+
+def resuming(thread: str) -> str:
+    """The command that finishes a thread's run, as a shell takes it."""
+    option = "-- " if thread.startswith("-") else ""
+    return f"swarm-brain threads resume {option}{shlex.quote(thread)}"
 
 
 async def read_line(prompt: str) -> str:
@@ -27,8 +50,10 @@ async def read_line(prompt: str) -> str:
     def read() -> None:
         try:
             text = input(prompt)
-        except EOFError as error:
-            loop.call_soon_threadsafe(_settle, line.set_exception, error)
+        except (EOFError, OSError, RuntimeError, ValueError) as error:
+            # RuntimeError: there is no standard input; ValueError: it is not text.
+            ended = EOFError(str(error))
+            loop.call_soon_threadsafe(_settle, line.set_exception, ended)
         else:
             loop.call_soon_threadsafe(_settle, line.set_result, text)
 

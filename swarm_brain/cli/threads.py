@@ -15,12 +15,13 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from graph.errors import ConfigError, ThreadError
-from swarm_brain.cli.text import printable
+from graph.errors import ConfigError, MemoryUnavailable, ThreadError
+from swarm_brain.cli.text import name_given, printable
 
 app = typer.Typer(help="Threads: what was asked, step by step; resume, fork, delete, prune.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Thread = Annotated[str, typer.Argument(help="The thread's id.")]
+Thread = Annotated[str, typer.Argument(help="The thread's id.", callback=name_given)]
+PAUSED = 4  # exit code, as in app.py, which imports this file
 WORDS = 70  # characters of a question in a list
 
 
@@ -36,25 +37,33 @@ def list_(as_json: Json = False) -> None:
         table.add_column(name, overflow="fold")
     for row in rows:
         facts = row["thread"], row["date"][:16], str(row["questions"]), row["state"]
-        table.add_row(*facts, Text(printable(row["question"])[:WORDS]))
+        # As Text: a thread's id may look like rich's markup.
+        table.add_row(*map(Text, map(printable, facts)), Text(printable(row["question"])[:WORDS]))
     Console().print(table)
 
 
 async def _listed() -> list[dict[str, Any]]:
     from graph.topology import load
+    from swarm_brain.cli.going_on import brain_of
     from swarm_brain.cli.session import session
     from swarm_brain.threads import history
 
     async with session(_err(), needed=True) as opened:
-        brain, rows = opened.brain(load()), []
+        shipped, rows = opened.brain(load()), []
         for thread in await opened.must().ids():
-            runs = await history.runs(brain, thread)
-            if runs:
-                rows.append(_row(thread, runs))
+            try:
+                brain = await brain_of(opened, thread, shipped)
+                rows.append(_row(thread, await history.runs(brain, thread)))
+            except (ThreadError, MemoryUnavailable):  # one of them must not hide the others
+                rows.append(_row(thread, []) | {"state": "unreadable"})
         return rows
 
 
 def _row(thread: str, runs: list[Any]) -> dict[str, Any]:
+    """Of a thread without runs, too: it holds a question that could not be asked."""
+    if not runs:
+        unknown = {"state": "not begun", "question": "", "date": ""}
+        return {"thread": thread, "questions": 0, **unknown}
     last = runs[-1]
     state = "paused" if last["paused"] else "unfinished"
     if last["result"]:
@@ -85,12 +94,14 @@ def show(thread: Thread, as_json: Json = False) -> None:
 
 async def _runs(thread: str) -> list[Any]:
     from graph.topology import load
+    from swarm_brain.cli.going_on import brain_of
     from swarm_brain.cli.session import session
     from swarm_brain.threads import history
 
     async with session(_err(), needed=True) as opened:
-        brain = opened.brain(load())
-        await history.latest(brain, thread)
+        shipped = opened.brain(load())
+        await history.latest(shipped, thread)
+        brain = await brain_of(opened, thread, shipped)
         found: list[Any] = await history.runs(brain, thread)
         return found
 
@@ -109,7 +120,8 @@ def _title(said: dict[str, Any]) -> Text:
     woken = ", ".join(f"{edge['from']} {edge['activation']:.2f}" for edge in said["woken_by"])
     tokens = "tokens unknown" if said["tokens"] is None else f"{said['tokens']:,} tokens"
     cost = "" if said["cost_usd"] is None else f", ${said['cost_usd']:.6g}"
-    human = f", {said['human']} at a pause" if said["human"] else ""
+    by_hand = {None: "", "written": ", written by a person"}
+    human = by_hand.get(said["human"], f", {said['human']} at a pause")
     return Text(
         f"{said['expert']} ({said['status']}{human}) woken by {woken}; {tokens}{cost}, "
         f"{said['latency_s']:.1f} s",
@@ -151,45 +163,10 @@ def resume(
     }
     given = {name: value for name, value in budgets.items() if value is not None}
     progress: dict[str, Any] = {}
-    work = _resumed(thread, given, decision_of(decide, sees), as_json, progress)
+    from swarm_brain.cli.going_on import resumed
+
+    work = resumed(thread, given, decision_of(decide, sees), as_json, progress)
     raise typer.Exit(outcome(work, as_json, progress))
-
-
-async def _resumed(
-    thread: str, budgets: dict[str, Any], decision: Any, as_json: bool, progress: dict[str, Any]
-) -> dict[str, Any] | None:
-    from langgraph.types import Command
-
-    from graph.context import make_context
-    from graph.topology import load
-    from swarm_brain import __version__
-    from swarm_brain.cli.ask import Running
-    from swarm_brain.cli.pause import ask
-    from swarm_brain.cli.session import session
-    from swarm_brain.threads import history
-
-    err, context = _err(), make_context(budgets)
-    async with session(err, needed=True) as opened:
-        with opened.must().alone(thread):
-            snapshot = await history.latest(opened.brain(load()), thread)
-            if not history.unfinished(snapshot):
-                raise ThreadError(f"The thread {thread} has no unfinished run.")
-            if (version := snapshot.values["version"]) != __version__:
-                opened.note(f"the run was begun by version {version}; this is {__version__}")
-            topology = history.topology_of(snapshot)
-            brain = opened.brain(topology)
-            running = Running(opened, brain, topology, thread, as_json, progress)
-            start: Any = None
-            pauses = [pause for task in snapshot.tasks for pause in task.interrupts]
-            if pauses:
-                answers = await ask(pauses, decision, err)
-                if answers is None:
-                    running.say_paused(pauses)
-                    return None
-                start = Command(resume=answers)
-            elif decision:
-                raise ThreadError(f"The thread {thread} is not paused: nothing is to be decided.")
-            return await running.to_the_end(start, context, decision=decision)
 
 
 @app.command()
@@ -209,9 +186,14 @@ def fork(
             raise ConfigError(f"--edit {item!r}: write EXPERT=FILE")
         edits[name.strip()] = _words(Path(file))
     progress: dict[str, Any] = {}
-    both = asyncio.run(_forked(thread, step, edits, as_json, progress))
+    from swarm_brain.cli.going_on import forked_run
+
+    both = asyncio.run(forked_run(thread, step, edits, progress))
     if as_json:
         typer.echo(json.dumps(both, ensure_ascii=False))
+    if not both["fork"]:
+        raise typer.Exit(PAUSED)
+    if as_json:
         return
     panels = [
         Panel(Text(printable(result["final_output"])), title=name, width=_half())
@@ -230,28 +212,6 @@ def _words(file: Path) -> str:
     return read(file)
 
 
-async def _forked(
-    thread: str, step: int, edits: dict[str, str], as_json: bool, progress: dict[str, Any]
-) -> dict[str, Any]:
-    from graph.topology import load
-    from swarm_brain.cli.ask import Running
-    from swarm_brain.cli.session import session
-    from swarm_brain.threads import history
-    from swarm_brain.threads.forking import fork as forked
-
-    async with session(_err(), needed=True) as opened:
-        with opened.must().alone(thread):
-            snapshot = await history.latest(opened.brain(load()), thread)
-            topology = history.topology_of(snapshot)
-            brain = opened.brain(topology)
-            config = await forked(brain, topology, thread, step, edits)
-            running = Running(opened, brain, topology, thread, True, progress)
-            result = await running.to_the_end(None, None, config)
-            if result is None:
-                raise ThreadError(f"The fork is paused: swarm-brain threads resume {thread}")
-            return {"original": history.result(snapshot.values), "fork": result}
-
-
 @app.command()
 def delete(threads: Annotated[list[str], typer.Argument(help="The threads' ids.")]) -> None:
     """Delete threads with all their checkpoints. Memories of them stay: memory forget."""
@@ -260,6 +220,7 @@ def delete(threads: Annotated[list[str], typer.Argument(help="The threads' ids."
 
 
 async def _deleted(threads: list[str]) -> None:
+    from swarm_brain.cli.going_on import forget_calls
     from swarm_brain.cli.session import session
 
     async with session(_err(), needed=True) as opened:
@@ -268,7 +229,9 @@ async def _deleted(threads: list[str]) -> None:
             raise ThreadError(f"There is no thread {', '.join(unknown)}; nothing was deleted.")
         for thread in threads:
             with kept.alone(thread):
+                await forget_calls(opened, thread)
                 await kept.saver.adelete_thread(thread)
+        await kept.shred()
 
 
 @app.command()

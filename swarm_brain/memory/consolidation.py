@@ -280,8 +280,9 @@ def later(store: BaseStore, space: Space, context: Context) -> None:
 
 
 async def settled() -> None:
-    """Wait for the consolidations that this process has begun in the background."""
-    while pending := [task for task in _running if not task.done()]:
+    """Wait for the consolidations that were begun in the background of this loop."""
+    loop = asyncio.get_running_loop()
+    while pending := [t for t in set(_running) if not t.done() and t.get_loop() is loop]:
         await asyncio.gather(*pending, return_exceptions=True)
 
 

@@ -68,13 +68,18 @@ class Journal:
         await self._put(key, entry)
 
     async def _put(self, key: str, entry: Entry) -> None:
-        await self._there(self.store.aput(self.namespace, key, asdict(entry), index=False))
+        await self._there(
+            self.store.aput(self.namespace, key, asdict(entry), index=False),
+            # Interrupted, the store may be closed already; the reservation stands, which is more.
+            harmless=entry.settled,
+        )
 
-    async def _there(self, work: Coroutine[Any, Any, Any]) -> None:
+    async def _there(self, work: Coroutine[Any, Any, Any], *, harmless: bool) -> None:
         try:
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
         except Exception as error:  # noqa: BLE001  any store, any fault; the call goes on
-            _warn_once(self.namespace, "what calls take is not kept", type(error).__name__)
+            if not harmless:
+                _warn_once(self.namespace, "what calls take is not kept", type(error).__name__)
 
 
 @lru_cache(maxsize=1_000)

@@ -83,7 +83,7 @@ def _written(
             "gates": {},
             "defects": [],
         }
-        told |= {**fresh, "content": text, "verdict": None, "human": "edit"}
+        told |= {**fresh, "content": text, "verdict": None, "human": "written"}
         told |= reading.said(topology, expert, state, run_context(state), text)  # type: ignore[arg-type]
         if told["error"]:
             raise ThreadError(f"{expert.name}: {told['error']}; write what its prompt asks for.")

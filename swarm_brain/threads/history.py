@@ -13,6 +13,8 @@ from graph.errors import ThreadError
 from graph.state import BEGIN, RESULT_KEYS, BrainState, Signal, Usage, Waking
 from graph.topology import Topology, load
 from nodes.finish import usage
+from nodes.signals import PREVENTED
+from swarm_brain import __version__
 
 BEFORE_ALL = {BEGIN, "__start__"}
 
@@ -70,6 +72,14 @@ def unfinished(snapshot: StateSnapshot) -> bool:
     return bool(set(snapshot.next) - BEFORE_ALL)
 
 
+def failure(snapshot: StateSnapshot) -> str | None:
+    """Why a run cannot go on: it was told to be strict, and an expert has failed."""
+    if snapshot.values["settings"]["on_error"] != "raise":
+        return None
+    signals = snapshot.values.get("signals", [])
+    return next((s["error"] for s in signals if s["error"] and s["failure"] not in PREVENTED), None)
+
+
 def topology_of(snapshot: StateSnapshot) -> Topology:
     """The topology of a saved run. Raises ThreadError if it is no longer what it was."""
     begun = snapshot.values["topology"]
@@ -102,7 +112,21 @@ async def snapshots(brain: Brain, thread: str) -> AsyncIterator[StateSnapshot]:
 
 
 def run(snapshot: StateSnapshot) -> Run:
-    """A run as its last state shows it. What finished siblings wrote before a crash is in it."""
+    """A run as its last state shows it. What finished siblings wrote before a crash is in it.
+
+    Raises ThreadError if another version has saved it in another form.
+    """
+    try:
+        return _run(snapshot)
+    except KeyError as missing:
+        version = snapshot.values.get("version")
+        raise ThreadError(
+            f"The thread was saved by version {version} of swarm-brain; this one, {__version__}, "
+            f"does not find {missing} in it."
+        ) from None
+
+
+def _run(snapshot: StateSnapshot) -> Run:
     state, signals = snapshot.values, list(snapshot.values.get("signals") or [])
     told = {(signal["source"], signal["step"]) for signal in signals}
     for task in snapshot.tasks:

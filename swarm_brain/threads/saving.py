@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import aiosqlite
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
@@ -45,11 +45,14 @@ class Compressed(JsonPlusSerializer):
         return kind + SQUEEZED, zlib.compress(data)
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
-        """The value again."""
+        """The value again. Raises MemoryUnavailable if it is damaged."""
         kind, content = data
-        if kind.endswith(SQUEEZED):
-            kind, content = kind.removesuffix(SQUEEZED), zlib.decompress(content)
-        return super().loads_typed((kind, content))
+        try:
+            if kind.endswith(SQUEEZED):
+                kind, content = kind.removesuffix(SQUEEZED), zlib.decompress(content)
+            return super().loads_typed((kind, content))
+        except (zlib.error, ValueError) as error:
+            raise MemoryUnavailable("a saved thread", error) from None
 
 
 class Threads(Protocol):
@@ -69,14 +72,21 @@ class Threads(Protocol):
     async def prune(self, keep_last: int) -> int:
         """Delete all but the last checkpoints of each thread; how many were deleted."""
 
+    async def shred(self) -> None:
+        """Leave nothing behind of what was deleted, as far as that is ours to do."""
+
     def alone(self, thread: str) -> Any:
         """A context manager: no other process runs this thread meanwhile, or ThreadError."""
 
 
 class Forgiving:
-    """A saver that stops saving at the first failure, and says so."""
+    """A saver that stops saving at the first failure, and says so.
+
+    What cannot be read or deleted raises MemoryUnavailable: nobody can go on without that.
+    """
 
     failures: tuple[type[Exception], ...] = (OSError,)
+    where = "the saved threads"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -106,6 +116,30 @@ class Forgiving:
             except self.failures as error:
                 self._problems.append(" ".join(str(error).split()) or type(error).__name__)
 
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """A saved checkpoint."""
+        with self._translated():
+            found: CheckpointTuple | None = await super().aget_tuple(config)  # type: ignore[misc]
+            return found
+
+    async def alist(self, *args: Any, **kwargs: Any) -> AsyncIterator[CheckpointTuple]:
+        """Saved checkpoints, the latest first."""
+        with self._translated():
+            async for found in super().alist(*args, **kwargs):  # type: ignore[misc]
+                yield found
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Delete a thread's checkpoints."""
+        with self._translated():
+            await super().adelete_thread(thread_id)  # type: ignore[misc]
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except self.failures as error:
+            raise MemoryUnavailable(self.where, error) from None
+
 
 class _SqliteSaver(Forgiving, AsyncSqliteSaver):
     failures = (sqlite3.Error, OSError)
@@ -121,8 +155,17 @@ class _Sqlite:
         return self.saver.problem
 
     async def ids(self) -> list[str]:
-        async with self.saver.lock, self.saver.conn.execute(LATEST_FIRST) as cursor:
-            return [row[0] for row in await cursor.fetchall()]
+        async with self.saver.lock:
+            with self._translated():
+                rows = await self.saver.conn.execute_fetchall(LATEST_FIRST)
+        return [row[0] for row in rows]
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise MemoryUnavailable(str(self.path), error) from None
 
     async def prune(self, keep_last: int) -> int:
         old = f"""SELECT thread_id, checkpoint_ns, checkpoint_id FROM (
@@ -132,13 +175,20 @@ class _Sqlite:
         key = "(thread_id, checkpoint_ns, checkpoint_id)"
         connection = self.saver.conn
         async with self.saver.lock:
-            await connection.execute(f"DELETE FROM writes WHERE {key} IN ({old})")  # noqa: S608
-            deleted = await connection.execute(
-                f"DELETE FROM checkpoints WHERE {key} IN ({old})"  # noqa: S608
-            )
-            await connection.commit()
-            await connection.execute("VACUUM")
+            with self._translated():
+                await connection.execute(f"DELETE FROM writes WHERE {key} IN ({old})")  # noqa: S608
+                deleted = await connection.execute(
+                    f"DELETE FROM checkpoints WHERE {key} IN ({old})"  # noqa: S608
+                )
+                await connection.commit()
+                await connection.execute("VACUUM")
+        await self.shred()
         return deleted.rowcount
+
+    async def shred(self) -> None:
+        async with self.saver.lock:
+            with self._translated():
+                await self.saver.conn.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
 
     @contextmanager
     def alone(self, thread: str) -> Iterator[None]:
@@ -184,6 +234,7 @@ async def _open_sqlite(path: Path) -> AsyncIterator[Threads]:
         raise MemoryUnavailable(str(path), error) from None
     try:
         saver = _SqliteSaver(connection, serde=Compressed())
+        saver.where = str(path)
         try:
             await saver.setup()
             await connection.execute("PRAGMA secure_delete=ON")

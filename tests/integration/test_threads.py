@@ -153,7 +153,7 @@ def test_fork_replaces_one_signal_and_runs_on_from_there(place):
     assert place.asked() == Counter(["synthesis", "meta_cognitive"])
     assert both["fork"]["usage"]["calls"] == 8
     humans = {e["name"]: e["human"] for e in both["fork"]["experts"]}
-    assert humans == dict.fromkeys(EIGHT, None) | {"creative": "edit"}
+    assert humans == dict.fromkeys(EIGHT, None) | {"creative": "written"}
     runs = place.json("threads", "show", "t")
     assert [run["result"]["verdict"] for run in runs] == ["42", "eels"]
     assert runs[0]["run_id"] != runs[1]["run_id"]
