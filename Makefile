@@ -38,7 +38,9 @@ test-unit: install ## tests without any network
 	@start=$$(date +%s); $(BIN)/pytest tests/unit -n 2 && echo "time: unit tests $$(($$(date +%s) - start)) s"
 
 test-integration: install ## tests against real processes on loopback
-	@start=$$(date +%s); $(BIN)/pytest tests/integration && echo "time: integration tests $$(($$(date +%s) - start)) s"
+	@start=$$(date +%s); $(BIN)/pytest tests/integration -m "not parallel" \
+	  && $(BIN)/pytest tests/integration -m parallel -n 2 --dist loadfile \
+	  && echo "time: integration tests $$(($$(date +%s) - start)) s"
 
 check: install ## ruff, mypy --strict and the import directions
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pytest tests/unit/test_imports.py

@@ -20,7 +20,7 @@ import pytest
 from tests.fakes import DEFAULTS, Endpoint, Script, endpoint
 from tests.integration.processes import plain_environment, process, until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.parallel]
 
 COMMAND = Path(sys.executable).with_name("swarm-brain")
 HARD = "Why is the subject what it is?"

@@ -20,7 +20,7 @@ from swarm_brain.memory import embeddings
 from tests.fakes import DEFAULTS, Script, endpoint
 from tests.integration.test_durability import HARD, Place, Slow
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.parallel]
 
 WORDS = 16
 

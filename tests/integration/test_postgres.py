@@ -29,7 +29,7 @@ from tests.fakes import DEFAULTS, Endpoint, asker, endpoint
 from tests.integration.cluster import Cluster
 from tests.integration.processes import REPO, plain_environment, process, until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.parallel]
 
 COMMAND = Path(sys.executable).with_name("swarm-brain")
 HARD = "Why is the subject what it is?"

@@ -18,7 +18,7 @@ from swarm_brain.threads.saving import Compressed
 from tests.integration.processes import until
 from tests.integration.test_durability import COMMAND, EIGHT, HARD, Place, place  # noqa: F401
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.parallel]
 
 PAUSED = ("--pause-before", "creative")
 ETHICAL = """extends: eight

@@ -18,7 +18,7 @@ import pytest
 from tests.fakes import DEFAULTS, Script, endpoint
 from tests.integration.test_durability import COMMAND, EIGHT, HARD, Place, Slow
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.parallel]
 
 REPLY_WORDS = 700
 HUNDRED = 100
