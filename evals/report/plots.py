@@ -1,0 +1,249 @@
+"""The plots, drawn by matplotlib and rewritten so that the page's own colours apply to them.
+
+matplotlib writes colours as style attributes, which the page's content policy forbids, and as
+fixed values, which suit one theme only. So it draws in marker colours, and `_inline` turns these
+into CSS variables and styles into presentation attributes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from evals.report.elements import Html, clean, el
+from evals.report.figures import Row, count, interval, known, obj, rows, signed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, MUTED, ACCENT, BAND, SURFACE = "#010101", "#020202", "#030303", "#040404", "#050505"
+_THEME = {
+    INK: "currentColor",
+    MUTED: "var(--muted)",
+    ACCENT: "var(--accent)",
+    BAND: "var(--band)",
+    SURFACE: "var(--surface)",
+}
+_SIZE = 12.5  # CSS pixels at the drawn width
+_PIXEL = 1 / 72  # matplotlib's SVG has one user unit a point
+_RC = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "report",
+    "text.parse_math": False,
+    "font.size": _SIZE,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+_SVG = "{http://www.w3.org/2000/svg}"
+_LINK = "{http://www.w3.org/1999/xlink}href"
+
+
+def tokens_plot(data: Row, metric: str) -> Html | None:
+    """An arm's accuracy or quality against its tokens a question; None with no arm to draw."""
+    points = [
+        (_short(arm.get("name")), tokens, found, bool(arm.get("reference")))
+        for arm in rows(data.get("arms"))
+        if (found := interval(arm.get(metric)))
+        and (tokens := known(arm.get("tokens_per_question"))) is not None
+    ]
+    if not points:
+        return None
+    label = f"{metric.capitalize()} against tokens a question, with 95% intervals"
+    height = max(300, 60 + 22 * len(points))
+    with _drawing(600, height) as figure:
+        axes = figure.add_axes((0.1, 52 / height, 0.58, 1 - 70 / height))
+        _allocation(axes, known(data.get("allocated_tokens")))
+        for name, tokens, found, reference in points:
+            _point(axes, tokens, found, name == "swarm", reference)
+        axes.set_xlim(0, 1.08 * max(axes.get_xlim()[1], *(point[1] for point in points), 1))
+        _percent(axes, [found for _, _, found, _ in points], metric)
+        axes.set_xlabel("input + output tokens a question")
+        _name_points(axes, [(name, tokens, found[0]) for name, tokens, found, _ in points], height)
+        return _inline(figure, f"tokens-{metric}", label)
+
+
+def returns_plot(data: Row) -> Html | None:
+    """Return on tokens by expert, most first; None if no expert has one."""
+    found = [(_short(row.get("expert")), interval(row.get("per_1000"))) for row in _returns(data)]
+    if not any(rate for _, rate in found):
+        return None
+    found.sort(key=lambda row: (row[1] is None, -(row[1] or (0,))[0]))
+    height = 74 + 28 * len(found)
+    with _drawing(600, height) as figure:
+        axes = figure.add_axes((0.27, 52 / height, 0.7, 1 - 62 / height))
+        axes.axvline(0, color=MUTED, linewidth=1)
+        for place, (_, rate) in enumerate(found):
+            _rate(axes, place, rate)
+        axes.set_yticks(range(len(found)), [name for name, _ in found])
+        axes.set_ylim(len(found) - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel("change in quality per 1,000 tokens, with 95% intervals")
+        axes.xaxis.set_major_formatter(lambda value, _: signed(value, 2))
+        return _inline(figure, "returns", "Return on tokens by expert, with 95% intervals")
+
+
+def reliability_plot(data: Row) -> Html | None:
+    """Accuracy by measured agreement with Wilson intervals and counts; None without answers."""
+    bins = [
+        (mean, found, int(known(row.get("count")) or 0))
+        for row in rows(obj(data.get("calibration")).get("bins"))
+        if (found := interval(row.get("accuracy")))
+        and (mean := known(row.get("mean_agreement"))) is not None
+    ]
+    if not bins:
+        return None
+    with _drawing(480, 380) as figure:
+        axes = figure.add_axes((0.15, 0.15, 0.8, 0.8))
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 4)))
+        axes.plot([mean for mean, _, _ in bins], [found[0] for _, found, _ in bins], color=ACCENT)
+        for mean, found, size in bins:
+            _point(axes, mean, found, accent=True)
+            axes.annotate(
+                f"n = {count(size)}", (mean, found[2]), (0, 5), textcoords="offset points",
+                ha="center", va="bottom", color=MUTED, fontsize=_SIZE - 1.5,
+            )  # fmt: skip
+        axes.set(xlim=(-0.06, 1.06), ylim=(-0.03, 1.1), xlabel="measured agreement")
+        axes.set_ylabel("accuracy")
+        axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
+        label = "Accuracy by measured agreement; the dashed line is perfect calibration"
+        return _inline(figure, "reliability", label)
+
+
+def _returns(data: Row) -> list[Row]:
+    return rows(data.get("returns"))
+
+
+def _short(name: object) -> str:
+    text = " ".join(clean(str(name)).split())
+    return text if len(text) <= 27 else f"{text[:26]}…"
+
+
+@contextmanager
+def _drawing(width: int, height: int) -> Iterator[Figure]:
+    """A figure of so many CSS pixels, without pyplot and its global state."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_RC):  # type: ignore[arg-type]  # keys as plain text
+        yield Figure(figsize=(width * _PIXEL, height * _PIXEL))
+
+
+def _allocation(axes: Axes, allocated: float | None) -> None:
+    """The allocation and the range around it within which arms may be compared."""
+    if not allocated:
+        return
+    axes.axvspan(0.8 * allocated, 1.05 * allocated, color=BAND, linewidth=0)
+    axes.axvline(allocated, color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
+
+
+def _point(
+    axes: Axes,
+    x: float,
+    found: tuple[float, float, float],
+    accent: bool = False,
+    hollow: bool = False,
+) -> None:
+    estimate, low, high = found
+    color = ACCENT if accent else INK
+    axes.plot([x, x], [low, high], color=color, linewidth=1.4, alpha=1)
+    axes.plot(
+        [x], [estimate], marker="D" if hollow else "o", markersize=6.5 if hollow else 7,
+        color=color, markerfacecolor=SURFACE if hollow else color, zorder=3,
+    )  # fmt: skip
+
+
+def _rate(axes: Axes, place: int, rate: tuple[float, float, float] | None) -> None:
+    if rate is None:
+        axes.annotate(
+            "no rate: see the table", (0, place), (8, 0), textcoords="offset points",
+            va="center", color=MUTED, fontsize=_SIZE - 1, fontstyle="italic",
+        )  # fmt: skip
+        return
+    color = MUTED if rate[1] <= 0 <= rate[2] else ACCENT
+    axes.plot(rate[1:], [place, place], color=color, linewidth=1.6)
+    axes.plot([rate[0]], [place], marker="o", markersize=7, color=color)
+
+
+def _percent(axes: Axes, found: Sequence[tuple[float, float, float]], metric: str) -> None:
+    """The upright axis: from the lowest to the highest interval, never beyond 0..1."""
+    low, high = min(one[1] for one in found), max(one[2] for one in found)
+    room = 0.06 * max(high - low, 0.1)
+    axes.set_ylim(max(-0.02, low - room), min(1.02, high + room))
+    axes.yaxis.set_major_formatter(
+        (lambda value, _: f"{value:.2f}") if metric == "quality" else (lambda v, _: f"{v:.0%}")
+    )
+
+
+def _name_points(axes: Axes, points: Sequence[tuple[str, float, float]], height: int) -> None:
+    """Names in a column to the right, each joined to its point, none over another."""
+    bottom, top = axes.get_ylim()
+    step = (top - bottom) * 20 / (height - 70)
+    order = sorted(points, key=lambda point: -point[2])
+    places = _apart([point[2] for point in order], step, top, bottom)
+    right = axes.get_xlim()[1]
+    for (name, x, y), place in zip(order, places, strict=True):
+        color = ACCENT if name == "swarm" else INK
+        axes.plot([x, right * 1.03], [y, place], color=MUTED, linewidth=0.6, alpha=0.55,
+                  clip_on=False, zorder=1)  # fmt: skip
+        axes.text(right * 1.045, place, name, va="center", color=color,
+                  fontweight="bold" if name == "swarm" else "normal")  # fmt: skip
+    axes.set_xlim(0, right)
+
+
+def _apart(wished: Sequence[float], step: float, top: float, bottom: float) -> list[float]:
+    """Places in falling order, at least a step apart, as near to the wished ones as that allows."""
+    places: list[float] = []
+    for wish in wished:
+        places.append(min([wish, top, *(place - step for place in places[-1:])]))
+    if places and places[-1] < bottom:
+        places[-1] = bottom
+        for number in range(len(places) - 2, -1, -1):
+            places[number] = max(places[number], places[number + 1] + step)
+    return places
+
+
+def _inline(figure: Figure, name: str, label: str) -> Html:
+    """The figure as an element of the page, in the page's colours."""
+    written = io.StringIO()
+    figure.savefig(written, format="svg", transparent=True)
+    # Our own drawing: names in it were cleaned, matplotlib escapes them.
+    root = ET.fromstring(written.getvalue())  # noqa: S314
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag in (f"{_SVG}metadata", f"{_SVG}style"):
+                parent.remove(child)
+    for node in root.iter():
+        _restyle(node, name)
+    inner = "".join(ET.tostring(child, encoding="unicode") for child in root)
+    box = root.get("viewBox")
+    return el("svg", Html(inner), class_="plot", viewBox=box, role="img", aria_label=label)
+
+
+def _restyle(node: ET.Element, name: str) -> None:
+    """Attributes for styles, variables for marker colours, ids that no other plot has."""
+    node.tag = node.tag.removeprefix(_SVG)
+    attributes: dict[str, Any] = dict(node.attrib)
+    for part in filter(None, attributes.pop("style", "").split(";")):
+        key, _, value = part.partition(":")
+        attributes[key.strip()] = value.strip()
+    attributes.pop("font-family", None)
+    if link := attributes.pop(_LINK, None):
+        attributes["href"] = link.replace("#", f"#{name}-")
+    if "id" in attributes:
+        attributes["id"] = f"{name}-{attributes['id']}"
+    node.attrib.clear()
+    for key, value in attributes.items():
+        value = re.sub(r"url\(#", f"url(#{name}-", value)
+        node.set(key, _THEME.get(value, value))

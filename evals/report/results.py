@@ -1,0 +1,137 @@
+"""The tables of arms: the headline, and the results by level and by group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from evals.report.elements import Html, el, join
+from evals.report.figures import (
+    NONE,
+    Row,
+    count,
+    known,
+    measured,
+    metric_form,
+    money,
+    obj,
+    rows,
+    score,
+    seconds,
+    share,
+    spread,
+    why_unmeasured,
+)
+from evals.report.tables import (
+    INTERVAL,
+    Cell,
+    Column,
+    figure,
+    missing,
+    ranged,
+    small,
+    table,
+)
+
+
+def arms_table(data: Row) -> Html:
+    """The headline: one row an arm."""
+    arms = rows(data.get("arms"))
+    if not arms:
+        return el("p", "No arm was run.", class_="empty")
+    metrics = measured(arms) or ["quality"]
+    columns = [Column("Arm", numeric=False)]
+    columns += [Column(name.capitalize(), hint=INTERVAL) for name in metrics]
+    columns += [
+        Column("Answered", hint="of questions"),
+        Column("Not scored", numeric=False, hint="counted apart"),
+        Column("Tokens", hint="a question"),
+        Column("Spent", hint="of allocated"),
+        Column("Cost"),
+        Column("Calls"),
+        Column("Time"),
+    ]
+    body = [_arm(arm, metrics, data.get("judge")) for arm in arms]
+    return table("Arms", columns, body)
+
+
+def _arm(arm: Row, metrics: Sequence[str], judge: Any) -> list[Cell]:
+    name = str(arm.get("name"))
+    reference = small("reference: not at equal tokens") if arm.get("reference") else None
+    cells = [Cell(join(el("bdi", name), reference), name)]
+    for metric in metrics:
+        why = why_unmeasured(metric, arm, judge)
+        value = arm.get(metric)
+        cells.append(ranged(spread(value, metric_form(metric)), value, (0.0, 1.0), why))
+    tokens, spent = known(arm.get("tokens_per_question")), known(arm.get("spent_ratio"))
+    cost, calls = known(arm.get("cost_usd")), known(arm.get("calls"))
+    time = known(arm.get("duration_s"))
+    return [
+        *cells,
+        _answered(arm),
+        _unscored(arm),
+        _tokens(arm, tokens),
+        figure(None if spent is None else share(spent), spent, "no allocation"),
+        figure(None if cost is None else money(cost), cost, "price unknown"),
+        figure(None if calls is None else count(calls), calls, "unknown"),
+        figure(None if time is None else seconds(time), time, "unknown"),
+    ]
+
+
+def _answered(arm: Row) -> Cell:
+    answered, asked = known(arm.get("answered")), known(arm.get("questions"))
+    if answered is None:
+        return missing("unknown")
+    of = None if asked is None else small(f"of {count(asked)}")
+    return Cell(join(count(answered), of), answered)
+
+
+def _unscored(arm: Row) -> Cell:
+    names = {"simulated": "simulated", "unextracted": "no answer extracted", "errors": "errors"}
+    counted = {label: known(arm.get(key)) or 0 for key, label in names.items()}
+    lines = [small(f"{count(n)} {label}") for label, n in counted.items() if n]
+    return Cell(lines or "none", sum(counted.values()))
+
+
+def _tokens(arm: Row, tokens: float | None) -> Cell:
+    if tokens is None:
+        return missing("usage not reported")
+    sides = [known(arm.get(key)) for key in ("input_tokens", "output_tokens")]
+    inside, outside = (NONE if side is None else count(side) for side in sides)
+    return Cell(join(count(tokens), small(f"{inside} in, {outside} out in all")), tokens)
+
+
+def strata_table(data: Row, key: str, caption: str) -> Html:
+    """Results by level or by group, one column an arm."""
+    strata = rows(data.get(key))
+    if not strata:
+        return el("p", f"No results by {key.removesuffix('s')}.", class_="empty")
+    names = [str(arm.get("name")) for arm in rows(data.get("arms"))]
+    names += [n for row in strata for n in obj(row.get("arms")) if n not in names]
+    names = [n for n in dict.fromkeys(names) if any(n in obj(row.get("arms")) for row in strata)]
+    columns = [Column(caption.rpartition(" ")[2].capitalize(), numeric=False)]
+    columns += [Column(name) for name in names]
+    body = [_stratum(row, names, data.get("judge")) for row in strata]
+    return table(caption, columns, body)
+
+
+def _stratum(row: Row, names: Sequence[str], judge: Any) -> list[Cell]:
+    level = known(row.get("level"))
+    name = str(row.get("name"))
+    label = name if level is None else f"{level:.0f} · {name}"
+    arms = obj(row.get("arms"))
+    return [
+        Cell(el("bdi", label), name if level is None else level),
+        *(_share_of(obj(arms.get(n)), judge) for n in names),
+    ]
+
+
+def _share_of(arm: Row, judge: Any) -> Cell:
+    accuracy, quality = known(arm.get("accuracy")), known(arm.get("quality"))
+    asked = known(arm.get("n"))
+    if accuracy is None and quality is None:
+        return missing("not asked" if not asked else "not scored" if judge else "ungraded")
+    parts = [] if accuracy is None else [share(accuracy)]
+    parts += [] if quality is None else [f"quality {score(quality)}" if parts else score(quality)]
+    of = None if asked is None else small(f"n = {count(asked)}")
+    return Cell(join(", ".join(parts), of), accuracy if accuracy is not None else quality)

@@ -1,0 +1,106 @@
+"""The Markdown summary of a report: the sentences, the headline table, and how to repeat it."""
+
+from __future__ import annotations
+
+import re
+
+from evals.report.elements import clean
+from evals.report.figures import (
+    NONE,
+    Row,
+    count,
+    known,
+    measured,
+    metric_form,
+    money,
+    obj,
+    rows,
+    share,
+    spread,
+    why_unmeasured,
+)
+from evals.report.findings import findings
+
+
+def summary(data: Row) -> str:
+    """Markdown with findings, one row an arm, command, commit and the dataset's hash."""
+    parts = [
+        f"## {_text(data.get('title') or 'Evaluation')}",
+        "\n".join(f"- {_text(finding.text)}" for finding in findings(data)),
+        _arms(data),
+        _fenced(str(data.get("command") or "")),
+        _made(data),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _arms(data: Row) -> str:
+    arms = rows(data.get("arms"))
+    if not arms:
+        return "No arm was run."
+    metrics = measured(arms) or ["quality"]
+    head = ["arm", "answered", *(f"{name} (95% interval)" for name in metrics)]
+    head += ["tokens a question", "spent ÷ allocated", "cost"]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    lines += [_arm(arm, metrics, data.get("judge")) for arm in arms]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _arm(arm: Row, metrics: list[str], judge: object) -> list[str]:
+    name = _text(arm.get("name")) + (" (reference)" if arm.get("reference") else "")
+    cells = [name, f"{count(arm.get('answered') or 0)} of {count(arm.get('questions') or 0)}"]
+    for metric in metrics:
+        value = spread(arm.get(metric), metric_form(metric))
+        cells.append(value or f"{NONE} ({why_unmeasured(metric, arm, judge)})")
+    tokens, spent, cost = (
+        known(arm.get(key)) for key in ("tokens_per_question", "spent_ratio", "cost_usd")
+    )
+    cells.append(NONE if tokens is None else count(tokens))
+    cells.append(NONE if spent is None else share(spent))
+    cells.append(NONE if cost is None else money(cost))
+    return cells
+
+
+def _made(data: Row) -> str:
+    """One line that says what the figures came from."""
+    dataset, topology = obj(data.get("dataset")), obj(data.get("topology"))
+    facts = {
+        "commit": _code(data.get("commit")),
+        "version": _code(data.get("version")),
+        "dataset": _named_hash(dataset),
+        "model": _code(data.get("model")),
+        "judge": _code(data.get("judge")) if data.get("judge") else "none",
+        "topology": _named_hash(topology),
+        "seed": _text(NONE if data.get("seed") is None else data["seed"]),
+        "repetitions": _text(NONE if data.get("repetitions") is None else data["repetitions"]),
+        "created": _text(data.get("created") or NONE),
+    }
+    return ", ".join(f"{name} {value}" for name, value in facts.items()) + "."
+
+
+def _named_hash(source: Row) -> str:
+    if not source:
+        return NONE
+    size = known(source.get("size"))
+    questions = "" if size is None else f"{count(size)} questions, "
+    return f"{_code(source.get('name'))} ({questions}hash {_code(source.get('hash'))})"
+
+
+def _text(value: object) -> str:
+    """One line of text that Markdown reads as text."""
+    plain = " ".join(clean(str(value)).split())
+    plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", plain)
+
+
+def _code(value: object) -> str:
+    plain = " ".join(clean(str(value)).split()).replace("`", "'").replace("|", "/")
+    return NONE if value is None or not plain else f"`{plain}`"
+
+
+def _fenced(command: str) -> str:
+    if not command.strip():
+        return ""
+    runs = [len(run) for run in re.findall("`+", command)]
+    fence = "`" * max(3, *(run + 1 for run in runs), 3)
+    return f"{fence}sh\n{clean(command)}\n{fence}"

@@ -1,0 +1,132 @@
+"""Tables whose columns can be sorted, and the small drawing of an interval within a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evals.report.elements import Child, Html, el, join
+from evals.report.figures import NONE, interval, known, p_value
+
+INTERVAL = "95% interval"
+GLYPH_WIDTH, GLYPH_HEIGHT = 96, 12
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a cell shows and the value it is sorted by; None goes to the end."""
+
+    content: Child
+    value: float | str | None = None
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's name, whether it holds numbers, and what it means, as text under the name."""
+
+    name: str
+    numeric: bool = True
+    hint: str = ""
+
+
+def missing(reason: str = "") -> Cell:
+    """The cell of an unknown figure: a dash and the reason."""
+    return Cell(join(el("span", NONE, class_="none"), small(reason) if reason else None))
+
+
+def small(text: Child) -> Html:
+    return el("small", text)
+
+
+def words(value: object) -> Cell:
+    """A cell of text, sorted as text."""
+    return Cell(el("bdi", str(value)), str(value))
+
+
+def figure(text: str | None, value: float | None, reason: str = "") -> Cell:
+    """A cell of one number; a dash with the reason if it is unknown."""
+    return missing(reason) if text is None or value is None else Cell(text, value)
+
+
+def p_cell(value: Any, reason: str = "not tested") -> Cell:
+    """The cell of a p."""
+    p = known(value)
+    return figure(None if p is None else p_value(p), p, reason)
+
+
+def ranged(
+    text: str | None, source: Any, axis: tuple[float, float] | None, reason: str = ""
+) -> Cell:
+    """An estimate over its interval, with the interval drawn on an axis that the column shares."""
+    found = interval(source)
+    if text is None or found is None:
+        return missing(reason)
+    estimate, _, limits = text.partition(" ")
+    drawn = glyph(found, axis) if axis else None
+    return Cell(join(el("span", estimate, class_="estimate"), small(limits), drawn), found[0])
+
+
+def glyph(found: tuple[float, float, float], axis: tuple[float, float]) -> Html | None:
+    """The interval as a line with a dot; a rule at 0 where the axis crosses it."""
+    low, high = axis
+    if not high > low:
+        return None
+    middle = GLYPH_HEIGHT / 2
+
+    def at(value: float) -> float:
+        return round(3 + (GLYPH_WIDTH - 6) * min(1.0, max(0.0, (value - low) / (high - low))), 1)
+
+    parts = [el("line", x1=3, x2=GLYPH_WIDTH - 3, y1=middle, y2=middle, class_="axis")]
+    if low < 0 < high:
+        parts.append(el("line", x1=at(0), x2=at(0), y1=0, y2=GLYPH_HEIGHT, class_="zero"))
+    parts.append(el("line", x1=at(found[1]), x2=at(found[2]), y1=middle, y2=middle, class_="range"))
+    parts.append(el("circle", cx=at(found[0]), cy=middle, r=3))
+    box = f"0 0 {GLYPH_WIDTH} {GLYPH_HEIGHT}"
+    return el("svg", *parts, class_="glyph", viewBox=box, aria_hidden="true")
+
+
+def axis_of(sources: Sequence[Any], zero: bool = True) -> tuple[float, float] | None:
+    """The axis that holds all intervals (and 0); None without any."""
+    found = [known for source in sources if (known := interval(source))]
+    if not found:
+        return None
+    low, high = min(one[1] for one in found), max(one[2] for one in found)
+    return (min(0.0, low), max(0.0, high)) if zero else (low, high)
+
+
+def table(caption: str, columns: Sequence[Column], body: Sequence[Sequence[Cell]]) -> Html:
+    """A table in a region that scrolls sideways; `page.js` puts the sort buttons into its head."""
+    heads = [
+        el(
+            "th",
+            el("span", column.name, class_="head"),
+            small(column.hint) if column.hint else None,
+            scope="col",
+            class_="number" if column.numeric else None,
+        )
+        for column in columns
+    ]
+    lines = [_line(columns, cells) for cells in body]
+    inner = el(
+        "table",
+        el("caption", caption),
+        el("thead", el("tr", heads)),
+        el("tbody", lines),
+        class_="sortable",
+    )
+    return el("div", inner, class_="scroll", tabindex=0, role="region", aria_label=caption)
+
+
+def _line(columns: Sequence[Column], cells: Sequence[Cell]) -> Html:
+    marks = []
+    for place, (column, cell) in enumerate(zip(columns, cells, strict=True)):
+        kind = " ".join(filter(None, ("number" if column.numeric else "", cell.kind)))
+        attributes: dict[str, Any] = {"class_": kind or None, "data_value": cell.value}
+        marks.append(
+            el("th", cell.content, scope="row", **attributes)
+            if place == 0
+            else el("td", cell.content, **attributes)
+        )
+    return el("tr", marks)
