@@ -30,7 +30,7 @@ from evals.arms import Arm, answer, named
 from evals.examples import Example
 from evals.scoring import score
 from evals.tracing import Place, evaluated
-from graph.errors import BrainError, ConfigError
+from graph.errors import ConfigError
 
 Record = dict[str, Any]
 Key = tuple[str, str, int]
@@ -84,15 +84,21 @@ def open_records(path: Path, head: Mapping[str, Any], *, resume: bool) -> Record
 
 
 def _complete(path: Path) -> list[Record]:
-    """The lines of a file; one that a crash cut off is cut away."""
-    rows, kept = [], []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    """The lines of a file; what stands behind the last end of a line was cut off, and is cut away.
+
+    Raises ConfigError for any other line that is not JSON.
+    """
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        os.truncate(path, len(whole))
+    rows = []
+    # Not splitlines(): answers may hold U+2028, which is no end of a line.
+    for number, line in enumerate(whole.split(b"\n")[:-1], 1):
         try:
             rows.append(json.loads(line))
         except ValueError:
-            break
-        kept.append(line)
-    path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            raise ConfigError(f"{path}, line {number}: is not JSON; mend or delete it.") from None
     return rows
 
 
@@ -154,7 +160,7 @@ async def run_arm(
     arm = named(name, setup.topology)
     by_id = {example.id: example for example in examples}
     turns: Counter[str] = Counter()
-    fatal: list[BrainError] = []
+    fatal: list[Exception] = []
 
     async def target(inputs: dict[str, Any]) -> dict[str, Any]:
         example = by_id[inputs["id"]]
@@ -164,7 +170,7 @@ async def run_arm(
             raise fatal[0]
         try:
             record = await ask_once(name, arm, setup, example, turn, records)
-        except BrainError as error:
+        except Exception as error:  # LangSmith would log it and go on with the next question
             fatal.append(error)
             raise
         counted.add(record)
