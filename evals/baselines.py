@@ -57,7 +57,9 @@ async def single_long(setup: Setup, example: Example, turn: int) -> Answer:
         checked = given.take(
             await call(model, "check", user, example.id, turn, check, max_tokens=longest)
         )
-        reply = reply if checked.error else checked
+        if checked.error:
+            break  # the answer stands as it was
+        reply = checked
     return _said(given, reply, model)
 
 
@@ -100,7 +102,7 @@ async def _samples(
         if not good:
             break  # who fails a whole wave would fail the next one
         left = min(_affordable(allocation, given.tokens, replies, closing), MOST_SAMPLES - made)
-        wave = (left + 1) // 2
+        wave = min(made, (left + 1) // 2)
     return replies
 
 
