@@ -70,17 +70,28 @@ def open_records(path: Path, head: Mapping[str, Any], *, resume: bool) -> Record
     if not resume:
         raise ConfigError(f"{path} exists. Go on with --resume, or name another --output.")
     lines = _complete(path)
-    begun = lines[0].get("experiment") if lines else None
+    begun = lines[0].get("experiment") if lines and isinstance(lines[0], dict) else None
     if not isinstance(begun, dict):
         raise ConfigError(f"{path} holds no experiment. Name another --output.")
-    if changed := [name for name in plain if begun.get(name) != plain[name]]:
-        told = ", ".join(f"{name} was {begun.get(name)!r}, is {plain[name]!r}" for name in changed)
+    was, now = _flat(begun), _flat(plain)
+    changed = [name for name in {**was, **now} if was.get(name) != now.get(name)]
+    if changed:
+        told = ", ".join(f"{name} was {was.get(name)!r}, is {now.get(name)!r}" for name in changed)
         raise ConfigError(f"{path} was begun with other settings: {told}")
     records = Records(path, plain)
     for record in lines[1:]:
         if record["provenance"] != "simulated":
             records.by_key[(record["arm"], record["id"], record["repetition"])] = record
     return records
+
+
+def _flat(head: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings within settings under names with a dot."""
+    flat: dict[str, Any] = {}
+    for name, value in head.items():
+        inner = value if isinstance(value, Mapping) else None
+        flat |= {f"{name}.{key}": one for key, one in inner.items()} if inner else {name: value}
+    return flat
 
 
 def _complete(path: Path) -> list[Record]:
