@@ -267,7 +267,7 @@ def harness(script: Script, monkeypatch: pytest.MonkeyPatch) -> Script:
 ITEMS = [
     Example(id=f"i{n}", question=f"Why is item {n} what it is, and what is its number?",
             kind="numeric", answer=str(n))
-    for n in range(100, 140)
+    for n in range(100, 118)
 ]  # fmt: skip
 
 
@@ -297,7 +297,7 @@ async def test_the_harness_finds_what_was_planted(harness: Script, tmp_path: Pat
     """Better arms win, equal ones do not, and drafts of another question lose."""
     harness.says |= dict.fromkeys(("reasoning", "creative", "analytical"), planted(0.8))
     harness.says |= {"synthesis": follow, ANSWER: planted(0.9), CHECK: planted(0.9)}
-    harness.says[AGGREGATE] = planted(0.4)
+    harness.says[AGGREGATE] = planted(0.3)
     arms = ["swarm-shuffled", "self-moa", "single", "single-long", "swarm"]
     found = await experiment(wanted(tmp_path, ITEMS, arms, concurrency=8), QUIET)
     rows = {row["second"]: row for row in found["comparisons"]}
