@@ -45,14 +45,19 @@ def place_of() -> Place:
     return Place(client, False)
 
 
-def rows(examples: Sequence[Example], dataset: uuid.UUID) -> list[schemas.Example]:
-    """Examples as LangSmith has them; an id is made of dataset, question and content."""
+def rows(
+    examples: Sequence[Example], dataset: uuid.UUID, hidden: Sequence[str] = ()
+) -> list[schemas.Example]:
+    """Examples as LangSmith has them, without what is hidden; the id stands for the question."""
     return [
         schemas.Example(
             id=uuid.uuid5(NAMESPACE, f"{dataset}/{example.id}"),
             dataset_id=dataset,
-            inputs={"question": prompt(example), "id": example.id},
-            outputs={"answer": example.answer, "rubric": list(example.rubric)},
+            inputs={"id": example.id}
+            | ({} if "inputs" in hidden else {"question": prompt(example)}),
+            outputs={}
+            if "outputs" in hidden
+            else {"answer": example.answer, "rubric": list(example.rubric)},
             metadata={"group": example.group, "level": example.level},
             created_at=datetime.now(UTC),
         )
@@ -60,29 +65,33 @@ def rows(examples: Sequence[Example], dataset: uuid.UUID) -> list[schemas.Exampl
     ]
 
 
-def dataset_name(name: str, examples: Sequence[Example]) -> str:
+def hidden_parts() -> list[str]:
+    """What LANGSMITH_HIDE_INPUTS and _HIDE_OUTPUTS keep from LangSmith: then in datasets, too."""
+    return [part for part in ("inputs", "outputs") if variable(f"LANGSMITH_HIDE_{part.upper()}") == "true"]
+
+
+def dataset_name(name: str, examples: Sequence[Example], hidden: Sequence[str] = ()) -> str:
     """A dataset's name in LangSmith: with the hash of its content, so that it never changes."""
-    return f"swarm-brain/{name}/{content_hash(examples)}"
+    without = f"/without-{'-'.join(hidden)}" if hidden else ""
+    return f"swarm-brain/{name}/{content_hash(examples)}{without}"
 
 
 def uploaded(place: Place, name: str, examples: Sequence[Example]) -> str:
-    """The dataset's name in LangSmith, created there with its examples if it is missing."""
-    full = dataset_name(name, examples)
-    if not place.client.has_dataset(dataset_name=full):
-        made = place.client.create_dataset(
-            full, description=f"{len(examples)} questions of Swarm Brain's evals"
-        )
-        place.client.create_examples(
-            dataset_id=made.id,
-            examples=[
-                {
-                    "id": row.id,
-                    "inputs": row.inputs,
-                    "outputs": row.outputs,
-                    "metadata": row.metadata,
-                }
-                for row in rows(examples, made.id)
-            ],
+    """The dataset's name in LangSmith, created there if it is missing, with what it lacks."""
+    client, hidden = place.client, hidden_parts()
+    full = dataset_name(name, examples, hidden)
+    if client.has_dataset(dataset_name=full):
+        dataset = client.read_dataset(dataset_name=full).id
+        there = {row.id for row in client.list_examples(dataset_id=dataset)}
+    else:
+        said = f"{len(examples)} questions of Swarm Brain's evals"
+        dataset, there = client.create_dataset(full, description=said).id, set()
+    missing = [row for row in rows(examples, dataset, hidden) if row.id not in there]
+    if missing:  # a run that was killed may have left a dataset without its examples
+        fields = ("id", "inputs", "outputs", "metadata")
+        client.create_examples(
+            dataset_id=dataset,
+            examples=[{field: getattr(row, field) for field in fields} for row in missing],
         )
     return full
 
