@@ -23,7 +23,7 @@ from evals.experiment import Experiment, Judged
 from evals.judging import compare as judge_pair
 from evals.judging import grade, judge_of, judges_itself
 from evals.running import Plan, Records, mean_tokens, open_records, run_arm
-from evals.tracing import place_of
+from evals.tracing import Place, kept_home, place_of
 from graph.context import Context
 from graph.errors import ModelError
 from graph.topology import Topology
@@ -55,13 +55,19 @@ class Wanted:
 
 async def experiment(wanted: Wanted, err: Console) -> dict[str, Any]:
     """Run all arms, judge, analyse, write the report; the report's data. Raises BrainError."""
+    place = place_of()
+    with kept_home(place):
+        return await _experiment(wanted, place, err)
+
+
+async def _experiment(wanted: Wanted, place: Place, err: Console) -> dict[str, Any]:
     for arm in wanted.arms:
         named(arm, wanted.topology)
     context = await asyncio.to_thread(with_weights, wanted.context, wanted.topology, err)
     wanted = replace(wanted, context=context)
     judge = await _judge(wanted)
     records = open_records(wanted.output / ANSWERS, _head(wanted), resume=wanted.resume)
-    plan = Plan(wanted.name, place_of(), wanted.repetitions, wanted.concurrency, _metadata(wanted))
+    plan = Plan(wanted.name, place, wanted.repetitions, wanted.concurrency, _metadata(wanted))
     setup = Setup(context, wanted.topology, wanted.budget_tokens, wanted.budget_tokens)
     # The swarm first: without --budget-tokens its spending is the others' allocation.
     for arm in sorted(wanted.arms, key=lambda name: (name != SWARM, wanted.arms.index(name))):

@@ -10,15 +10,17 @@ import io
 import uuid
 import warnings
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import langsmith
 from langsmith import schemas
+from langsmith.utils import LangSmithError
 
 from evals.examples import Example, content_hash, prompt
+from graph.errors import ModelUnavailable
 from swarm_brain.models.settings import variable
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens there
@@ -45,6 +47,25 @@ def place_of() -> Place:
     return Place(client, False)
 
 
+@contextmanager
+def kept_home(place: Place) -> Iterator[None]:
+    """Without a key nothing is traced, whatever LANGSMITH_TRACING says; nor are a judge's calls."""
+    with nullcontext() if place.upload else langsmith.tracing_context(enabled=False):
+        yield
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Failures of LangSmith's, said in one line."""
+    try:
+        yield
+    except LangSmithError as error:
+        said = str(error).partition("\n")[0][:300]
+        raise ModelUnavailable(
+            f"LangSmith: {said}", "Mend that, or unset LANGSMITH_API_KEY to stay at home."
+        ) from None
+
+
 def rows(
     examples: Sequence[Example], dataset: uuid.UUID, hidden: Sequence[str] = ()
 ) -> list[schemas.Example]:
@@ -67,7 +88,11 @@ def rows(
 
 def hidden_parts() -> list[str]:
     """What LANGSMITH_HIDE_INPUTS and _HIDE_OUTPUTS keep from LangSmith: then in datasets, too."""
-    return [part for part in ("inputs", "outputs") if variable(f"LANGSMITH_HIDE_{part.upper()}") == "true"]
+    said = {
+        "inputs": variable("LANGSMITH_HIDE_INPUTS"),
+        "outputs": variable("LANGSMITH_HIDE_OUTPUTS"),
+    }
+    return [part for part, value in said.items() if value == "true"]
 
 
 def dataset_name(name: str, examples: Sequence[Example], hidden: Sequence[str] = ()) -> str:
@@ -135,12 +160,15 @@ async def evaluated(
     concurrency: int,
     metadata: Mapping[str, Any],
 ) -> None:
-    """Run `target` over the examples as one experiment of LangSmith's, or likewise at home."""
-    data: Any = (
-        uploaded(place, name, examples) if place.upload else rows(examples, uuid.UUID(int=0))
-    )
+    """Run `target` over the examples as one experiment of LangSmith's, or likewise at home.
+
+    Raises ModelUnavailable if LangSmith refuses.
+    """
     evaluators: Any = list(EVALUATORS)
-    with _silent():
+    with _told(), _silent():
+        data: Any = (
+            uploaded(place, name, examples) if place.upload else rows(examples, uuid.UUID(int=0))
+        )
         await langsmith.aevaluate(
             target,
             data=data,
@@ -152,7 +180,7 @@ async def evaluated(
             upload_results=place.upload,
             client=place.client,
         )
-    place.client.flush()
+        place.client.flush()
 
 
 @contextmanager

@@ -145,7 +145,7 @@ def test_a_429_that_never_ends_loses_nothing(evals: Evals, tmp_path: Path):
 
 @pytest.mark.parametrize(
     "more",
-    [{}, {"LANGSMITH_TRACING": "true"}, {"LANGCHAIN_TRACING_V2": "true", "LANGSMITH_API_KEY": ""}],
+    [{}, {"LANGSMITH_TRACING": "true", "LANGCHAIN_TRACING_V2": "true", "LANGSMITH_API_KEY": ""}],
 )
 def test_without_a_key_nothing_leaves_the_machine(evals: Evals, tmp_path: Path, more):
     log = tmp_path / "guard.log"
@@ -253,11 +253,9 @@ def test_langsmith_gets_a_dataset_and_an_experiment_for_each_arm(
 
 
 def test_what_is_hidden_stays_hidden(evals: Evals, recorded: Recorded, dataset: Path):
-    evals.served.script.says |= {
-        name: f"Because of {SECRET_ANSWER}.\nAnswer: {SECRET_ANSWER}"
-        for name in ("perception", "reasoning", "creative", "analytical", "synthesis",
-                     "# Arm: answer")
-    }  # fmt: skip
+    telling = ("perception", "reasoning", "creative", "analytical", "synthesis", "# Arm: answer")
+    told = f"Because of {SECRET_ANSWER}.\nAnswer: {SECRET_ANSWER}"
+    evals.served.script.says |= dict.fromkeys(telling, told)
     evals.run(
         evals.compare("--dataset", str(dataset), "--arms", "swarm,single"),
         LANGSMITH_API_KEY="ls-canary",

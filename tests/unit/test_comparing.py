@@ -182,7 +182,7 @@ def test_without_the_swarm_nothing_is_compared():
     assert (found["comparisons"], found["returns"], found["calibration"]) == ([], [], None)
 
 
-# ---- returns, calibration
+# ---- what experts are worth, and what agreement is
 
 
 def test_return_on_tokens_is_of_the_arms_without_an_expert():

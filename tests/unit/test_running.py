@@ -1,4 +1,4 @@
-"""Running an experiment: every answer is kept, none is paid for twice, and what is fatal ends it."""
+"""Running an experiment: each answer is kept, none is paid for twice, what is fatal ends it."""
 
 from __future__ import annotations
 

@@ -9,7 +9,11 @@ import socket
 
 _PORTS = {int(port) for port in os.environ["GUARD_PORTS"].split(",")}
 _LOOPBACK = ("127.0.0.1", "localhost", "::1", None, "")
-_look_up, _connect, _connect_ex = socket.getaddrinfo, socket.socket.connect, socket.socket.connect_ex
+_look_up, _connect, _connect_ex = (
+    socket.getaddrinfo,
+    socket.socket.connect,
+    socket.socket.connect_ex,
+)
 
 
 def _note(what):
