@@ -186,7 +186,7 @@ def results(**changes: Any) -> dict[str, Any]:
               BASELINES.items()}  # fmt: skip
     data: dict[str, Any] = {
         "title": "Swarm against its baselines, made-up figures", "created": "2026-01-31T12:00:00Z",
-        "command": "python -m evals.compare --dataset logic --arms swarm,single --budget-tokens 4096",
+        "command": "python -m evals.compare --dataset logic --arms swarm --budget-tokens 4096",
         "commit": "0123abc", "version": "0.0.0",
         "dataset": {"name": "logic", "hash": "sha256:4f2a9c", "size": 120},
         "model": "example:model-8b", "judge": "example:judge-70b",

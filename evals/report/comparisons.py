@@ -19,11 +19,13 @@ from evals.report.figures import (
 )
 from evals.report.tables import (
     INTERVAL,
+    Axis,
     Cell,
     Column,
     axis_of,
     figure,
     missing,
+    named,
     p_cell,
     ranged,
     small,
@@ -38,7 +40,7 @@ def comparisons_table(data: Row) -> Html:
     compared = rows(data.get("comparisons"))
     if not compared:
         return el("p", "No arms were compared.", class_="empty")
-    spent = {arm.get("name"): known(arm.get("spent_ratio")) for arm in rows(data.get("arms"))}
+    spent = {str(arm.get("name")): known(arm.get("spent_ratio")) for arm in rows(data.get("arms"))}
     columns = [
         Column("Comparison", numeric=False, hint="first minus second"),
         Column("Equal tokens", numeric=False, hint="spent ÷ allocated"),
@@ -48,7 +50,7 @@ def comparisons_table(data: Row) -> Html:
         Column("McNemar", numeric=False, hint="right in one arm only"),
         Column("Verdicts", numeric=False, hint="judge, both orders"),
         Column("Questions"),
-        Column("Needed", hint="questions for this effect"),
+        Column("Needed", hint="for this effect"),
     ]
     for key, name in (("mcnemar", "McNemar"), ("wins", "Verdicts")):
         if not any(row.get(key) for row in compared):
@@ -56,10 +58,10 @@ def comparisons_table(data: Row) -> Html:
     shown = [column.name for column in columns]
     axes = {m: _axis(compared, m) for m in ("accuracy", "quality", "pairwise")}
     body = [_comparison(row, spent, axes, shown) for row in compared]
-    return table("Paired comparisons", columns, body)
+    return table("First minus second, same questions", columns, body)
 
 
-def _axis(compared: Sequence[Row], metric: str) -> tuple[float, float] | None:
+def _axis(compared: Sequence[Row], metric: str) -> Axis:
     """A symmetric axis for all differences of one metric."""
     found = axis_of([row.get("difference") for row in compared if row.get("metric") == metric])
     wide = max(map(abs, found)) if found else 0.0
@@ -70,7 +72,7 @@ def _comparison(row: Row, spent: Row, axes: Row, shown: Sequence[str]) -> list[C
     metric = str(row.get("metric") or "accuracy")
     first, second = str(row.get("first")), str(row.get("second"))
     text = spread(row.get("difference"), difference_form(metric))
-    pair = join(el("bdi", first), " − ", el("bdi", second), small(_metric_words(metric)))
+    pair = join(named(first), " −", el("br"), named(second), small(_metric_words(metric)))
     needed, questions = known(row.get("needed_sample_size")), known(row.get("questions"))
     cells = {
         "Comparison": Cell(pair, f"{first} {second}"),
@@ -88,8 +90,8 @@ def _comparison(row: Row, spent: Row, axes: Row, shown: Sequence[str]) -> list[C
 
 def _metric_words(metric: str) -> str:
     return {
-        "accuracy": "accuracy, in percentage points",
-        "quality": "rubric quality, score 0 to 1",
+        "accuracy": "accuracy, points",
+        "quality": "quality, score 0 to 1",
         "pairwise": "share won minus share lost, points",
     }.get(metric, metric)
 

@@ -22,6 +22,7 @@ from evals.report.figures import (
 )
 from evals.report.tables import (
     INTERVAL,
+    Axis,
     Cell,
     Column,
     axis_of,
@@ -47,10 +48,14 @@ def returns_table(data: Row) -> Html:
         Column("Tokens", hint="added a question"),
     ]
     axes = [axis_of([row.get(key) for row in found]) for key in ("per_1000", "quality", "tokens")]
-    return table("Return on tokens", columns, [_return(row, axes) for row in found])
+    return table(
+        "With the expert minus without it",
+        columns,
+        [_return(row, axes) for row in found],
+    )
 
 
-def _return(row: Row, axes: Sequence[tuple[float, float] | None]) -> list[Cell]:
+def _return(row: Row, axes: Sequence[Axis]) -> list[Cell]:
     def three(value: float) -> str:
         return signed(value, 3)
 
@@ -95,23 +100,21 @@ def judging_table(judging: Row) -> Html:
     """What the judge's verdicts in both orders show of the judge."""
     columns = [Column("Diagnostic", numeric=False), Column("Value"), Column("p")]
     winners = obj(judging.get("winners"))
-    names = {"a": "first arm", "b": "second arm", "tie": "tied", "unparsed": "unreadable"}
+    names = {"a": "first arm won", "b": "second won", "tie": "tied", "unparsed": "unreadable"}
+    parts = [f"{label} {count(known(winners.get(key)) or 0)}" for key, label in names.items()]
+    pairs = Cell(join("Pairs judged in both orders", small(", ".join(parts))), "Pairs")
     body = [
-        [words("Pairs judged in both orders"), _counted(judging.get("pairs")), missing()],
-        *(
-            [words(f"Pairs: {label}"), _counted(winners.get(key)), missing()]
-            for key, label in names.items()
-        ),
+        [pairs, _counted(judging.get("pairs")), missing("no test")],
         [
             words("Verdict unchanged when swapped"),
             _shared(judging.get("consistent")),
-            missing(),
+            missing("no test"),
         ],
         _preference("Verdicts for the answer shown first", obj(judging.get("first"))),
         _preference("Pairs won by the longer answer", obj(judging.get("longer"))),
         _correlation(judging),
     ]
-    return table("Judge diagnostics", columns, body)
+    return table("The judge in both orders", columns, body)
 
 
 def _counted(value: Any) -> Cell:

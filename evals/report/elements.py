@@ -15,7 +15,8 @@ Attribute = str | int | float | bool | None
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u202a-\u202e\u2066-\u2069]"
 )
-_VOID = frozenset({"br", "col", "line", "circle", "rect"})
+_DRAWN = frozenset({"line", "circle"})
+_VOID = frozenset({"br", "wbr"})
 
 
 class Html(str):
@@ -44,10 +45,12 @@ def _seen(match: re.Match[str]) -> str:
 
 
 def el(name: str, *children: Child, **attributes: Attribute) -> Html:
-    """An element; `class_` is `class`, `aria_label` is `aria-label`, None and False are left out."""
+    """An element; `class_` is `class`, `aria_label` `aria-label`; None and False are left out."""
     written = "".join(_attribute(key, value) for key, value in attributes.items())
     if name in _VOID:
-        return Html(f"<{name}{written}>" if name in ("br", "col") else f"<{name}{written}/>")
+        return Html(f"<{name}{written}>")
+    if name in _DRAWN:
+        return Html(f"<{name}{written}/>")
     return Html(f"<{name}{written}>{join(*children)}</{name}>")
 
 

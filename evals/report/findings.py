@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from evals.report.figures import (
     Row,
@@ -85,26 +84,25 @@ def _duel(row: Row) -> Duel | None:
 def _seen(row: Row, sign: int) -> str:
     """The figures of a comparison, the swarm's difference first."""
     metric = str(row.get("metric") or "accuracy")
-    found, form = interval(row.get("difference")), difference_form(metric)
-    parts = []
+    name = "pairwise verdicts" if metric == "pairwise" else metric
+    found, form, parts = interval(row.get("difference")), difference_form(metric), []
     if found:
         low, high = sorted((sign * found[1], sign * found[2]))
         parts.append(f"95% interval {form(low)} to {form(high)}")
-    parts += _tests(row)
+    parts += _won(obj(row.get("wins")), sign) + _tests(row)
     if (questions := known(row.get("questions"))) is not None:
         parts.append(f"{count(questions)} questions")
-    name = "pairwise verdicts" if metric == "pairwise" else metric
-    head = f"{name} {form(sign * found[0])} {unit(metric)}" if found else _won(row, sign, name)
-    return f"{head} ({'; '.join(parts)})" if parts else head
+    head = f"{form(sign * found[0])} {unit(metric)}" if found else "difference unknown"
+    return f"{name} {head}" + (f" ({'; '.join(parts)})" if parts else "")
 
 
-def _won(row: Row, sign: int, name: str) -> str:
-    wins = obj(row.get("wins"))
+def _won(wins: Row, sign: int) -> list[str]:
+    """Pairs that the swarm won, lost, tied, and that could not be read."""
     if not wins:
-        return f"{name}, difference unknown"
-    ours, theirs = ("a", "b") if sign == 1 else ("b", "a")
-    numbers = [count(known(wins.get(key)) or 0) for key in (ours, theirs, "tie")]
-    return f"{numbers[0]} won, {numbers[1]} lost, {numbers[2]} tied"
+        return []
+    order = ("a", "b", "tie", "unparsed") if sign == 1 else ("b", "a", "tie", "unparsed")
+    won, lost, tied, unread = (count(known(wins.get(key)) or 0) for key in order)
+    return [f"won {won}, lost {lost}, tied {tied}, unreadable {unread}"]
 
 
 def _tests(row: Row) -> list[str]:
@@ -207,17 +205,18 @@ def _ungraded(data: Row, arms: list[Row]) -> str:
 
 
 def _counts(arms: list[Row]) -> list[str]:
-    sentences: dict[str, Callable[[str], str]] = {
-        "simulated": lambda n: f"Simulated answers, counted apart and never scored: {n}.",
-        "errors": lambda n: f"Answers that failed with an error: {n}.",
-        "unextracted": lambda n: (
-            f"Answers from which no final answer could be read (counted as such, not as wrong): {n}."
-        ),
+    sentences = {
+        "simulated": "Simulated answers, counted apart and never scored",
+        "errors": "Answers that failed with an error",
+        "unextracted": "No final answer could be read (counted as such, not as wrong)",
     }
-    return [say(named) for key, say in sentences.items() if (named := _named(arms, key))]
+    return [f"{text}: {named}." for key, text in sentences.items() if (named := _named(arms, key))]
 
 
 def _named(arms: list[Row], key: str) -> str:
-    """ "swarm 3, single 1", for the arms whose count is not 0."""
-    counted: list[tuple[Any, float]] = [(arm.get("name"), known(arm.get(key)) or 0) for arm in arms]
-    return ", ".join(f"{name} {count(number)}" for name, number in counted if number)
+    """What arms have how many: "swarm 3, single 1", or the sum where there are many."""
+    counted = [(str(arm.get("name")), known(arm.get(key)) or 0) for arm in arms]
+    counted = [(name, number) for name, number in counted if number]
+    if len(counted) > 4:
+        return f"{count(sum(number for _, number in counted))} in {len(counted)} arms"
+    return ", ".join(f"{name} {count(number)}" for name, number in counted)

@@ -117,12 +117,15 @@ def _figure(drawing: Html | None, caption: str, missing: str) -> Html:
 
 def _arms(data: Row) -> Html:
     drawn = [(name, plot) for name in METRICS if (plot := plots.tokens_plot(data, name))]
-    note = (
-        "Bars are 95% intervals (accuracy: Wilson). The band is 80% to 105% of the allocation, the"
-        " range within which arms may be compared; diamonds are reference arms outside that test."
+    band = (
+        "The band is 80% to 105% of the allocation, within which arms may be compared."
+        if known(data.get("allocated_tokens"))
+        else "No allocation of tokens was set."
     )
-    figures = [_figure(plot, f"{name.capitalize()} against tokens. {note}", "")
-               for name, plot in drawn]  # fmt: skip
+    note = f"Bars are 95% intervals. {band} Diamonds are reference arms outside that test."
+    figures = [
+        _figure(plot, f"{name.capitalize()} against tokens. {note}", "") for name, plot in drawn
+    ]
     empty = "No plot: no arm has both a score and a token count."
     return join(arms_table(data), figures or el("p", empty, class_="empty"))
 
@@ -146,7 +149,7 @@ def _strata(data: Row) -> Html:
 def _returns(data: Row) -> Html:
     note = (
         "The brain minus the brain without the expert: change in quality (0 to 1) for every 1,000"
-        " tokens that the expert adds. Grey rates cannot be told from 0."
+        " tokens that the expert adds. Hollow dots cannot be told from 0."
     )
     plot = _figure(plots.returns_plot(data), note, "No plot: no expert has a rate.")
     return join(plot, returns_table(data))
@@ -179,8 +182,8 @@ def _judge(data: Row) -> Html:
     warnings = [str(warning) for warning in judging.get("warnings") or []]
     if judging.get("self_judged"):
         warnings.insert(0, "The judge is the answering model itself.")
-    alarm = el("div", el("b", "Read the verdicts with care"), el("ul", [el("li", w) for w in warnings]),
-               class_="alarm", role="note")  # fmt: skip
+    items = el("ul", [el("li", text) for text in warnings])
+    alarm = el("div", el("b", "Read the verdicts with care"), items, class_="alarm", role="note")
     clear = el("p", "No bias of the judge was detected.")
     return join(lead, alarm if warnings else clear, judging_table(judging))
 

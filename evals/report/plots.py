@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from evals.report.elements import Html, clean, el
 from evals.report.figures import Row, count, interval, known, obj, rows, signed
+from evals.report.findings import ABLATION, SWARM
+
+Span = tuple[float, float, float]
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +33,7 @@ _THEME = {
     BAND: "var(--band)",
     SURFACE: "var(--surface)",
 }
+_WITHOUT = "without one expert"
 _SIZE = 12.5  # CSS pixels at the drawn width
 _PIXEL = 1 / 72  # matplotlib's SVG has one user unit a point
 _RC = {
@@ -53,7 +58,7 @@ _LINK = "{http://www.w3.org/1999/xlink}href"
 def tokens_plot(data: Row, metric: str) -> Html | None:
     """An arm's accuracy or quality against its tokens a question; None with no arm to draw."""
     points = [
-        (_short(arm.get("name")), tokens, found, bool(arm.get("reference")))
+        (str(arm.get("name")), tokens, found, bool(arm.get("reference")))
         for arm in rows(data.get("arms"))
         if (found := interval(arm.get(metric)))
         and (tokens := known(arm.get("tokens_per_question"))) is not None
@@ -61,16 +66,16 @@ def tokens_plot(data: Row, metric: str) -> Html | None:
     if not points:
         return None
     label = f"{metric.capitalize()} against tokens a question, with 95% intervals"
-    height = max(300, 60 + 22 * len(points))
-    with _drawing(600, height) as figure:
-        axes = figure.add_axes((0.1, 52 / height, 0.58, 1 - 70 / height))
+    height = max(320, 60 + 22 * len(_labels(points)))
+    with _drawing(470, height) as figure:
+        axes = figure.add_axes((0.11, 52 / height, 0.5, 1 - 70 / height))
         _allocation(axes, known(data.get("allocated_tokens")))
         for name, tokens, found, reference in points:
-            _point(axes, tokens, found, name == "swarm", reference)
+            _point(axes, tokens, found, _color(name), reference)
         axes.set_xlim(0, 1.08 * max(axes.get_xlim()[1], *(point[1] for point in points), 1))
         _percent(axes, [found for _, _, found, _ in points], metric)
         axes.set_xlabel("input + output tokens a question")
-        _name_points(axes, [(name, tokens, found[0]) for name, tokens, found, _ in points], height)
+        _name_points(axes, _labels(points), height)
         return _inline(figure, f"tokens-{metric}", label)
 
 
@@ -81,8 +86,8 @@ def returns_plot(data: Row) -> Html | None:
         return None
     found.sort(key=lambda row: (row[1] is None, -(row[1] or (0,))[0]))
     height = 74 + 28 * len(found)
-    with _drawing(600, height) as figure:
-        axes = figure.add_axes((0.27, 52 / height, 0.7, 1 - 62 / height))
+    with _drawing(470, height) as figure:
+        axes = figure.add_axes((0.24, 52 / height, 0.73, 1 - 62 / height))
         axes.axvline(0, color=MUTED, linewidth=1)
         for place, (_, rate) in enumerate(found):
             _rate(axes, place, rate)
@@ -104,12 +109,12 @@ def reliability_plot(data: Row) -> Html | None:
     ]
     if not bins:
         return None
-    with _drawing(480, 380) as figure:
+    with _drawing(470, 380) as figure:
         axes = figure.add_axes((0.15, 0.15, 0.8, 0.8))
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 4)))
         axes.plot([mean for mean, _, _ in bins], [found[0] for _, found, _ in bins], color=ACCENT)
         for mean, found, size in bins:
-            _point(axes, mean, found, accent=True)
+            _point(axes, mean, found, ACCENT)
             axes.annotate(
                 f"n = {count(size)}", (mean, found[2]), (0, 5), textcoords="offset points",
                 ha="center", va="bottom", color=MUTED, fontsize=_SIZE - 1.5,
@@ -151,32 +156,52 @@ def _allocation(axes: Axes, allocated: float | None) -> None:
 def _point(
     axes: Axes,
     x: float,
-    found: tuple[float, float, float],
-    accent: bool = False,
+    found: Span,
+    color: str,
     hollow: bool = False,
 ) -> None:
     estimate, low, high = found
-    color = ACCENT if accent else INK
-    axes.plot([x, x], [low, high], color=color, linewidth=1.4, alpha=1)
+    order = 4 if color == ACCENT else 3  # the swarm is drawn over the others
+    axes.plot([x, x], [low, high], color=color, linewidth=1.4, zorder=order)
     axes.plot(
         [x], [estimate], marker="D" if hollow else "o", markersize=6.5 if hollow else 7,
-        color=color, markerfacecolor=SURFACE if hollow else color, zorder=3,
+        color=color, markerfacecolor=SURFACE if hollow else color, zorder=order,
     )  # fmt: skip
 
 
-def _rate(axes: Axes, place: int, rate: tuple[float, float, float] | None) -> None:
+def _rate(axes: Axes, place: int, rate: Span | None) -> None:
     if rate is None:
         axes.annotate(
             "no rate: see the table", (0, place), (8, 0), textcoords="offset points",
             va="center", color=MUTED, fontsize=_SIZE - 1, fontstyle="italic",
         )  # fmt: skip
         return
-    color = MUTED if rate[1] <= 0 <= rate[2] else ACCENT
+    open_ = rate[1] <= 0 <= rate[2]
+    color = MUTED if open_ else ACCENT
     axes.plot(rate[1:], [place, place], color=color, linewidth=1.6)
-    axes.plot([rate[0]], [place], marker="o", markersize=7, color=color)
+    fill = SURFACE if open_ else color
+    axes.plot([rate[0]], [place], marker="o", markersize=7, color=color, markerfacecolor=fill)
 
 
-def _percent(axes: Axes, found: Sequence[tuple[float, float, float]], metric: str) -> None:
+def _color(name: str) -> str:
+    if name == SWARM:
+        return ACCENT
+    return MUTED if name.startswith((ABLATION, _WITHOUT)) else INK
+
+
+def _labels(points: Sequence[tuple[str, float, Span, bool]]) -> list[tuple[str, float, float]]:
+    """Name, tokens and estimate of what is named; several brains without an expert share one."""
+    alike = [point for point in points if point[0].startswith(ABLATION)]
+    single = [point for point in points if point not in alike or len(alike) == 1]
+    labels = [(_short(name), tokens, found[0]) for name, tokens, found, _ in single]
+    if len(alike) > 1:
+        tokens = sum(point[1] for point in alike) / len(alike)
+        estimate = sum(point[2][0] for point in alike) / len(alike)
+        labels.append((f"{_WITHOUT} ({len(alike)})", tokens, estimate))
+    return labels
+
+
+def _percent(axes: Axes, found: Sequence[Span], metric: str) -> None:
     """The upright axis: from the lowest to the highest interval, never beyond 0..1."""
     low, high = min(one[1] for one in found), max(one[2] for one in found)
     room = 0.06 * max(high - low, 0.1)
@@ -194,30 +219,35 @@ def _name_points(axes: Axes, points: Sequence[tuple[str, float, float]], height:
     places = _apart([point[2] for point in order], step, top, bottom)
     right = axes.get_xlim()[1]
     for (name, x, y), place in zip(order, places, strict=True):
-        color = ACCENT if name == "swarm" else INK
+        color = _color(name)
         axes.plot([x, right * 1.03], [y, place], color=MUTED, linewidth=0.6, alpha=0.55,
                   clip_on=False, zorder=1)  # fmt: skip
         axes.text(right * 1.045, place, name, va="center", color=color,
-                  fontweight="bold" if name == "swarm" else "normal")  # fmt: skip
+                  fontweight="bold" if name == SWARM else "normal")  # fmt: skip
     axes.set_xlim(0, right)
 
 
 def _apart(wished: Sequence[float], step: float, top: float, bottom: float) -> list[float]:
-    """Places in falling order, at least a step apart, as near to the wished ones as that allows."""
-    places: list[float] = []
-    for wish in wished:
-        places.append(min([wish, top, *(place - step for place in places[-1:])]))
-    if places and places[-1] < bottom:
-        places[-1] = bottom
-        for number in range(len(places) - 2, -1, -1):
-            places[number] = max(places[number], places[number + 1] + step)
-    return places
+    """Places in falling order, at least a step apart, as near to the wished ones as that allows.
+
+    Place number i, raised by i steps, must not rise: the nearest such values are an isotonic fit.
+    """
+    import numpy as np
+    from scipy.optimize import isotonic_regression
+
+    raised = np.asarray(wished) + step * np.arange(len(wished))
+    fitted = isotonic_regression(raised, increasing=False).x
+    lowest = bottom + step * (len(wished) - 1)
+    return [float(place) for place in fitted.clip(lowest, top) - step * np.arange(len(wished))]
 
 
 def _inline(figure: Figure, name: str, label: str) -> Html:
     """The figure as an element of the page, in the page's colours."""
     written = io.StringIO()
-    figure.savefig(written, format="svg", transparent=True)
+    with warnings.catch_warnings():
+        # The browser draws the letters; that matplotlib's font lacks some concerns nobody.
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure.savefig(written, format="svg", transparent=True)
     # Our own drawing: names in it were cleaned, matplotlib escapes them.
     root = ET.fromstring(written.getvalue())  # noqa: S314
     for parent in list(root.iter()):

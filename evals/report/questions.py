@@ -115,7 +115,7 @@ def _question(number: int, question: Row, tags: Sequence[str]) -> Html:
         el("bdi", short, class_="short"),
         el("span", _outcome(question), class_="outcome"),
     )
-    body = el("div", _asked(question), _cards(question), class_="body")
+    body = el("div", _asked(question), _cards(question), _traces(question), class_="body")
     tagged = " ".join(tags)
     return el(
         "details", head, body, class_="question", id=f"question-{number}", data_tags=tagged or None
@@ -205,7 +205,6 @@ def _answer(question: Row, arm: str, answer: Row, number: int | None) -> Html:
         _block(str(answer.get("text") or ""), f"Answer of {label}"),
         _rubric(question, answer),
         _spent(answer),
-        _trace(answer, label),
     )
 
 
@@ -245,13 +244,22 @@ def _spent(answer: Row) -> Html:
     return el("dl", pairs, class_="spent")
 
 
-def _trace(answer: Row, label: str) -> Html | None:
+def _traces(question: Row) -> list[Html]:
+    """The traces of all answers that have one, below the answers, where they have room."""
+    found = []
+    for name, answers in _answers(question).items():
+        for number, answer in enumerate(answers, 1):
+            label = f"{name}, repetition {number}" if len(answers) > 1 else name
+            found.append(_trace(rows(answer.get("trace")), label))
+    return [trace for trace in found if trace]
+
+
+def _trace(signals: Sequence[Row], label: str) -> Html | None:
     """Who spoke in which step, woken by which edges; closed until asked for."""
-    signals = rows(answer.get("trace"))
     if not signals:
         return None
     steps = len({signal.get("step") for signal in signals})
-    head = f"Trace: {count(len(signals))} signals in {count(steps)} steps"
+    head = f"Trace of {label}: {count(len(signals))} signals in {count(steps)} steps"
     items = [_signal(signal, label) for signal in signals]
     return el("details", el("summary", head), el("ol", items, class_="trace"), class_="tracing")
 

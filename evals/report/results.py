@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evals.report.elements import Html, el, join
@@ -24,10 +24,13 @@ from evals.report.figures import (
 )
 from evals.report.tables import (
     INTERVAL,
+    Axis,
     Cell,
     Column,
+    axis_of,
     figure,
     missing,
+    named,
     ranged,
     small,
     table,
@@ -51,18 +54,19 @@ def arms_table(data: Row) -> Html:
         Column("Calls"),
         Column("Time"),
     ]
-    body = [_arm(arm, metrics, data.get("judge")) for arm in arms]
-    return table("Arms", columns, body)
+    axes = {name: axis_of([arm.get(name) for arm in arms], zero=False) for name in metrics}
+    body = [_arm(arm, axes, data.get("judge")) for arm in arms]
+    return table("One row an arm; bars share one scale", columns, body)
 
 
-def _arm(arm: Row, metrics: Sequence[str], judge: Any) -> list[Cell]:
+def _arm(arm: Row, axes: Mapping[str, Axis], judge: Any) -> list[Cell]:
     name = str(arm.get("name"))
     reference = small("reference: not at equal tokens") if arm.get("reference") else None
-    cells = [Cell(join(el("bdi", name), reference), name)]
-    for metric in metrics:
+    cells = [Cell(join(named(name), reference), name)]
+    for metric, axis in axes.items():
         why = why_unmeasured(metric, arm, judge)
         value = arm.get(metric)
-        cells.append(ranged(spread(value, metric_form(metric)), value, (0.0, 1.0), why))
+        cells.append(ranged(spread(value, metric_form(metric)), value, axis, why))
     tokens, spent = known(arm.get("tokens_per_question")), known(arm.get("spent_ratio"))
     cost, calls = known(arm.get("cost_usd")), known(arm.get("calls"))
     time = known(arm.get("duration_s"))
@@ -87,9 +91,9 @@ def _answered(arm: Row) -> Cell:
 
 
 def _unscored(arm: Row) -> Cell:
-    names = {"simulated": "simulated", "unextracted": "no answer extracted", "errors": "errors"}
+    names = {"simulated": "simulated", "unextracted": "not extracted", "errors": "errors"}
     counted = {label: known(arm.get(key)) or 0 for key, label in names.items()}
-    lines = [small(f"{count(n)} {label}") for label, n in counted.items() if n]
+    lines = [small(f"{label} {count(n)}") for label, n in counted.items() if n]
     return Cell(lines or "none", sum(counted.values()))
 
 

@@ -12,6 +12,8 @@ from evals.report.figures import NONE, interval, known, p_value
 INTERVAL = "95% interval"
 GLYPH_WIDTH, GLYPH_HEIGHT = 96, 12
 
+Axis = tuple[float, float] | None
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -40,9 +42,16 @@ def small(text: Child) -> Html:
     return el("small", text)
 
 
+def named(value: object) -> Html:
+    """A name that may break after its colons."""
+    parts = str(value).split(":")
+    inner = [join(part, ":", el("wbr")) for part in parts[:-1]]
+    return el("bdi", inner, parts[-1])
+
+
 def words(value: object) -> Cell:
     """A cell of text, sorted as text."""
-    return Cell(el("bdi", str(value)), str(value))
+    return Cell(named(value), str(value))
 
 
 def figure(text: str | None, value: float | None, reason: str = "") -> Cell:
@@ -56,9 +65,7 @@ def p_cell(value: Any, reason: str = "not tested") -> Cell:
     return figure(None if p is None else p_value(p), p, reason)
 
 
-def ranged(
-    text: str | None, source: Any, axis: tuple[float, float] | None, reason: str = ""
-) -> Cell:
+def ranged(text: str | None, source: Any, axis: Axis, reason: str = "") -> Cell:
     """An estimate over its interval, with the interval drawn on an axis that the column shares."""
     found = interval(source)
     if text is None or found is None:
@@ -87,7 +94,7 @@ def glyph(found: tuple[float, float, float], axis: tuple[float, float]) -> Html 
     return el("svg", *parts, class_="glyph", viewBox=box, aria_hidden="true")
 
 
-def axis_of(sources: Sequence[Any], zero: bool = True) -> tuple[float, float] | None:
+def axis_of(sources: Sequence[Any], zero: bool = True) -> Axis:
     """The axis that holds all intervals (and 0); None without any."""
     found = [known for source in sources if (known := interval(source))]
     if not found:
