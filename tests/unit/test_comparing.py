@@ -267,7 +267,7 @@ def harness(script: Script, monkeypatch: pytest.MonkeyPatch) -> Script:
 ITEMS = [
     Example(id=f"i{n}", question=f"Why is item {n} what it is, and what is its number?",
             kind="numeric", answer=str(n))
-    for n in range(100, 118)
+    for n in range(100, 114)
 ]  # fmt: skip
 
 
@@ -307,7 +307,7 @@ async def test_the_harness_finds_what_was_planted(harness: Script, tmp_path: Pat
     assert rows["single-long"]["p_holm"] > 0.05
     placebo = next(row for row in found["arms"] if row["name"] == "swarm-shuffled")
     assert placebo["accuracy"]["estimate"] < 0.1
-    assert rows["swarm-shuffled"]["p_holm"] < 0.001
+    assert rows["swarm-shuffled"]["p_holm"] < 0.01
     assert found["allocated_tokens"] == pytest.approx(
         next(row for row in found["arms"] if row["name"] == "swarm")["tokens_per_question"], abs=1
     )
@@ -324,7 +324,7 @@ async def test_resume_analyses_the_same_and_asks_nothing(harness: Script, tmp_pa
     assert {**first, "created": ""} == {**again, "created": ""}
 
 
-ESSAYS = [open_example(f"q{n}") for n in range(16)]
+ESSAYS = [open_example(f"q{n}") for n in range(10)]
 JUDGE = "scripted:judge"
 
 
@@ -353,11 +353,11 @@ async def test_biased_judges_are_exposed(harness: Script, answered: Path, tmp_pa
     assert "prefers the answer shown first" in warnings["first"]
     assert "0% of the verdicts stayed the same" in warnings["first"]
     assert "prefers longer answers" in warnings["longer"]
-    assert "could not be read in 16 of 16 pairs" in warnings["mute"]
+    assert "could not be read in 10 of 10 pairs" in warnings["mute"]
     assert warnings["fair"] == ""
     wins = {name: against(told, "single", "pairwise")["wins"] for name, told in found.items()}
-    assert wins["first"] == {"a": 0, "b": 0, "tie": 16, "unparsed": 0}
-    assert wins["mute"]["unparsed"] == 16
+    assert wins["first"] == {"a": 0, "b": 0, "tie": 10, "unparsed": 0}
+    assert wins["mute"]["unparsed"] == 10
     assert {told["judging"]["self_judged"] for told in found.values()} == {False}
     assert found["fair"]["arms"][0]["quality"]["estimate"] == 0.5
 
@@ -367,9 +367,9 @@ async def test_a_judgement_is_paid_once(harness: Script, answered: Path):
     again = wanted(answered, ESSAYS, ["swarm", "single"], resume=True, judge=JUDGE)
     harness.requests.clear()
     await experiment(again, QUIET)
-    assert Counter(harness.askers) == {PAIRWISE: 32, RUBRIC: 32}
+    assert Counter(harness.askers) == {PAIRWISE: 20, RUBRIC: 20}
     await experiment(again, QUIET)
-    assert len(harness.askers) == 64
+    assert len(harness.askers) == 40
 
 
 async def test_a_failed_judgement_is_asked_for_again(harness: Script, answered: Path):
@@ -377,7 +377,7 @@ async def test_a_failed_judgement_is_asked_for_again(harness: Script, answered: 
 
     down = ModelError("not_found", "no such model", status=404)
     harness.says |= {PAIRWISE: down, RUBRIC: down}
-    again = wanted(answered, ESSAYS[:16], ["swarm", "single"], resume=True, judge=JUDGE)
+    again = wanted(answered, ESSAYS, ["swarm", "single"], resume=True, judge=JUDGE)
     found = await experiment(again, QUIET)
     assert found["arms"][0]["quality"] is None
     harness.says |= {PAIRWISE: '{"better": "tie"}', RUBRIC: '{"met": [true, true]}'}
