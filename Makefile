@@ -35,7 +35,7 @@ ask: install ## answer a question: make ask Q="What is the nature of consciousne
 test: test-unit test-integration ## all tests
 
 test-unit: install ## tests without any network
-	@start=$$(date +%s); $(BIN)/pytest tests/unit -n 2 && echo "time: unit tests $$(($$(date +%s) - start)) s"
+	@start=$$(date +%s); $(BIN)/pytest tests/unit tests/evals -n 2 && echo "time: unit tests $$(($$(date +%s) - start)) s"
 
 test-integration: install ## tests against real processes on loopback
 	@start=$$(date +%s); $(BIN)/pytest tests/integration -m "not parallel" \

@@ -21,7 +21,7 @@ from evals.answers import Answer, Setup
 from evals.baselines import self_consistency, self_moa, single, single_long
 from evals.examples import Example
 from evals.swarms import shuffled, swarm
-from graph.errors import BrainError, ConfigError
+from graph.errors import BrainError, ConfigError, ModelUnavailable
 from graph.topology import Topology
 
 NAMES = ("swarm", "single", "single-long", "self-consistency", "self-moa", "swarm-shuffled")
@@ -44,11 +44,14 @@ def named(name: str, topology: Topology) -> Arm:
 
 
 async def answer(arm: Arm, setup: Setup, example: Example, turn: int) -> Answer:
-    """The arm's answer, timed. A run that fails is an answer without words, never an exception."""
+    """The arm's answer, timed. A run that fails is an answer without words, never an exception.
+
+    Raises ConfigError or ModelUnavailable: what no other question would mend.
+    """
     started = time.monotonic()
     try:
         given = await arm(setup, example, turn)
-    except ConfigError:
+    except (ConfigError, ModelUnavailable):
         raise
     except BrainError as error:
         given = Answer(error=str(error))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from statistics import fmean
 
 from evals.answers import Answer, Setup
 from evals.asking import Model, bound, call, tagged
@@ -19,12 +20,14 @@ OVERSPENT = 1.05  # of the allocation, at most
 SPENT = 0.9  # of the allocation, from which `single-long` no longer checks itself
 MOST_SAMPLES = 64
 CHOICE_TOKENS = 16
+TAG_TOKENS = 10  # around a sample in a prompt
+LEAST_REPLY = 16  # tokens
 
 
 def _said(given: Answer, reply: Reply, model: Model) -> Answer:
     """The answer with these last words, labelled."""
-    given.text = reply.text
     simulated = model.binding.simulated or not reply.text
+    given.text = "" if simulated else reply.text
     given.provenance = "simulated" if simulated else "full" if not given.error else "degraded"
     return given
 
@@ -40,7 +43,7 @@ async def single_long(setup: Setup, example: Example, turn: int) -> Answer:
     """One call as long as the allocation; then checks of the answer until that is spent."""
     model, given, allocation = await bound(setup.context), Answer(), _allocated(setup)
     asked = prompt(example)
-    longest = _longest(model, allocation, asked)
+    longest = max(LEAST_REPLY, _longest(model, allocation, asked))
     reply = given.take(await call(model, "answer", asked, example.id, turn, max_tokens=longest))
     for check in range(MOST_SAMPLES):
         if reply.error or given.tokens >= SPENT * allocation:
@@ -48,12 +51,15 @@ async def single_long(setup: Setup, example: Example, turn: int) -> Answer:
         user = f"{tagged('question', asked)}\n\n{tagged('answer', reply.text)}"
         left = int(OVERSPENT * allocation) - given.tokens
         longest = _longest(model, left, user)
-        if longest < min(model.sampling.max_tokens, reply.output_tokens or 0) // 2:
+        usual = min(model.sampling.max_tokens, reply.output_tokens or 0)
+        if longest < max(LEAST_REPLY, usual // 2):
             break  # what is left does not pay for a whole answer
         checked = given.take(
             await call(model, "check", user, example.id, turn, check, max_tokens=longest)
         )
-        reply = reply if checked.error else checked
+        if checked.error:
+            break  # the answer stands as it was
+        reply = checked
     return _said(given, reply, model)
 
 
@@ -61,7 +67,7 @@ def _longest(model: Model, tokens: int, user: str) -> int:
     """The longest reply that so many tokens pay after this prompt, within the model's context."""
     inputs = model.count(user) + model.count("answer " * 40)
     room = model.room(inputs)
-    most = max(16, tokens - inputs)
+    most = tokens - inputs
     return most if room is None else min(most, room)
 
 
@@ -72,29 +78,59 @@ def _allocated(setup: Setup) -> int:
 
 
 async def _samples(
-    setup: Setup, example: Example, turn: int, given: Answer, model: Model, closing: bool
+    setup: Setup,
+    example: Example,
+    turn: int,
+    given: Answer,
+    model: Model,
+    closing: Callable[[float], float] | None = None,
 ) -> list[Reply]:
-    """As many samples as the allocation pays, with a closing call that reads all of them."""
+    """As many samples as the allocation pays, in waves: what some took tells how many are left.
+
+    `closing` is there if a last call reads all of them: the length of its reply by theirs.
+    """
     asked, allocation = prompt(example), _allocated(setup)
+    replies: list[Reply] = []
+    wave, made = 1, 0
+    while wave > 0:
+        numbers = range(made, made + wave)
+        calls = (call(model, "answer", asked, example.id, turn, number) for number in numbers)
+        told = [given.take(reply) for reply in await asyncio.gather(*calls)]
+        made += wave
+        good = [reply for reply in told if not reply.error]
+        replies += good
+        if not good:
+            break  # who fails a whole wave would fail the next one
+        left = min(_affordable(allocation, given.tokens, replies, closing), MOST_SAMPLES - made)
+        wave = min(made, (left + 1) // 2)
+    return replies
 
-    async def sample(number: int) -> Reply:
-        return await call(model, "answer", asked, example.id, turn, number)
 
-    first = given.take(await sample(0))
-    each = max(1, given.tokens)
-    output = (first.output_tokens or 0) if closing else 0  # what a sample adds to the last prompt
-    fixed = model.count(asked) + model.sampling.max_tokens if closing else 0
-    affordable = int((allocation * 1.0 - fixed) // (each + output))
-    count = max(1, min(MOST_SAMPLES, affordable))
-    rest = await asyncio.gather(*(sample(number) for number in range(1, count)))
-    return [reply for reply in (first, *map(given.take, rest)) if not reply.error]
+def _affordable(
+    allocation: int,
+    spent: int,
+    replies: Sequence[Reply],
+    closing: Callable[[float], float] | None,
+) -> int:
+    """How many more samples bring the spending closest to the allocation, and not far beyond."""
+    inputs = fmean(reply.input_tokens or 0 for reply in replies)
+    output = fmean(reply.output_tokens or 0 for reply in replies)
+    each, rest = inputs + output, 0.0
+    if closing:
+        read = output + TAG_TOKENS  # what the last call reads of a sample
+        each, rest = each + read, inputs + len(replies) * read + closing(output)
+    left = allocation - spent - rest
+    nearest = left / max(1.0, each) + 0.5
+    most = (left + (OVERSPENT - 1) * allocation) / max(1.0, each)
+    return max(0, int(min(nearest, most)))
 
 
 async def self_consistency(setup: Setup, example: Example, turn: int) -> Answer:
     """Samples, and the answer that most of them give."""
     model, given = await bound(setup.context), Answer()
     open_question = example.kind == "open"
-    replies = await _samples(setup, example, turn, given, model, closing=open_question)
+    closing = (lambda _: CHOICE_TOKENS) if open_question else None
+    replies = await _samples(setup, example, turn, given, model, closing)
     given.samples = [reply.text for reply in replies]
     if not replies:
         return given
@@ -137,7 +173,7 @@ async def _chosen(
 async def self_moa(setup: Setup, example: Example, turn: int) -> Answer:
     """Samples, joined by one call."""
     model, given = await bound(setup.context), Answer()
-    replies = await _samples(setup, example, turn, given, model, closing=True)
+    replies = await _samples(setup, example, turn, given, model, lambda length: length)
     given.samples = [reply.text for reply in replies]
     if not replies:
         return given

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,16 @@ from evals import report
 from evals.answers import Setup
 from evals.arms import named
 from evals.asking import Model
-from evals.bias import JudgedPair
+from evals.bias import JudgedPair, judge_bias
 from evals.comparing import SWARM, analysed
 from evals.examples import Example, content_hash
 from evals.experiment import Experiment, Judged
 from evals.judging import compare as judge_pair
-from evals.judging import grade, judge_of
+from evals.judging import grade, judge_of, judges_itself
 from evals.running import Plan, Records, mean_tokens, open_records, run_arm
-from evals.tracing import place_of
+from evals.tracing import Place, kept_home, place_of
 from graph.context import Context
+from graph.errors import ModelError
 from graph.topology import Topology
 from swarm_brain import __version__
 from swarm_brain.cli.ask import with_weights
@@ -54,13 +55,19 @@ class Wanted:
 
 async def experiment(wanted: Wanted, err: Console) -> dict[str, Any]:
     """Run all arms, judge, analyse, write the report; the report's data. Raises BrainError."""
+    place = place_of()
+    with kept_home(place):
+        return await _experiment(wanted, place, err)
+
+
+async def _experiment(wanted: Wanted, place: Place, err: Console) -> dict[str, Any]:
     for arm in wanted.arms:
         named(arm, wanted.topology)
     context = await asyncio.to_thread(with_weights, wanted.context, wanted.topology, err)
     wanted = replace(wanted, context=context)
     judge = await _judge(wanted)
     records = open_records(wanted.output / ANSWERS, _head(wanted), resume=wanted.resume)
-    plan = Plan(wanted.name, place_of(), wanted.repetitions, wanted.concurrency, _metadata(wanted))
+    plan = Plan(wanted.name, place, wanted.repetitions, wanted.concurrency, _metadata(wanted))
     setup = Setup(context, wanted.topology, wanted.budget_tokens, wanted.budget_tokens)
     # The swarm first: without --budget-tokens its spending is the others' allocation.
     for arm in sorted(wanted.arms, key=lambda name: (name != SWARM, wanted.arms.index(name))):
@@ -74,7 +81,8 @@ async def experiment(wanted: Wanted, err: Console) -> dict[str, Any]:
         await _judged(wanted, records, judge) if judge else Judged(),
         context.seed or 0,
     )
-    data = _data(wanted, found)
+    itself = judge is not None and await judges_itself(judge, context)
+    data = _data(wanted, found, self_judged=itself)
     report.render(data, wanted.output / "report.html")
     (wanted.output / "summary.md").write_text(report.summary(data), encoding="utf-8")
     return data
@@ -137,16 +145,14 @@ async def _judged(wanted: Wanted, records: Records, judge: Model) -> Judged:
         key = (f"rubric/{record['arm']}", record["id"], record["repetition"])
         if key not in kept.by_key:
             async with places:
-                met = await grade(judge, by_id[record["id"]], record["text"])
-            kept.add(_kept(key, {"met": met}))
+                kept.add(_kept(key, await _grading(judge, by_id[record["id"]], record)))
 
     async def pair(record: dict[str, Any]) -> None:
         key = (f"pair/{record['arm']}", record["id"], 0)
         if key not in kept.by_key:
             mine = ours[record["id"]]
             async with places:
-                found = await judge_pair(judge, by_id[record["id"]], mine["text"], record["text"])
-            kept.add(_kept(key, {"pair": list(_fields(found))}))
+                kept.add(_kept(key, await _pairing(judge, by_id[record["id"]], mine, record)))
 
     others = [r for r in given if r["arm"] != SWARM and r["repetition"] == 0 and r["id"] in ours]
     await asyncio.gather(*map(rubric, given), *map(pair, others))
@@ -160,6 +166,30 @@ def _first(record: Mapping[str, Any], arm: str) -> bool:
 def _kept(key: tuple[str, str, int], said: dict[str, Any]) -> dict[str, Any]:
     arm, example, repetition = key
     return {"arm": arm, "id": example, "repetition": repetition, "provenance": "full", **said}
+
+
+async def _grading(judge: Model, example: Example, record: Mapping[str, Any]) -> dict[str, Any]:
+    """The points met; unknown, and to be asked for again, if the judge could not be asked."""
+    try:
+        return {"met": await grade(judge, example, record["text"])}
+    except ModelError as error:
+        return {"met": [None] * len(example.rubric), **_failed(error)}
+
+
+async def _pairing(
+    judge: Model, example: Example, one: Mapping[str, Any], other: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Both verdicts; unparsed, and to be asked for again, if the judge could not be asked."""
+    try:
+        found = await judge_pair(judge, example, one["text"], other["text"])
+    except ModelError as error:
+        found = JudgedPair("unparsed", "unparsed", len(one["text"]), len(other["text"]))
+        return {"pair": list(_fields(found)), **_failed(error)}
+    return {"pair": list(_fields(found))}
+
+
+def _failed(error: ModelError) -> dict[str, str]:
+    return {"provenance": "simulated", "error": str(error)}
 
 
 def _fields(pair: JudgedPair) -> tuple[Any, ...]:
@@ -177,11 +207,13 @@ def _read(kept: Records) -> Judged:
     return judged
 
 
-def _data(wanted: Wanted, found: Experiment) -> dict[str, Any]:
+def _data(wanted: Wanted, found: Experiment, *, self_judged: bool) -> dict[str, Any]:
     """The report's data: what was asked, under what settings, and what came of it."""
     data = analysed(found)
+    if self_judged and not data["judging"]:
+        data["judging"] = asdict(judge_bias([]))  # only rubrics were judged
     if data["judging"]:
-        data["judging"]["self_judged"] = wanted.self_judge
+        data["judging"]["self_judged"] = self_judged
     return {
         "title": f"{wanted.name}: {', '.join(wanted.arms)}",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -41,13 +41,17 @@ async def judge_of(spec: str, base_url: str | None, context: Context, *, itself:
     )
     if judge.binding.simulated:
         raise ModelUnavailable(f"{spec} is a simulation", "and judges nothing. Name a model.")
-    answering = await bound(context)
-    if _served(judge) == _served(answering) and not itself:
+    if not itself and await judges_itself(judge, context):
         raise ConfigError(
             f"{spec} would judge its own answers. Name another --judge, or say --allow-self-judge; "
             "the report says so then."
         )
     return judge
+
+
+async def judges_itself(judge: Model, context: Context) -> bool:
+    """Whether the judge is the answering model."""
+    return _served(judge) == _served(await bound(context))
 
 
 def _served(model: Model) -> tuple[str, str]:
@@ -56,7 +60,10 @@ def _served(model: Model) -> tuple[str, str]:
 
 
 async def grade(judge: Model, example: Example, text: str) -> list[bool | None]:
-    """For each point of the rubric whether the answer meets it; None where the judge is unclear."""
+    """For each point of the rubric whether the answer meets it; None where the judge is unclear.
+
+    Raises ModelError if the judge could not be asked.
+    """
     points = "\n".join(f"{number}. {point}" for number, point in enumerate(example.rubric, 1))
     user = "\n\n".join(
         [
@@ -66,8 +73,9 @@ async def grade(judge: Model, example: Example, text: str) -> list[bool | None]:
         ]
     )
     reply = await call(judge, "rubric", user, example.id, schema=_list_schema())
-    unclear: list[bool | None] = [None] * len(example.rubric)
-    return unclear if reply.error else read_met(reply.text, len(example.rubric)) or unclear
+    if reply.error:
+        raise reply.error
+    return read_met(reply.text, len(example.rubric)) or [None] * len(example.rubric)
 
 
 def read_met(text: str, points: int) -> list[bool | None] | None:
@@ -87,7 +95,7 @@ def quality(met: Sequence[bool | None] | None) -> float | None:
 
 
 async def compare(judge: Model, example: Example, one: str, other: str) -> JudgedPair:
-    """Both orders of two answers, judged apart."""
+    """Both orders of two answers, judged apart. Raises ModelError if one could not be asked."""
     forth, back = await asyncio.gather(
         _better(judge, example, one, other), _better(judge, example, other, one)
     )
@@ -105,7 +113,9 @@ async def _better(judge: Model, example: Example, first: str, second: str) -> Ve
         ]
     )
     reply = await call(judge, "pairwise", user, example.id, schema=_choice_schema())
-    return "unparsed" if reply.error else read_better(reply.text)
+    if reply.error:
+        raise reply.error
+    return read_better(reply.text)
 
 
 def read_better(text: str) -> Verdict:

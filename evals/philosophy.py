@@ -98,6 +98,14 @@ def _entry(example: Example, given: Sequence[Mapping[str, Any]]) -> dict[str, An
     }
 
 
+def folder_of(output: Path) -> Path:
+    """The folder beside the JSON. Raises ConfigError if the JSON's own place is a folder."""
+    if output.is_dir():
+        raise ConfigError(f"{output} is a folder; --output names the JSON file.")
+    folder = output.with_suffix("")
+    return folder if folder != output else output.with_name(f"{output.name}-answers")
+
+
 def main(
     use_api: Annotated[bool, typer.Option("--use-api", help="Ask Hyperbolic.")] = False,
     api_key: Annotated[str | None, typer.Option(help="Its key; stays in this process.")] = None,
@@ -129,6 +137,7 @@ def main(
     spec, note = model_of(model, use_api, load_models, keys)
     if note:
         err.print(note, style="yellow", markup=False)
+    folder = folder_of(output)
     examples = chosen(start_level, end_level, 1 if quick else questions_per_level)
     settings = {"model": spec, "base_url": base_url, "max_tokens": max_tokens, "seed": seed}
     wanted = Wanted(
@@ -137,7 +146,7 @@ def main(
         [SWARM],
         make_context({k: v for k, v in settings.items() if v is not None} | {"use_memory": False}),
         load_topology(),
-        output.with_suffix(""),
+        folder,
         concurrency=concurrency,
         resume=resume,
         judge=judge,
@@ -150,7 +159,7 @@ def main(
         data = asyncio.run(experiment(wanted, err))
     output.write_text(json.dumps(battery(data, examples), ensure_ascii=False, indent=1), "utf-8")
     typer.echo(report.summary(data))
-    err.print(f"written: {output}, {output.with_suffix('')}/report.html", soft_wrap=True)
+    err.print(f"written: {output}, {folder / 'report.html'}", soft_wrap=True)
 
 
 def _command() -> str:

@@ -30,7 +30,7 @@ from evals.arms import Arm, answer, named
 from evals.examples import Example
 from evals.scoring import score
 from evals.tracing import Place, evaluated
-from graph.errors import BrainError, ConfigError
+from graph.errors import ConfigError
 
 Record = dict[str, Any]
 Key = tuple[str, str, int]
@@ -70,11 +70,13 @@ def open_records(path: Path, head: Mapping[str, Any], *, resume: bool) -> Record
     if not resume:
         raise ConfigError(f"{path} exists. Go on with --resume, or name another --output.")
     lines = _complete(path)
-    begun = lines[0].get("experiment") if lines else None
+    begun = lines[0].get("experiment") if lines and isinstance(lines[0], dict) else None
     if not isinstance(begun, dict):
         raise ConfigError(f"{path} holds no experiment. Name another --output.")
-    if changed := [name for name in plain if begun.get(name) != plain[name]]:
-        told = ", ".join(f"{name} was {begun.get(name)!r}, is {plain[name]!r}" for name in changed)
+    was, now = _flat(begun), _flat(plain)
+    changed = [name for name in {**was, **now} if was.get(name) != now.get(name)]
+    if changed:
+        told = ", ".join(f"{name} was {was.get(name)!r}, is {now.get(name)!r}" for name in changed)
         raise ConfigError(f"{path} was begun with other settings: {told}")
     records = Records(path, plain)
     for record in lines[1:]:
@@ -83,16 +85,31 @@ def open_records(path: Path, head: Mapping[str, Any], *, resume: bool) -> Record
     return records
 
 
+def _flat(head: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings within settings under names with a dot."""
+    flat: dict[str, Any] = {}
+    for name, value in head.items():
+        inner = value if isinstance(value, Mapping) else None
+        flat |= {f"{name}.{key}": one for key, one in inner.items()} if inner else {name: value}
+    return flat
+
+
 def _complete(path: Path) -> list[Record]:
-    """The lines of a file; one that a crash cut off is cut away."""
-    rows, kept = [], []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    """The lines of a file; what stands behind the last end of a line was cut off, and is cut away.
+
+    Raises ConfigError for any other line that is not JSON.
+    """
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        os.truncate(path, len(whole))
+    rows = []
+    # Not splitlines(): answers may hold U+2028, which is no end of a line.
+    for number, line in enumerate(whole.split(b"\n")[:-1], 1):
         try:
             rows.append(json.loads(line))
         except ValueError:
-            break
-        kept.append(line)
-    path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            raise ConfigError(f"{path}, line {number}: is not JSON; mend or delete it.") from None
     return rows
 
 
@@ -154,7 +171,7 @@ async def run_arm(
     arm = named(name, setup.topology)
     by_id = {example.id: example for example in examples}
     turns: Counter[str] = Counter()
-    fatal: list[BrainError] = []
+    fatal: list[Exception] = []
 
     async def target(inputs: dict[str, Any]) -> dict[str, Any]:
         example = by_id[inputs["id"]]
@@ -164,7 +181,7 @@ async def run_arm(
             raise fatal[0]
         try:
             record = await ask_once(name, arm, setup, example, turn, records)
-        except BrainError as error:
+        except Exception as error:  # LangSmith would log it and go on with the next question
             fatal.append(error)
             raise
         counted.add(record)

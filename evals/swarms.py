@@ -80,7 +80,10 @@ async def shuffled(setup: Setup, example: Example, turn: int) -> Answer:
         values = {"signals": [signal], "step": step, "workspace": shown}
         updates.append(StateUpdate(values=values, as_node=name))
     config = await brain.abulk_update_state(before.config, [updates])
-    return _from(await _ended(brain, None, config, None))
+    given = _from(await _ended(brain, None, config, None))
+    if not any(s["status"] == "ok" for s in given.trace if s["source"] not in proposers):
+        given.text, given.provenance = "", "simulated"  # the drafts alone are no model's answer
+    return given
 
 
 def foreign_drafts(setup: Setup, own: str) -> list[dict[str, Any]]:

@@ -10,15 +10,17 @@ import io
 import uuid
 import warnings
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import langsmith
 from langsmith import schemas
+from langsmith.utils import LangSmithError
 
 from evals.examples import Example, content_hash, prompt
+from graph.errors import ModelUnavailable
 from swarm_brain.models.settings import variable
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens there
@@ -45,14 +47,38 @@ def place_of() -> Place:
     return Place(client, False)
 
 
-def rows(examples: Sequence[Example], dataset: uuid.UUID) -> list[schemas.Example]:
-    """Examples as LangSmith has them; an id is made of dataset, question and content."""
+@contextmanager
+def kept_home(place: Place) -> Iterator[None]:
+    """Without a key nothing is traced, whatever LANGSMITH_TRACING says; nor are a judge's calls."""
+    with nullcontext() if place.upload else langsmith.tracing_context(enabled=False):
+        yield
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Failures of LangSmith's, said in one line."""
+    try:
+        yield
+    except LangSmithError as error:
+        said = str(error).partition("\n")[0][:300]
+        raise ModelUnavailable(
+            f"LangSmith: {said}", "Mend that, or unset LANGSMITH_API_KEY to stay at home."
+        ) from None
+
+
+def rows(
+    examples: Sequence[Example], dataset: uuid.UUID, hidden: Sequence[str] = ()
+) -> list[schemas.Example]:
+    """Examples as LangSmith has them, without what is hidden; the id stands for the question."""
     return [
         schemas.Example(
             id=uuid.uuid5(NAMESPACE, f"{dataset}/{example.id}"),
             dataset_id=dataset,
-            inputs={"question": prompt(example), "id": example.id},
-            outputs={"answer": example.answer, "rubric": list(example.rubric)},
+            inputs={"id": example.id}
+            | ({} if "inputs" in hidden else {"question": prompt(example)}),
+            outputs={}
+            if "outputs" in hidden
+            else {"answer": example.answer, "rubric": list(example.rubric)},
             metadata={"group": example.group, "level": example.level},
             created_at=datetime.now(UTC),
         )
@@ -60,29 +86,37 @@ def rows(examples: Sequence[Example], dataset: uuid.UUID) -> list[schemas.Exampl
     ]
 
 
-def dataset_name(name: str, examples: Sequence[Example]) -> str:
+def hidden_parts() -> list[str]:
+    """What LANGSMITH_HIDE_INPUTS and _HIDE_OUTPUTS keep from LangSmith: then in datasets, too."""
+    said = {
+        "inputs": variable("LANGSMITH_HIDE_INPUTS"),
+        "outputs": variable("LANGSMITH_HIDE_OUTPUTS"),
+    }
+    return [part for part, value in said.items() if value == "true"]
+
+
+def dataset_name(name: str, examples: Sequence[Example], hidden: Sequence[str] = ()) -> str:
     """A dataset's name in LangSmith: with the hash of its content, so that it never changes."""
-    return f"swarm-brain/{name}/{content_hash(examples)}"
+    without = f"/without-{'-'.join(hidden)}" if hidden else ""
+    return f"swarm-brain/{name}/{content_hash(examples)}{without}"
 
 
 def uploaded(place: Place, name: str, examples: Sequence[Example]) -> str:
-    """The dataset's name in LangSmith, created there with its examples if it is missing."""
-    full = dataset_name(name, examples)
-    if not place.client.has_dataset(dataset_name=full):
-        made = place.client.create_dataset(
-            full, description=f"{len(examples)} questions of Swarm Brain's evals"
-        )
-        place.client.create_examples(
-            dataset_id=made.id,
-            examples=[
-                {
-                    "id": row.id,
-                    "inputs": row.inputs,
-                    "outputs": row.outputs,
-                    "metadata": row.metadata,
-                }
-                for row in rows(examples, made.id)
-            ],
+    """The dataset's name in LangSmith, created there if it is missing, with what it lacks."""
+    client, hidden = place.client, hidden_parts()
+    full = dataset_name(name, examples, hidden)
+    if client.has_dataset(dataset_name=full):
+        dataset = client.read_dataset(dataset_name=full).id
+        there = {row.id for row in client.list_examples(dataset_id=dataset)}
+    else:
+        said = f"{len(examples)} questions of Swarm Brain's evals"
+        dataset, there = client.create_dataset(full, description=said).id, set()
+    missing = [row for row in rows(examples, dataset, hidden) if row.id not in there]
+    if missing:  # a run that was killed may have left a dataset without its examples
+        fields = ("id", "inputs", "outputs", "metadata")
+        client.create_examples(
+            dataset_id=dataset,
+            examples=[{field: getattr(row, field) for field in fields} for row in missing],
         )
     return full
 
@@ -126,12 +160,15 @@ async def evaluated(
     concurrency: int,
     metadata: Mapping[str, Any],
 ) -> None:
-    """Run `target` over the examples as one experiment of LangSmith's, or likewise at home."""
-    data: Any = (
-        uploaded(place, name, examples) if place.upload else rows(examples, uuid.UUID(int=0))
-    )
+    """Run `target` over the examples as one experiment of LangSmith's, or likewise at home.
+
+    Raises ModelUnavailable if LangSmith refuses.
+    """
     evaluators: Any = list(EVALUATORS)
-    with _silent():
+    with _told(), _silent():
+        data: Any = (
+            uploaded(place, name, examples) if place.upload else rows(examples, uuid.UUID(int=0))
+        )
         await langsmith.aevaluate(
             target,
             data=data,
@@ -143,7 +180,7 @@ async def evaluated(
             upload_results=place.upload,
             client=place.client,
         )
-    place.client.flush()
+        place.client.flush()
 
 
 @contextmanager

@@ -34,6 +34,8 @@ VARIABLES: Mapping[str, str] = {
     "HF_ENDPOINT": "address of the Hugging Face hub or of a mirror; default: the hub itself",
     "LANGSMITH_TRACING": "true sends traces to LangSmith",
     "LANGSMITH_API_KEY": "key for LangSmith",
+    "LANGSMITH_HIDE_INPUTS": "true sends LangSmith no questions and no prompts",
+    "LANGSMITH_HIDE_OUTPUTS": "true sends LangSmith no replies and no keys of questions",
 }
 
 _keys: ContextVar[Mapping[str, str]] = ContextVar("swarm_brain_keys", default={})  # noqa: B039

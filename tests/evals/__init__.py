@@ -1,0 +1,1 @@
+"""Behaviour checks, which may be reported to LangSmith."""

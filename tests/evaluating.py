@@ -1,0 +1,79 @@
+"""What tests of the evals share: questions, a talkative model, set-ups of arms."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from evals.answers import Answer, Setup
+from evals.arms import answer, named
+from evals.examples import Example
+from evals.experiments import Wanted
+from graph.context import Context, make_context
+from graph.topology import load
+from tests.fakes import Script
+
+ANSWER, CHECK = "# Arm: answer", "# Arm: check"
+CHOOSE, AGGREGATE = "# Arm: choose", "# Arm: aggregate"
+PAIRWISE, RUBRIC = "# Judge: pairwise", "# Judge: rubric"
+TALKING = ("perception", "memory", "reasoning", "creative", "analytical", "synthesis", ANSWER,
+           CHECK, AGGREGATE)  # fmt: skip
+EIGHT = tuple(load().experts)
+QUIET = Console(quiet=True)
+
+Request = dict[str, Any]
+
+
+def example(name: str = "q1", **more: Any) -> Example:
+    """A question whose key is 4, and whose own words stand in nothing else."""
+    asked = f"Why is {name}, and two plus two, what it is? Think about {name}."
+    return Example(**{"id": name, "question": asked, "kind": "numeric", "answer": "4", **more})
+
+
+def open_example(name: str = "q1") -> Example:
+    return example(name, kind="open", answer=None, rubric=("It says why.", "It says how."))
+
+
+def context(**more: Any) -> Context:
+    settings = {"model": "scripted:model", "seed": 1, "use_memory": False, "effort": "high"}
+    return make_context({**settings, **more})
+
+
+def setup(allocation: int | None = None, **more: Any) -> Setup:
+    return Setup(context(), load(), allocation, **more)
+
+
+async def told(name: str, given: Setup, asked: Example, turn: int = 0) -> Answer:
+    """The answer of the arm of this name."""
+    return await answer(named(name, given.topology), given, asked, turn)
+
+
+def chance(request: Request) -> random.Random:
+    """A source of randomness that is the request's own: its seed and its words."""
+    words = f"{request['sampling'].seed}/{request['expert']}/{request['user']}"
+    return random.Random(zlib.crc32(words.encode()))
+
+
+def talkative(last: str = "Answer: 4") -> Callable[[Request], str]:
+    """Replies of 60 to 180 words, never longer than asked for."""
+
+    def reply(request: Request) -> str:
+        words = min(chance(request).randint(60, 180), request["sampling"].max_tokens - 2)
+        return f"{'word ' * words}\n{last}"
+
+    return reply
+
+
+def talk(script: Script, last: str = "Answer: 4") -> None:
+    """Make all who write prose write it at realistic length."""
+    script.says |= dict.fromkeys(TALKING, talkative(last))
+
+
+def wanted(output: Path, examples: Sequence[Example], arms: Sequence[str], **more: Any) -> Wanted:
+    """An experiment with the scripted model."""
+    return Wanted("tests", examples, arms, context(), load(), output, **more)
