@@ -240,7 +240,7 @@ async def _fact(
         "text": text,
         "episodes": [],
         "model": work.binding.spec,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "date": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
     written[key] = {
         **base,

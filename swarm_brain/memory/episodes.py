@@ -113,7 +113,7 @@ def putting(space: Space, episode: Mapping[str, Any]) -> list[Op]:
         **episode,
         "kind": "episode",
         "text": episode["question"],
-        "date": episode.get("date") or datetime.now(UTC).isoformat(timespec="seconds"),
+        "date": episode.get("date") or datetime.now(UTC).isoformat(timespec="milliseconds"),
         "embedder": embedder.name if embedder else None,
     }
     key = str(episode["run_id"])
