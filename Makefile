@@ -14,7 +14,7 @@ override Q := $(value Q)# as it was typed, with every $
 export Q
 
 .DEFAULT_GOAL := help
-.PHONY: help install ask test test-unit test-integration check format dev picture bench lock
+.PHONY: help install ask test test-unit test-evals test-integration check format dev picture bench lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -32,10 +32,13 @@ $(STAMP): pyproject.toml constraints.txt
 ask: install ## answer a question: make ask Q="What is the nature of consciousness?"
 	@$(BIN)/swarm-brain ask -- "$$Q"
 
-test: test-unit test-integration ## all tests
+test: test-unit test-evals test-integration ## all tests
 
 test-unit: install ## tests without any network
-	@start=$$(date +%s); $(BIN)/pytest tests/unit tests/evals -n 2 && echo "time: unit tests $$(($$(date +%s) - start)) s"
+	@start=$$(date +%s); $(BIN)/pytest tests/unit -n 2 && echo "time: unit tests $$(($$(date +%s) - start)) s"
+
+test-evals: install ## tests of the evals: scoring, statistics, arms, report; no network
+	@start=$$(date +%s); $(BIN)/pytest tests/evals -n 2 && echo "time: tests of the evals $$(($$(date +%s) - start)) s"
 
 test-integration: install ## tests against real processes on loopback
 	@start=$$(date +%s); $(BIN)/pytest tests/integration -m "not parallel" \
