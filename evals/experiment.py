@@ -20,6 +20,11 @@ class Judged:
     met: dict[tuple[str, str, int], list[bool | None]] = field(default_factory=dict)
     pairs: dict[tuple[str, str], JudgedPair] = field(default_factory=dict)
 
+    def quality(self, arm: str, example: str, repetition: int) -> float | None:
+        """The share of rubric points that an answer meets; None if it is not known."""
+        met = self.met.get((arm, example, repetition))
+        return None if not met or None in met else sum(map(bool, met)) / len(met)
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -33,8 +38,7 @@ class Experiment:
 
     def graded(self, record: Record) -> float | None:
         """The share of rubric points that an answer meets; None if it is not known."""
-        met = self.judged.met.get((record["arm"], record["id"], record["repetition"]))
-        return None if not met or None in met else sum(map(bool, met)) / len(met)
+        return self.judged.quality(record["arm"], record["id"], record["repetition"])
 
     def value(self, record: Record) -> float | None:
         """How good an answer is, 0..1: right or not, or its share of the rubric."""

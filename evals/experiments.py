@@ -23,7 +23,7 @@ from evals.experiment import Experiment, Judged
 from evals.judging import compare as judge_pair
 from evals.judging import grade, judge_of, judges_itself
 from evals.running import Plan, Records, mean_tokens, open_records, run_arm
-from evals.tracing import Place, kept_home, place_of
+from evals.tracing import Place, kept_home, place_of, tell
 from graph.context import Context
 from graph.errors import ModelError
 from graph.topology import Topology
@@ -156,7 +156,20 @@ async def _judged(wanted: Wanted, records: Records, judge: Model) -> Judged:
 
     others = [r for r in given if r["arm"] != SWARM and r["repetition"] == 0 and r["id"] in ours]
     await asyncio.gather(*map(rubric, given), *map(pair, others))
-    return _read(kept)
+    judged = _read(kept)
+    _tell(given, judged)
+    return judged
+
+
+def _tell(given: Sequence[Mapping[str, Any]], judged: Judged) -> None:
+    """LangSmith's runs get their rubric's score, where there are such runs."""
+    scores = {
+        record["run"]: score
+        for record in given
+        if record.get("run")
+        and (score := judged.quality(record["arm"], record["id"], record["repetition"])) is not None
+    }
+    tell(place_of(), "rubric", scores)
 
 
 def _first(record: Mapping[str, Any], arm: str) -> bool:

@@ -7,7 +7,6 @@ readable form is counted as such, and decides nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any, Literal
 
 from evals.asking import Model, bound, call, tagged
@@ -85,13 +84,6 @@ def read_met(text: str, points: int) -> list[bool | None] | None:
         if isinstance(met, list) and len(met) == points:
             return [item if isinstance(item, bool) else None for item in met]
     return None
-
-
-def quality(met: Sequence[bool | None] | None) -> float | None:
-    """Share of the points that are met; None if any is unclear, or nothing was judged."""
-    if not met or None in met:
-        return None
-    return sum(map(bool, met)) / len(met)
 
 
 async def compare(judge: Model, example: Example, one: str, other: str) -> JudgedPair:

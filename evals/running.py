@@ -29,7 +29,7 @@ from evals.answers import Answer, Setup
 from evals.arms import Arm, answer, named
 from evals.examples import Example
 from evals.scoring import score
-from evals.tracing import Place, evaluated
+from evals.tracing import Place, evaluated, run_id
 from graph.errors import ConfigError
 
 Record = dict[str, Any]
@@ -180,7 +180,8 @@ async def run_arm(
         if fatal:
             raise fatal[0]
         try:
-            record = await ask_once(name, arm, setup, example, turn, records)
+            run = run_id(plan.place)
+            record = await ask_once(name, arm, setup, example, turn, records, run)
         except Exception as error:  # LangSmith would log it and go on with the next question
             fatal.append(error)
             raise
@@ -203,12 +204,19 @@ async def run_arm(
 
 
 async def ask_once(
-    name: str, arm: Arm, setup: Setup, example: Example, turn: int, records: Records
+    name: str,
+    arm: Arm,
+    setup: Setup,
+    example: Example,
+    turn: int,
+    records: Records,
+    run: str | None = None,
 ) -> Record:
-    """One answer, kept; the one that is there already if there is one."""
+    """One answer, kept with LangSmith's id of the run; the one that is there already if any is."""
     if known := records.by_key.get((name, example.id, turn)):
         return known
     record = recorded(name, example, turn, await answer(arm, setup, example, turn))
+    record["run"] = run
     records.add(record)
     return record
 

@@ -253,6 +253,23 @@ def test_langsmith_gets_a_dataset_and_an_experiment_for_each_arm(
     assert Counter(recorded.calls)["POST /datasets"] == 1
 
 
+def test_what_a_judge_says_reaches_the_runs_it_is_about(evals: Evals, recorded: Recorded):
+    def judged(request: dict[str, Any]) -> str:
+        points = request["user"].count("\n1. ") + request["user"].count("\n2. ")
+        points += sum(request["user"].count(f"\n{n}. ") for n in range(3, 10))
+        return json.dumps({"met": [True] * points})
+
+    evals.served.script.says["# Judge: rubric"] = judged
+    words = ("--quick", "--end-level", "1", "--judge", "hyperbolic:judge")
+    keys = {"LANGSMITH_API_KEY": "ls-canary", "LANGSMITH_ENDPOINT": recorded.url}
+    evals.run(evals.philosophy(*words), **keys)
+    named = "philosophy-swarm"
+    ours = [run for run in recorded.runs.values() if str(run.get("session_name")).startswith(named)]
+    (target,) = [run for run in ours if run["dotted_order"].count(".") == 0]
+    (told,) = [row for row in recorded.feedback if row["key"] == "rubric"]
+    assert (told["run_id"], told["score"]) == (target["id"], 1)
+
+
 def test_what_is_hidden_stays_hidden(evals: Evals, recorded: Recorded, dataset: Path):
     telling = ("perception", "reasoning", "creative", "analytical", "synthesis", "# Arm: answer")
     told = f"Because of {SECRET_ANSWER}.\nAnswer: {SECRET_ANSWER}"
