@@ -22,7 +22,7 @@ from tests.fakes import Endpoint, Script, endpoint
 from tests.integration.langsmith import Recorded, langsmith
 from tests.integration.processes import CANARY, REPO, plain_environment, process, until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.parallel]
 
 GUARD = Path(__file__).parent / "guard"
 COMMAND = Path(sys.executable).with_name("swarm-brain")
