@@ -17,7 +17,7 @@ from rich.console import Console
 from evals import report
 from evals.answers import Setup
 from evals.arms import ALLOCATED, MINUS, NAMES, PLACEBO, named
-from evals.asking import Model
+from evals.asking import Model, bound
 from evals.bias import JudgedPair, judge_bias
 from evals.comparing import LEAST_PAIRS, SWARM, analysed
 from evals.examples import Example, content_hash
@@ -66,6 +66,7 @@ async def _experiment(wanted: Wanted, place: Place, err: Console) -> dict[str, A
     _check(wanted)
     context = await asyncio.to_thread(with_weights, wanted.context, wanted.topology, err)
     wanted = replace(wanted, context=context)
+    await bound(context)  # a model that cannot be had leaves no file behind
     judge = await _judge(wanted)
     records = open_records(wanted.output / ANSWERS, _head(wanted), resume=wanted.resume)
     plan = Plan(wanted.name, place, wanted.repetitions, wanted.concurrency, _metadata(wanted))

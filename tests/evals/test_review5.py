@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,20 @@ from evals.experiments import experiment
 from evals.running import open_records, recorded
 from evals.statistics import wilson, wilson_clustered
 from evals.tracing import extracted, hidden_parts
-from graph.errors import ConfigError
+from graph.errors import BrainError, ConfigError
 from tests.evals.test_comparing import JUDGE, KEYED, arm, essays
 from tests.evals.test_comparing import harness as harness
-from tests.evaluating import PAIRWISE, QUIET, RUBRIC, example, open_example, setup, told, wanted
+from tests.evaluating import (
+    PAIRWISE,
+    QUIET,
+    RUBRIC,
+    context,
+    example,
+    open_example,
+    setup,
+    told,
+    wanted,
+)
 from tests.fakes import Script
 
 TWO = [example("alpha"), example("beta")]
@@ -128,6 +139,17 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be written"):
         open_records(tmp_path / "file" / "answers.jsonl", {}, resume=False)
+
+
+async def test_an_address_with_a_password_is_written_nowhere(tmp_path: Path):
+    address = "http://user:secret@127.0.0.1:9/v1"
+    asked = replace(
+        wanted(tmp_path, TWO, ["single"]),
+        context=context(model="openai-compatible:m", base_url=address),
+    )
+    with pytest.raises(BrainError, match="password"):
+        await experiment(asked, QUIET)
+    assert not list(tmp_path.iterdir())
 
 
 # ---- judging
