@@ -26,6 +26,8 @@ from graph.topology import Topology
 
 NAMES = ("swarm", "single", "single-long", "self-consistency", "self-moa", "swarm-shuffled")
 REFERENCE = "single"
+PLACEBO = "swarm-shuffled"
+ALLOCATED = ("single-long", "self-consistency", "self-moa")
 MINUS = "swarm-minus:"
 
 Arm = Callable[[Setup, Example, int], Awaitable[Answer]]

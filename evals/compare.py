@@ -110,7 +110,10 @@ def main(
 
 
 if __name__ == "__main__":
+    # Not typer.run(): a crash would show local variables, and a key among them, in some versions.
+    command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    command.command()(main)
     try:
-        typer.run(main)
+        command()
     except BrainError as error:
         sys.exit(f"Error: {error}")

@@ -14,7 +14,13 @@ from evals.experiment import Experiment, tokens
 from evals.power import needed_sample_size, needed_sample_size_graded
 from evals.returns import return_on_tokens, valid_comparison, why_invalid
 from evals.running import Record
-from evals.statistics import Interval, holm, mcnemar_clustered, paired_bootstrap, wilson
+from evals.statistics import (
+    Interval,
+    holm,
+    mcnemar_clustered,
+    paired_bootstrap,
+    wilson_clustered,
+)
 from evals.tables import groups, levels, question
 
 SWARM = "swarm"
@@ -47,8 +53,8 @@ def arm_row(experiment: Experiment, name: str) -> dict[str, Any]:
     """One arm's counts and figures."""
     records = experiment.arms[name]
     given = [record for record in records if record["provenance"] != "simulated"]
-    keyed = [record["correct"] for record in given if record["correct"] is not None]
-    rubric = [value for record in given if (value := experiment.graded(record)) is not None]
+    keyed = [record for record in given if record["correct"] is not None]
+    rubric = [(r["id"], value) for r in given if (value := experiment.graded(r)) is not None]
     needing_key = {example.id for example in experiment.examples if example.answer is not None}
     return {
         "name": name,
@@ -58,7 +64,7 @@ def arm_row(experiment: Experiment, name: str) -> dict[str, Any]:
         "simulated": len(records) - len(given),
         "unextracted": sum(r["correct"] is None and r["id"] in needing_key for r in given),
         "errors": sum(record["error"] is not None for record in records),
-        "accuracy": asdict(wilson(sum(keyed), len(keyed))) if keyed else None,
+        "accuracy": _accuracy(keyed) if keyed else None,
         "quality": _mean(rubric),
         "input_tokens": _total(given, "input_tokens"),
         "output_tokens": _total(given, "output_tokens"),
@@ -75,12 +81,18 @@ def _total(records: Sequence[Record], key: str) -> Any:
     return None if not values or None in values else sum(values)
 
 
-def _mean(values: Sequence[float]) -> dict[str, float] | None:
-    """A mean with the interval of its difference from nothing."""
-    if len(values) < LEAST_PAIRS:
+def _accuracy(records: Sequence[Record]) -> dict[str, float]:
+    """The share of right answers, with an interval in which repetitions belong together."""
+    right = [bool(record["correct"]) for record in records]
+    return _interval(wilson_clustered(right, [record["id"] for record in records]))
+
+
+def _mean(graded: Sequence[tuple[str, float]]) -> dict[str, float] | None:
+    """A mean with the interval of its difference from nothing; grades by question."""
+    if len(graded) < LEAST_PAIRS:
         return None
-    found = paired_bootstrap(values, [0.0] * len(values))
-    return _interval(found)
+    ids, values = [name for name, _ in graded], [value for _, value in graded]
+    return _interval(paired_bootstrap(values, [0.0] * len(values), ids))
 
 
 def _interval(found: Interval) -> dict[str, float]:
@@ -240,21 +252,23 @@ def _return(experiment: Experiment, pairs: Sequence[tuple[Record, Record]]) -> d
 
 
 def calibration(experiment: Experiment) -> dict[str, Any] | None:
-    """Accuracy by the agreement of the swarm's drafts, and whether abstaining below some pays."""
+    """Accuracy by the agreement of the swarm's drafts, and whether abstaining below some pays.
+
+    Its figures take answers as independent: only the first one to each question counts.
+    """
     told = [
         record
         for record in experiment.arms.get(SWARM, ())
-        if record["agreement"] is not None and record["correct"] is not None
+        if record["agreement"] is not None
+        and record["correct"] is not None
+        and record["repetition"] == 0
     ]
     if not told:
         return None
     agreed = [record["agreement"] for record in told]
     right = [bool(record["correct"]) for record in told]
     bins = reliability(agreed, right)
-    first = [n for n, record in enumerate(told) if record["repetition"] == 0]
-    rule = abstention(
-        [agreed[n] for n in first], [right[n] for n in first], seed=experiment.seed
-    ) if len(first) >= LEAST_PAIRS else None  # fmt: skip
+    rule = abstention(agreed, right, seed=experiment.seed) if len(told) >= LEAST_PAIRS else None
     why = None if rule else "at no threshold does abstaining gain more than chance would show"
     return {
         "bins": [asdict(one) for one in bins],

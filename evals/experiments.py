@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,18 +16,18 @@ from rich.console import Console
 
 from evals import report
 from evals.answers import Setup
-from evals.arms import named
-from evals.asking import Model
+from evals.arms import ALLOCATED, MINUS, NAMES, PLACEBO, named
+from evals.asking import Model, bound
 from evals.bias import JudgedPair, judge_bias
-from evals.comparing import SWARM, analysed
+from evals.comparing import LEAST_PAIRS, SWARM, analysed
 from evals.examples import Example, content_hash
 from evals.experiment import Experiment, Judged
 from evals.judging import compare as judge_pair
 from evals.judging import grade, judge_of, judges_itself
-from evals.running import Plan, Records, mean_tokens, open_records, run_arm
+from evals.running import Key, Plan, Records, mean_tokens, open_records, run_arm
 from evals.tracing import Place, kept_home, place_of, tell
 from graph.context import Context
-from graph.errors import ModelError
+from graph.errors import ConfigError, ModelError
 from graph.topology import Topology
 from swarm_brain import __version__
 from swarm_brain.cli.ask import with_weights
@@ -61,10 +63,10 @@ async def experiment(wanted: Wanted, err: Console) -> dict[str, Any]:
 
 
 async def _experiment(wanted: Wanted, place: Place, err: Console) -> dict[str, Any]:
-    for arm in wanted.arms:
-        named(arm, wanted.topology)
+    _check(wanted)
     context = await asyncio.to_thread(with_weights, wanted.context, wanted.topology, err)
     wanted = replace(wanted, context=context)
+    await bound(context)  # a model that cannot be had leaves no file behind
     judge = await _judge(wanted)
     records = open_records(wanted.output / ANSWERS, _head(wanted), resume=wanted.resume)
     plan = Plan(wanted.name, place, wanted.repetitions, wanted.concurrency, _metadata(wanted))
@@ -88,12 +90,31 @@ async def _experiment(wanted: Wanted, place: Place, err: Console) -> dict[str, A
     return data
 
 
+def _check(wanted: Wanted) -> None:
+    """Refuse, before anything is paid for, arms that cannot be run. Raises ConfigError."""
+    if not wanted.arms:
+        raise ConfigError(f"--arms names no arm; there are {', '.join(NAMES)} and {MINUS}EXPERT.")
+    for arm in wanted.arms:
+        named(arm, wanted.topology)
+        if wanted.arms.count(arm) > 1:
+            raise ConfigError(f"the arm {arm} is named twice")
+    if SWARM not in wanted.arms and PLACEBO in wanted.arms:
+        raise ConfigError(f"{PLACEBO} takes its drafts from the arm {SWARM}: run both")
+    if PLACEBO in wanted.arms and len(wanted.examples) < LEAST_PAIRS:
+        raise ConfigError(f"{PLACEBO} takes another question's drafts: ask two questions at least")
+    needy = [arm for arm in wanted.arms if arm in ALLOCATED]
+    if needy and SWARM not in wanted.arms and wanted.budget_tokens is None:
+        raise ConfigError(f"{needy[0]} needs an allocation: --budget-tokens N, or the arm {SWARM}")
+
+
 def _after_swarm(wanted: Wanted, setup: Setup, records: Records) -> Setup:
     """The allocation, if it was not given, and the drafts for the placebo."""
     told = records.of(SWARM)
     if wanted.arms == [SWARM]:
         return setup  # nobody else needs an allocation
-    drafts = {record["id"]: record["trace"] for record in told if record["repetition"] == 0}
+    first = {record["id"]: record["trace"] for record in told if record["repetition"] == 0}
+    # In the dataset's order: that in which answers came changes from run to run.
+    drafts = {one.id: first[one.id] for one in wanted.examples if one.id in first}
     allocation = setup.allocation or mean_tokens(told)
     return replace(setup, allocation=allocation, drafts=drafts)
 
@@ -139,20 +160,28 @@ async def _judged(wanted: Wanted, records: Records, judge: Model) -> Judged:
         for record in records.of(arm)
         if record["provenance"] != "simulated" and record["id"] in by_id
     ]
+    texts = {
+        (record["arm"], record["id"], record["repetition"]): record["text"] for record in given
+    }
+    for key in [
+        key for key, said in kept.by_key.items() if said.get("of") != _texts_of(key, texts)
+    ]:
+        del kept.by_key[key]  # about answers that stand there no longer
     ours = {record["id"]: record for record in given if _first(record, SWARM)}
 
     async def rubric(record: dict[str, Any]) -> None:
         key = (f"rubric/{record['arm']}", record["id"], record["repetition"])
-        if key not in kept.by_key:
+        if key not in kept.by_key and by_id[record["id"]].rubric:
             async with places:
-                kept.add(_kept(key, await _grading(judge, by_id[record["id"]], record)))
+                kept.add(_kept(key, texts, await _grading(judge, by_id[record["id"]], record)))
 
     async def pair(record: dict[str, Any]) -> None:
         key = (f"pair/{record['arm']}", record["id"], 0)
         if key not in kept.by_key:
             mine = ours[record["id"]]
             async with places:
-                kept.add(_kept(key, await _pairing(judge, by_id[record["id"]], mine, record)))
+                found = await _pairing(judge, by_id[record["id"]], mine, record)
+                kept.add(_kept(key, texts, found))
 
     others = [r for r in given if r["arm"] != SWARM and r["repetition"] == 0 and r["id"] in ours]
     await asyncio.gather(*map(rubric, given), *map(pair, others))
@@ -176,9 +205,19 @@ def _first(record: Mapping[str, Any], arm: str) -> bool:
     return bool(record["arm"] == arm and record["repetition"] == 0)
 
 
-def _kept(key: tuple[str, str, int], said: dict[str, Any]) -> dict[str, Any]:
+def _kept(key: Key, texts: Mapping[Key, str], said: dict[str, Any]) -> dict[str, Any]:
     arm, example, repetition = key
-    return {"arm": arm, "id": example, "repetition": repetition, "provenance": "full", **said}
+    about = _texts_of(key, texts)
+    return {"arm": arm, "id": example, "repetition": repetition, "of": about,
+            "provenance": "full", **said}  # fmt: skip
+
+
+def _texts_of(key: Key, texts: Mapping[Key, str]) -> str:
+    """A digest of the answers that a judgement is about."""
+    kind, _, arm = key[0].partition("/")
+    arms = (SWARM, arm) if kind == "pair" else (arm,)
+    judged = [texts.get((name, *key[1:])) for name in arms]
+    return hashlib.sha256(json.dumps(judged).encode()).hexdigest()[:16]
 
 
 async def _grading(judge: Model, example: Example, record: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,12 +60,16 @@ class Records:
 def open_records(path: Path, head: Mapping[str, Any], *, resume: bool) -> Records:
     """A new file; or with `resume` the answers that are there already.
 
-    Raises ConfigError for a file that is there without `resume`, or was begun with other settings.
+    Raises ConfigError for a file that is there without `resume`, was begun with other settings or
+    cannot be written.
     """
     plain = json.loads(json.dumps(head))
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"experiment": plain}, ensure_ascii=False) + "\n", "utf-8")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({"experiment": plain}, ensure_ascii=False) + "\n", "utf-8")
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be written ({error.strerror}).") from None
         return Records(path, plain)
     if not resume:
         raise ConfigError(f"{path} exists. Go on with --resume, or name another --output.")
@@ -228,6 +232,7 @@ def recorded(name: str, example: Example, turn: int, given: Answer) -> Record:
         "arm": name,
         "id": example.id,
         "repetition": turn,
+        "kind": example.kind,
         "extracted": told.extracted if told else None,
         "correct": told.correct if told else None,
         **asdict(given),

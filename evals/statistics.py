@@ -2,7 +2,7 @@
 
 The tests differ in what they promise. McNemar's exact p never rejects more often than alpha and
 often less; its mid-p and the bootstrap reject about as often as alpha says, which
-`tests/unit/test_harness_statistics.py` measures with arms that are truly alike.
+`tests/evals/test_harness_statistics.py` measures with arms that are truly alike.
 """
 
 from __future__ import annotations
@@ -62,6 +62,23 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
         raise ValueError(f"{successes} successes of {n} trials: a share needs 0 <= successes <= n")
     found = stats.binomtest(successes, n).proportion_ci(level, method="wilson")
     return Interval(successes / n, float(found.low), float(found.high))
+
+
+def wilson_clustered(right: Sequence[bool], clusters: Sequence[Hashable]) -> Interval:
+    """Share of right answers (n,) with Wilson's interval, in which a question is one trial.
+
+    Answers to one question depend on each other, so repeats narrow nothing: the interval is that of
+    the mean over questions, never too narrow. With one answer a question this is `wilson`.
+    """
+    marks = numbers("right", [float(mark) for mark in right], 0, 1)
+    each = paired(marks, np.zeros_like(marks), clusters)
+    n, z = each.size, float(stats.norm.ppf(0.975))
+    if n < 1:
+        raise ValueError("no answer: a share needs one at least")
+    found = float(each.mean())
+    middle = (found + z * z / (2 * n)) / (1 + z * z / n)
+    margin = z * math.sqrt(found * (1 - found) / n + (z / (2 * n)) ** 2) / (1 + z * z / n)
+    return Interval(found, max(0.0, middle - margin), min(1.0, middle + margin))
 
 
 def mcnemar(first_only: int, second_only: int) -> McNemar:

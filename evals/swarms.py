@@ -64,6 +64,8 @@ async def shuffled(setup: Setup, example: Example, turn: int) -> Answer:
     What those drafts took is counted here too: the placebo has the same costs.
     """
     foreign = foreign_drafts(setup, example.id)
+    if not foreign:
+        return Answer(error="no other question has drafts of the swarm")
     proposers = [expert.name for expert in setup.topology.of_kind("proposer")]
     brain = compile_brain(setup.topology, checkpointer=InMemorySaver())
     config: Any = {"configurable": {"thread_id": uuid.uuid4().hex}}
@@ -87,7 +89,10 @@ async def shuffled(setup: Setup, example: Example, turn: int) -> Answer:
 
 
 def foreign_drafts(setup: Setup, own: str) -> list[dict[str, Any]]:
-    """The drafts for the next question in the dataset's order that has any. Raises ConfigError."""
+    """The drafts for the next question in the dataset's order that has any; none if none has.
+
+    Raises ConfigError if the swarm was asked no other question.
+    """
     ids = list(setup.drafts)
     at = ids.index(own) if own in ids else -1
     proposers = {expert.name for expert in setup.topology.of_kind("proposer")}
@@ -95,4 +100,6 @@ def foreign_drafts(setup: Setup, own: str) -> list[dict[str, Any]]:
         drafts = [s for s in setup.drafts[other] if s["source"] in proposers]
         if other != own and any(draft["status"] == "ok" for draft in drafts):
             return [draft for draft in drafts if draft["status"] == "ok"]
+    if any(other != own for other in ids):
+        return []
     raise ConfigError("swarm-shuffled takes its drafts from the arm swarm: run both")

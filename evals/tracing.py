@@ -17,7 +17,7 @@ from typing import Any
 
 import langsmith
 from langsmith import schemas
-from langsmith.utils import LangSmithError
+from langsmith.utils import LangSmithError, get_env_var
 
 from evals.examples import Example, content_hash, prompt
 from graph.errors import ModelUnavailable
@@ -87,10 +87,13 @@ def rows(
 
 
 def hidden_parts() -> list[str]:
-    """What LANGSMITH_HIDE_INPUTS and _HIDE_OUTPUTS keep from LangSmith: then in datasets, too."""
+    """What LANGSMITH_HIDE_INPUTS and _HIDE_OUTPUTS keep from LangSmith: then in datasets, too.
+
+    LangSmith's client, which hides it in runs, also heeds their old names LANGCHAIN_HIDE_*.
+    """
     said = {
-        "inputs": variable("LANGSMITH_HIDE_INPUTS"),
-        "outputs": variable("LANGSMITH_HIDE_OUTPUTS"),
+        "inputs": variable("LANGSMITH_HIDE_INPUTS") or get_env_var("HIDE_INPUTS"),
+        "outputs": variable("LANGSMITH_HIDE_OUTPUTS") or get_env_var("HIDE_OUTPUTS"),
     }
     return [part for part, value in said.items() if value == "true"]
 
@@ -131,8 +134,9 @@ def correct(outputs: Outputs) -> dict[str, Any]:
 
 
 def extracted(outputs: Outputs) -> dict[str, Any]:
-    """Whether an answer could be read from the reply, where there is one to be read."""
-    return {"key": "extracted", "score": int(outputs.get("extracted") is not None)}
+    """Whether an answer could be read from the reply; no score for an open question."""
+    found = int(outputs.get("extracted") is not None)
+    return {"key": "extracted", "score": None if outputs.get("kind") == "open" else found}
 
 
 def answered(outputs: Outputs) -> dict[str, Any]:
