@@ -81,10 +81,13 @@ def test_hard_question_is_answered_by_all_and_json_replies_are_read(llama):
 
 
 def test_server_holds_the_reply_to_the_schema(llama):
-    """What makes the test above more than luck: the schema that we send is enforced."""
+    """What makes the test above more than luck: the schema that we send is enforced.
+
+    Of truth values, because a number may be longer than any reply.
+    """
     schema = {
         "type": "object",
-        "properties": {"creative": {"type": "number"}, "analytical": {"type": "number"}},
+        "properties": {"creative": {"type": "boolean"}, "analytical": {"type": "boolean"}},
         "required": ["creative", "analytical"],
         "additionalProperties": False,
     }
