@@ -14,7 +14,7 @@ from langchain_core.runnables import RunnableConfig
 from graph import effort, propagation
 from graph.context import Context
 from graph.errors import ConfigError, QuestionTooLong
-from graph.state import BrainState, RunLimits
+from graph.state import BrainState, Memory, RunLimits, Turn
 from graph.topology import Expert, Topology
 from nodes import pausing, planning, prompting, settings
 from nodes.conversation import asked, leaving, question_of, short_term
@@ -43,9 +43,9 @@ async def begin(topology: Topology, state: BrainState, config: RunnableConfig) -
     bindings = await asyncio.to_thread(_bindings, topology, context)
     main, _ = bindings[context.model]
     await asyncio.to_thread(_fits, topology, query, context, main)
-    told, digest, dropped = short_term(earlier, _dropped(state))
+    short = short_term(earlier, _dropped(state))
     recalled = await _recalled(topology, context, query)
-    said = "\n".join([digest, *(turn["text"] for turn in told), query])
+    said = "\n".join([short[1], *(turn["text"] for turn in short[0]), query])
     wanted = effort.estimate(query) if context.effort == "auto" else context.effort
     shown = prompting.joined(prompting.recalled(recalled.items))
     case = planning_case(topology, context, said, bindings, shown)
@@ -68,17 +68,23 @@ async def begin(topology: Topology, state: BrainState, config: RunnableConfig) -
         "effort": plan.effort,
         "model": main.spec,
         "all_simulated": all(binding.simulated for binding, _ in bindings.values()),
-        "memory": {
-            "turns": told,
-            "digest": digest,
-            "dropped": dropped,
-            "recalled": recalled.items,
-            "note": recalled.note,
-        },
+        "memory": _memory(short, recalled),
         "messages": leaving(earlier),
         "signals": None,
         "step": None,
         "workspace": {"capacity": context.capacity, "broadcasts": []},
+    }
+
+
+def _memory(short: tuple[list[Turn], str, str], recalled: Recalled) -> Memory:
+    """What is remembered, as state: the thread's own turns and what the store gave."""
+    told, digest, dropped = short
+    return {
+        "turns": told,
+        "digest": digest,
+        "dropped": dropped,
+        "recalled": recalled.items,
+        "note": recalled.note,
     }
 
 
