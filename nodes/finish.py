@@ -20,7 +20,7 @@ from nodes.prompting import SIGNALS_CUT
 from nodes.settings import run_context, same_topology
 from nodes.signals import LIMITS, PREVENTED
 from swarm_brain import __version__
-from swarm_brain.memory import consolidation, embeddings
+from swarm_brain.memory import background, embeddings
 from swarm_brain.memory.episodes import remember, worth_remembering
 from swarm_brain.models import journal
 from swarm_brain.models.ledger import close_ledger
@@ -87,7 +87,7 @@ async def _kept(
     elif context.use_memory and worth_remembering(result["provenance"]):
         note = await remember(store, whose, _episode(state, result))
         if note is None and context.consolidation_interval:
-            consolidation.later(store, whose, context)
+            background.later(store, whose, context)
     if result["thread_id"] is not None:
         await journal.forget(store, whose.calls(state["run_id"]))
     return note

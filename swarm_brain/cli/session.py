@@ -18,7 +18,7 @@ from graph.brain import Brain, compile_brain
 from graph.errors import MemoryUnavailable, ThreadError
 from graph.topology import Topology
 from swarm_brain.cli.text import printable, resuming
-from swarm_brain.memory import consolidation
+from swarm_brain.memory import background
 from swarm_brain.memory.opening import close_store, open_store
 from swarm_brain.threads import history
 from swarm_brain.threads.saving import Threads, open_threads
@@ -72,7 +72,7 @@ async def session(
                 )
                 opened.note(f"{what[0]} cannot be used: {error}; the answer will not be {what[1]}")
         yield opened
-        await consolidation.settled()
+        await background.settled()
         if opened.threads and opened.threads.problem:
             problem = opened.threads.problem
             opened.note(f"the thread is not saved to its end and cannot be resumed: {problem}")

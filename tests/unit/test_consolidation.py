@@ -14,7 +14,7 @@ import pytest
 from graph.brain import compile_brain
 from graph.context import make_context
 from graph.errors import ModelError
-from swarm_brain.memory import consolidation, embeddings, keeping
+from swarm_brain.memory import background, consolidation, embeddings, keeping
 from swarm_brain.memory.consolidation import BATCH, NEAREST, consolidate
 from swarm_brain.memory.episodes import putting
 from swarm_brain.memory.facts import read_facts
@@ -350,17 +350,17 @@ async def test_it_runs_after_the_answer_and_delays_no_answer(store, script: Scri
         return time.monotonic() - started
 
     await ask("Why are there comets?")
-    await consolidation.settled()
+    await background.settled()
     assert distilled == []
     assert await ask("Why do violins sing?") < 0.5
     assert distilled == []  # the answer was there first
     await asyncio.sleep(0.05)
     assert await ask("Why do glaciers move?") < 0.5  # while it works; nor does a second one begin
-    await consolidation.settled()
+    await background.settled()
     assert len(distilled) == 1
     assert len(facts(store)) == 1
     assert len(waiting(store)) == 1
-    assert consolidation._at_work == set()
+    assert background._at_work == set()
 
 
 @pytest.mark.parametrize("error", [RuntimeError("odd"), OSError("full"), ModelError("auth", "no")])
@@ -370,12 +370,12 @@ async def test_trouble_in_the_background_is_logged_and_the_next_try_is_free(
     async def failing(*args):
         raise error
 
-    monkeypatch.setattr(consolidation, "consolidate", failing)
+    monkeypatch.setattr(background, "consolidate", failing)
     tell_many(store, 2)
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            consolidation.later(store, SPACE, make_context({"consolidation_interval": 1}))
-            await consolidation.settled()
+            background.later(store, SPACE, make_context({"consolidation_interval": 1}))
+            await background.settled()
     assert caplog.text.count("not consolidated") == 2
     assert waiting(store) == ["e00", "e01"]
 

@@ -7,7 +7,7 @@ import json
 import time
 
 from graph.context import make_context
-from swarm_brain.memory import consolidation, keeping
+from swarm_brain.memory import background, keeping
 from swarm_brain.memory.episodes import putting
 from swarm_brain.memory.opening import in_process
 from swarm_brain.memory.space import Space
@@ -40,8 +40,8 @@ async def test_answers_at_once_are_consolidated_once(script):
     store, context = in_process(), make_context({"model": "m:m", "consolidation_interval": 2})
     await with_episodes(store, 4)
     for _ in range(8):
-        consolidation.later(store, Space(), context)
-    await consolidation.settled()
+        background.later(store, Space(), context)
+    await background.settled()
     assert len(script.of(CONSOLIDATION)) == 1
     found = await keeping.stats(store, Space())
     assert (found["facts"], found["unconsolidated"]) == (1, 0)
@@ -54,8 +54,8 @@ async def test_a_store_that_fails_in_the_background_disturbs_nobody(script, capl
 
     context = make_context({"model": "m:m", "consolidation_interval": 1})
     for _ in range(2):  # the second one is not kept out by the first
-        consolidation.later(Broken(), Space(), context)
-        await consolidation.settled()
+        background.later(Broken(), Space(), context)
+        await background.settled()
     assert caplog.text.count("not consolidated: RuntimeError") == 2
 
 
@@ -65,7 +65,7 @@ def test_settled_waits_for_its_own_loop_alone(script):
 
     async def begun_and_left():
         await with_episodes(store, 1)
-        consolidation.later(store, Space(), context)
+        background.later(store, Space(), context)
 
     asyncio.run(begun_and_left())
-    asyncio.run(consolidation.settled())
+    asyncio.run(background.settled())

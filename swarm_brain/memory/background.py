@@ -1,0 +1,54 @@
+"""Consolidation after an answer has been returned, whenever enough answers are new."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+
+from langgraph.store.base import BaseStore
+
+from graph.context import Context
+from graph.errors import BrainError
+from swarm_brain.memory.consolidation import consolidate
+from swarm_brain.memory.space import Space
+
+log = logging.getLogger(__name__)
+
+_running: set[asyncio.Task[None]] = set()
+_at_work: set[tuple[int, Space]] = set()  # the spaces that are being consolidated, by store
+
+
+def later(store: BaseStore, space: Space, context: Context) -> None:
+    """Consolidate in the background, if enough answers are new; the answer does not wait for it.
+
+    Runs on the loop of the caller, outside the run: nothing of it enters the run's trace.
+    """
+    work = _when_due(store, space, context)
+    task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
+    _running.add(task)
+    task.add_done_callback(_running.discard)
+
+
+async def settled() -> None:
+    """Wait for the consolidations that were begun in the background of this loop."""
+    loop = asyncio.get_running_loop()
+    while pending := [t for t in set(_running) if not t.done() and t.get_loop() is loop]:
+        await asyncio.gather(*pending, return_exceptions=True)
+
+
+async def _when_due(store: BaseStore, space: Space, context: Context) -> None:
+    """One at a time in each space: two at once would read the same episodes, and pay twice."""
+    interval, place = context.consolidation_interval or 1, (id(store), space)
+    if place in _at_work:
+        return
+    _at_work.add(place)
+    try:
+        if len(await store.asearch(space.unconsolidated, limit=interval)) >= interval:
+            report = await consolidate(store, space, context)
+            log.info("consolidated: %s", report)
+    except Exception as error:  # noqa: BLE001  nobody waits for this task; any store, any fault
+        told = error if isinstance(error, BrainError) else type(error).__name__
+        log.warning("not consolidated: %s", told)
+    finally:
+        _at_work.discard(place)
