@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from graph import form
 from graph.errors import ConfigError
 
 
@@ -131,6 +132,17 @@ class Context(BaseModel):
         description="Tokens of one reply at most; empty means the provider's default "
         "(Hyperbolic 2048, embedded 256).",
     )
+    answer_tokens: int | None = Field(
+        None,
+        ge=1,
+        le=131_072,
+        description="Tokens of the answer itself at most, where that is less than a reply may "
+        "have; drafts keep their length.",
+    )
+    answer_schema: dict[str, Any] | None = Field(
+        None,
+        description="JSON schema of the answer: it is one JSON value that fits, and nothing else.",
+    )
     timeout: float = Field(60, gt=0, le=3600, description="Seconds one request may take.")
     max_attempts: int = Field(
         3, ge=1, le=10, description="Requests for one expert at most, retries included."
@@ -167,6 +179,13 @@ class Context(BaseModel):
         description="Seed for the order of drafts and, where the endpoint takes one, for sampling. "
         "Empty: the order follows from the question, sampling is the endpoint's affair.",
     )
+
+    @field_validator("answer_schema")
+    @classmethod
+    def _is_schema(cls, schema: dict[str, Any] | None) -> dict[str, Any] | None:
+        if schema is not None and (why := form.problem(schema)):
+            raise ValueError(f"no JSON schema for an answer: {why}")
+        return schema
 
 
 def make_context(settings: Context | Mapping[str, Any] | None) -> Context:

@@ -210,6 +210,7 @@ class BrainState(BrainOutput, total=False):
     topology: Begun
     limits: RunLimits
     query: str
+    instructions: str
     seed: int
     all_simulated: bool
     memory: Memory

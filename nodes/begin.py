@@ -17,7 +17,7 @@ from graph.errors import ConfigError, QuestionTooLong
 from graph.state import BrainState, Memory, RunLimits, Turn
 from graph.topology import Expert, Topology
 from nodes import pausing, planning, prompting, settings
-from nodes.conversation import asked, leaving, question_of, short_term
+from nodes.conversation import asked, instructions_of, leaving, question_of, short_term
 from nodes.settings import sampling_for, spec_for
 from swarm_brain import __version__, models
 from swarm_brain.memory import embeddings
@@ -38,14 +38,15 @@ async def begin(topology: Topology, state: BrainState, config: RunnableConfig) -
     """
     context = settings.given_context()
     query, earlier = question_of(state)
+    instructions = instructions_of(state)
     _known_experts(topology, context)
     pausing.check(context.pause_before, list(topology.experts), settings.thread_of(config))
     bindings = await asyncio.to_thread(_bindings, topology, context)
     main, _ = bindings[context.model]
-    await asyncio.to_thread(_fits, topology, query, context, main)
+    await asyncio.to_thread(_fits, topology, instructions + query, context, main)
     short = short_term(earlier, _dropped(state))
     recalled = await _recalled(topology, context, query)
-    said = "\n".join([short[1], *(turn["text"] for turn in short[0]), query])
+    said = "\n".join([instructions, short[1], *(turn["text"] for turn in short[0]), query])
     wanted = effort.estimate(query) if context.effort == "auto" else context.effort
     shown = prompting.joined(prompting.recalled(recalled.items))
     case = planning_case(topology, context, said, bindings, shown)
@@ -64,6 +65,7 @@ async def begin(topology: Topology, state: BrainState, config: RunnableConfig) -
         "version": __version__,
         "limits": limits,
         "query": query,
+        "instructions": instructions,
         "seed": _seed(query, context),
         "effort": plan.effort,
         "model": main.spec,

@@ -15,6 +15,7 @@ from langchain_core.messages import (
     BaseMessage,
     HumanMessage,
     RemoveMessage,
+    SystemMessage,
 )
 
 from graph.errors import BlankQuestion, NotText
@@ -45,6 +46,12 @@ def question_of(state: BrainState) -> tuple[str, list[AnyMessage]]:
         if isinstance(messages[at], HumanMessage):
             return asked(_text(messages[at])), messages[:at]
     raise BlankQuestion
+
+
+def instructions_of(state: BrainState) -> str:
+    """What the system messages of this thread say: how to answer, whatever is asked."""
+    told = [m for m in state.get("messages") or [] if isinstance(m, SystemMessage)]
+    return "\n\n".join(asked(_text(message)) for message in told if _text(message).strip())
 
 
 def asked(text: str) -> str:
@@ -88,9 +95,13 @@ def short_term(earlier: list[AnyMessage], dropped: str) -> tuple[list[Turn], str
 
 
 def leaving(earlier: list[AnyMessage]) -> list[RemoveMessage]:
-    """The removal of the messages that leave the state."""
+    """The removal of the messages that leave the state. Instructions hold for the whole thread."""
     gone = earlier[: len(earlier) - KEPT] if len(earlier) > KEPT else []
-    return [RemoveMessage(id=message.id) for message in gone if message.id]
+    return [
+        RemoveMessage(id=message.id)
+        for message in gone
+        if message.id and not isinstance(message, SystemMessage)
+    ]
 
 
 def extended(digest: str, said: list[Turn]) -> str:

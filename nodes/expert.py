@@ -131,7 +131,7 @@ def _unasked(turn: Turn, shown: Sequence[prompting.Part], problem: ModelError) -
     """The reply of a model that was not asked."""
     reply = Reply(error=problem)
     if signals.simulates(reply, turn.context):
-        schema = signals.schema_for(turn.topology, turn.expert)
+        schema = signals.schema_for(turn.topology, turn.expert, turn.context)
         reply.text = reply_to(prompting.messages(turn.expert, shown), schema)
     return reply
 
@@ -164,13 +164,13 @@ def _call(
         timeout=expert.timeout or context.timeout,
         max_attempts=context.max_attempts,
         label=expert.name,
-        schema=signals.schema_for(topology, expert),
+        schema=signals.schema_for(topology, expert, context),
         ledger=account.ledger,
         journal=account.journal,
         answering=expert.name == answering(topology, context),
         wanted_tokens=sampling_for(expert, settings_of(turn.state), binding).max_tokens,
         cache=cache(context.cache),
-        readable=lambda text: signals.readable(topology, expert, text),
+        readable=lambda text: signals.readable(topology, expert, context, text),
     )
 
 

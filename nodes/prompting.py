@@ -8,6 +8,7 @@ question is never cut. The signal says what was left out.
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import re
@@ -21,15 +22,25 @@ from graph.errors import ModelError
 from graph.propagation import usable
 from graph.state import BrainState, Recall, Signal
 from graph.topology import Expert, Topology
+from nodes.settings import answers
 from swarm_brain.models.binding import Layout
 
+FORM = (
+    "The answer is one JSON value that fits this JSON schema, and nothing else: no words around "
+    "it, no line for a verdict or a dissent."
+)
 SHORTEST_DRAFT = 200  # characters; a draft cut further says nothing
 CUT = " [...]"
 NEVER = math.inf
 TURNS_RANK = 1.0  # what ranks below are earlier turns
 TURNS_LEFT_OUT = "earlier turns of the conversation left out to fit the model's context"
 SIGNALS_CUT = "prompt trimmed to fit the model's context: signals left out or drafts cut"
-SHARED = ("earlier", "question", "heard")  # the parts that experts of a wave have in common
+SHARED = (
+    "instructions",
+    "earlier",
+    "question",
+    "heard",
+)  # the parts that experts of a wave have in common
 RECALLED_CHARS = 1_200  # of one memory
 ATTRIBUTE_CHARS = 300  # of what a tag says about it
 _TAG = re.compile(r"<(?=\s*/?\s*[a-z_]+)", re.I)
@@ -84,6 +95,7 @@ def heard(topology: Topology, expert: Expert, state: BrainState, context: Contex
 def parts(topology: Topology, expert: Expert, state: BrainState, context: Context) -> list[Part]:
     """All parts of the user message, in order."""
     return [
+        *_instructions(expert, state),
         *_conversation(expert, state),
         Part("question", state["query"]),
         *_for_kind(topology, expert, state),
@@ -93,7 +105,23 @@ def parts(topology: Topology, expert: Expert, state: BrainState, context: Contex
         ),
         *_drafts(topology, expert, state),
         *_under_review(topology, expert, state),
+        *_form(expert, context),
     ]
+
+
+def _instructions(expert: Expert, state: BrainState) -> list[Part]:
+    """How the asker wants to be answered: for all who read or write the answer, not for those who
+    only decide who is needed or say what is known."""
+    told = state.get("instructions", "")
+    return [Part("instructions", told)] if told and expert.kind not in ("gate", "memory") else []
+
+
+def _form(expert: Expert, context: Context) -> list[Part]:
+    """The form of the answer, for its writer."""
+    if context.answer_schema is None or not answers(expert, context):
+        return []
+    schema = json.dumps(context.answer_schema, ensure_ascii=False)
+    return [Part("form", f"{FORM}\n{schema}")]
 
 
 def _heard_from(topology: Topology, signal: Signal, state: BrainState) -> str:

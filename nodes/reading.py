@@ -6,12 +6,14 @@ None means: cannot be read. A value that is not there is never invented.
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from graph.form import fits
 from graph.state import Defect
 from graph.topology import Expert
 from swarm_brain.models.json_values import values_in
@@ -124,6 +126,21 @@ def _defect(item: Any) -> Iterator[Defect]:
             quote, problem = part.get("quote"), part.get("problem")
             if isinstance(quote, str) and isinstance(problem, str):
                 yield {"quote": quote.strip(), "problem": problem.strip()}
+
+
+def read_formed(text: str, schema: Mapping[str, Any]) -> str | None:
+    """The JSON in a reply that fits a JSON schema: the whole reply, else the first value in it."""
+    try:
+        if fits(json.loads(text, parse_constant=_no_json), schema):
+            return text.strip()
+    except (ValueError, RecursionError):
+        pass
+    found = (value for value in values_in(text) if fits(value, schema))
+    return next((json.dumps(value, ensure_ascii=False) for value in found), None)
+
+
+def _no_json(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _labelled(text: str, label: str) -> list[str]:

@@ -105,6 +105,11 @@ def spec_for(expert: Expert, context: Context) -> str:
     return context.expert_models.get(expert.name) or expert.model or context.model
 
 
+def answers(expert: Expert, context: Context) -> bool:
+    """Whether this expert writes the answer, and no draft of it."""
+    return expert.kind == "synthesis" or context.max_steps == 1
+
+
 def sampling_for(expert: Expert, context: Context, binding: Binding) -> Sampling:
     """The expert's own limits where the topology states them, else the run's."""
 
@@ -112,9 +117,11 @@ def sampling_for(expert: Expert, context: Context, binding: Binding) -> Sampling
         return run if mine is None else mine
 
     limits = (expert.max_tokens, context.max_tokens)
+    longest = min((n for n in limits if n is not None), default=binding.max_tokens)
+    answer = context.answer_tokens if answers(expert, context) else None
     return Sampling(
         temperature=own(expert.temperature, context.temperature),
         top_p=own(expert.top_p, context.top_p),
-        max_tokens=min((n for n in limits if n is not None), default=binding.max_tokens),
+        max_tokens=longest if answer is None else min(longest, answer),
         seed=context.seed,
     )

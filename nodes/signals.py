@@ -11,6 +11,7 @@ from graph.errors import FailureKind
 from graph.state import BrainState, Signal
 from graph.topology import Expert, Topology
 from nodes import prompting, reading
+from nodes.settings import answers
 from swarm_brain.models.asking import Reply
 from swarm_brain.models.binding import Binding, JsonSchema
 from swarm_brain.models.journal import Entry, total
@@ -27,8 +28,10 @@ def simulates(reply: Reply, context: Context) -> bool:
     return failed and context.on_error == "simulate"
 
 
-def schema_for(topology: Topology, expert: Expert) -> JsonSchema | None:
+def schema_for(topology: Topology, expert: Expert, context: Context) -> JsonSchema | None:
     """The JSON schema an expert of this kind replies in, None for plain text."""
+    if answers(expert, context):
+        return context.answer_schema
     if expert.kind == "gate":
         return reading.gates_schema(topology.gated)
     return reading.defects_schema() if expert.kind == "critic" else None
@@ -106,6 +109,8 @@ def said(
             found = propagation.standing(defects, current["content"] if current else "")
             return {"defects": found, "salience": propagation.NEUTRAL}
         case _:
+            if answers(expert, context) and context.answer_schema is not None:
+                return _formed(expert, state, context, text)
             heard = prompting.heard(topology, expert, state, context)
             texts = [signal["content"] for signal in heard]
             return {
@@ -114,13 +119,23 @@ def said(
             }
 
 
-def readable(topology: Topology, expert: Expert, text: str) -> bool:
+def _formed(expert: Expert, state: BrainState, context: Context, text: str) -> dict[str, Any]:
+    """An answer that was to have a form, without what some models put around it."""
+    found = reading.read_formed(text, context.answer_schema or {})
+    if found is None:
+        return _unreadable("it is not JSON that fits answer_schema")
+    return {"content": found, "salience": propagation.salience(found, state["query"], [], context)}
+
+
+def readable(topology: Topology, expert: Expert, context: Context, text: str) -> bool:
     """Whether a reply has the form that was asked for."""
     match expert.kind:
         case "gate":
             return reading.read_gates(text, [other.name for other in topology.gated]) is not None
         case "critic":
             return reading.read_defects(text) is not None
+        case _ if answers(expert, context) and context.answer_schema is not None:
+            return reading.read_formed(text, context.answer_schema) is not None
         case _:
             return True
 
