@@ -15,7 +15,7 @@ from swarm_brain.models.settings import VARIABLES
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("graph", "nodes", "prompts", "evals", "swarm_brain", "llm_swarm_brain")
 PURE = ("graph.state", "graph.context", "graph.topology", "graph.propagation", "graph.workspace",
-        "graph.errors", "graph.effort", "graph.checks")  # fmt: skip
+        "graph.errors", "graph.effort", "graph.checks", "graph.events")  # fmt: skip
 BELOW_NODES = ("prompts", "swarm_brain.models", "swarm_brain.memory", *PURE)
 TOP = ("swarm_brain.api", "swarm_brain.threads", "swarm_brain.cli", "swarm_brain.server", "evals")
 
