@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 
 from graph.context import Context
+from graph.events import Reached
 from graph.state import BEGIN, BrainState, Defect, Effort, Signal, Waking
 from graph.topology import Edge, Expert, Topology
 
@@ -26,58 +27,12 @@ _REFUSAL = re.compile(
     r"|i (can(no|['’])t|am (not able|unable)|won['’]t) )",
     re.I,
 )
-_STOP = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "by",
-        "can",
-        "do",
-        "does",
-        "for",
-        "from",
-        "has",
-        "have",
-        "how",
-        "i",
-        "if",
-        "in",
-        "is",
-        "it",
-        "its",
-        "me",
-        "my",
-        "of",
-        "on",
-        "or",
-        "our",
-        "should",
-        "that",
-        "the",
-        "their",
-        "there",
-        "this",
-        "to",
-        "was",
-        "we",
-        "what",
-        "when",
-        "where",
-        "which",
-        "who",
-        "why",
-        "will",
-        "with",
-        "would",
-        "you",
-        "your",
-    ]
-)
+_STOP = frozenset([
+    "a", "an", "and", "are", "as", "at", "be", "by", "can", "do", "does", "for", "from", "has",
+    "have", "how", "i", "if", "in", "is", "it", "its", "me", "my", "of", "on", "or", "our",
+    "should", "that", "the", "their", "there", "this", "to", "was", "we", "what", "when", "where",
+    "which", "who", "why", "will", "with", "would", "you", "your",
+])  # fmt: skip
 
 
 @lru_cache(maxsize=1024)
@@ -187,17 +142,64 @@ def _is_revision(topology: Topology, signal: Signal, first: int) -> bool:
 
 
 def _activation(edge: Edge, target: Expert, signal: Signal) -> float:
-    gate = signal["gates"].get(target.name, NEUTRAL) if target.gated else NEUTRAL
+    gate = _gate(target, signal)
     # Who answers when nobody else does is not silenced by a poor restatement of the question.
     heeded = usable(signal) and (target.gated or target.kind != "proposer")
     strength = signal["salience"] if heeded else NEUTRAL
-    return round(edge.weight * strength * gate, 4)
+    return round(edge.weight * strength * (NEUTRAL if gate is None else gate), 4)
+
+
+def _gate(target: Expert, signal: Signal) -> float | None:
+    return signal["gates"].get(target.name, NEUTRAL) if target.gated else None
 
 
 def fired(topology: Topology, signal: Signal, effort: Effort, context: Context) -> dict[str, float]:
     """The edges of this signal that reach the threshold: target to activation."""
     reached = activations(topology, signal, effort, context)
     return {name: value for name, value in reached.items() if value >= context.threshold}
+
+
+def edges(
+    topology: Topology, signal: Signal, signals: Sequence[Signal], effort: Effort, context: Context
+) -> list[Reached]:
+    """What became of each edge that leaves this signal's source; `signals` are all until now."""
+    reached: list[Reached] = [
+        {
+            "to": name,
+            "gate": _gate(topology.experts[name], signal),
+            "activation": value,
+            "fired": value >= context.threshold,
+        }
+        for name, value in activations(topology, signal, effort, context).items()
+    ]
+    if topology.experts[signal["source"]].kind == "critic":
+        revised = revises(topology, signal, signals, context)
+        strength = NEUTRAL if revised else 0.0
+        reached.append(
+            {
+                "to": topology.synthesis.name,
+                "gate": None,
+                "activation": strength,
+                "fired": revised,
+            }
+        )
+    return reached
+
+
+def wave(topology: Topology, state: BrainState, context: Context) -> list[str]:
+    """Whom the last wave has woken, in the topology's order; only `begin` has woken the first."""
+    step, signals = state.get("step", 0), state.get("signals", [])
+    if not step:
+        recalled = bool(state["memory"]["recalled"])
+        return entries(topology, state["effort"], context.max_steps, recalled=recalled)
+    woken = {
+        edge["to"]
+        for signal in signals
+        if signal["step"] == step
+        for edge in edges(topology, signal, signals, state["effort"], context)
+        if edge["fired"]
+    }
+    return [name for name in topology.experts if name in woken]
 
 
 def revises(

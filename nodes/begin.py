@@ -16,7 +16,7 @@ from graph.context import Context
 from graph.errors import ConfigError, QuestionTooLong
 from graph.state import BrainState, Memory, RunLimits, Turn
 from graph.topology import Expert, Topology
-from nodes import pausing, planning, prompting, settings
+from nodes import pausing, planning, prompting, settings, telling
 from nodes.conversation import asked, instructions_of, leaving, question_of, short_term
 from nodes.settings import sampling_for, spec_for
 from swarm_brain import __version__, models
@@ -58,6 +58,7 @@ async def begin(topology: Topology, state: BrainState, config: RunnableConfig) -
     await _clear_old(state, context)
     run_id, limits = uuid.uuid4().hex, _limits(plan, context)
     _open_ledger(run_id, limits, context)
+    telling.begun(topology, context, plan, main.spec, recalled.items)
     return {
         "run_id": run_id,
         "settings": context.model_dump(mode="json"),

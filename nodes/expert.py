@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.config import get_stream_writer
 
 from graph import propagation
 from graph.context import Context
 from graph.errors import ExpertFailed, ModelError, ModelUnavailable
 from graph.state import BrainState, Waking
 from graph.topology import Expert, Topology
-from nodes import pausing, prompting, signals
+from nodes import pausing, prompting, signals, telling
 from nodes.account import Account, open_account
 from nodes.pausing import Decision
 from nodes.settings import run_context, same_topology, sampling_for, settings_of, spec_for
@@ -42,11 +41,6 @@ class Turn:
     step: int
     woken_by: list[Waking]
 
-    def emit(self, event: str, **details: Any) -> None:
-        """An event for LangGraph's stream mode `custom`, with the expert and its step."""
-        about = {"event": event, "expert": self.expert.name, "step": self.step}
-        get_stream_writer()({**about, **details})
-
 
 async def run_expert(
     topology: Topology, name: str, state: BrainState, config: RunnableConfig
@@ -64,15 +58,8 @@ async def run_expert(
         models.bind_chosen, spec_for(expert, context), context.base_url
     )
     turn = Turn(topology, expert, state, context, binding, config, state.get("step", 0) + 1, woken)
+    telling.broadcast(topology, state, context, teller=name)
     signal = await _said(turn)
-    turn.emit(
-        "answered",
-        status=signal["status"],
-        error=signal["error"],
-        salience=signal["salience"],
-        tokens=signal["output_tokens"],
-        latency_s=signal["latency_s"],
-    )
     return {"signals": [signal], "step": turn.step, "workspace": signals.candidates(expert, signal)}
 
 
@@ -93,7 +80,7 @@ async def _said(turn: Turn) -> dict[str, Any]:
     if turn.expert.name in turn.context.without:
         problem = ModelError("left_out", "left out by the setting `without`")
     decision = None if problem else pausing.decide(turn, prompting.joined(shown), account.ledger)
-    turn.emit("woken", woken_by=turn.woken_by)
+    telling.woken(turn)
     problem = problem or pausing.prevented(turn.state, decision)
     if problem:
         reply = _unasked(turn, shown, problem)
@@ -104,7 +91,9 @@ async def _said(turn: Turn) -> dict[str, Any]:
     )
     told = {"step": turn.step, "woken_by": turn.woken_by, "trimmed": trimmed}
     human = decision["action"] if decision else None
-    return signals.with_lost(signal | told | {"human": human}, account.lost)
+    signal = signals.with_lost(signal | told | {"human": human}, account.lost)
+    telling.answered(turn, signal, account.ledger)
+    return signal
 
 
 async def _shown(turn: Turn) -> tuple[Sequence[prompting.Part], str | None, ModelError | None]:
@@ -144,8 +133,8 @@ async def _asked(
     if turn.expert.kind == "synthesis" and prompting.answer(
         turn.topology, turn.state.get("signals", [])
     ):
-        turn.emit("revised", reason="the critic found a defect")
-    retried: Callable[[str], None] = lambda why: turn.emit("revised", reason=why)  # noqa: E731
+        telling.revised(turn, "the critic found a defect")
+    retried: Callable[[str], None] = lambda why: telling.revised(turn, why)  # noqa: E731
     reply = await ask(turn.binding, call, turn.config, retried)
     if signals.simulates(reply, turn.context):
         reply.text = reply_to(call.messages, call.schema)

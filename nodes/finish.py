@@ -13,7 +13,7 @@ from graph import propagation
 from graph.context import Context
 from graph.state import BrainState, ExpertReport, Provenance, Signal, StopReason, Usage
 from graph.topology import Topology
-from nodes import prompting, reading, settings
+from nodes import prompting, reading, settings, telling
 from nodes.conversation import exchanged
 from nodes.expert import insist
 from nodes.prompting import SIGNALS_CUT
@@ -42,6 +42,7 @@ async def finish(topology: Topology, state: BrainState, config: RunnableConfig) 
     context = run_context(state)
     close_ledger(state["run_id"])
     insist(state, context)
+    telling.broadcast(topology, state, context)
     signals = state.get("signals", [])
     chosen = choose(topology, signals)
     provenance, stop, error = label(topology, state, chosen)

@@ -77,7 +77,7 @@ class Board:
             case "answered":
                 row = self._row(event["expert"])
                 row.status, row.seconds = event["status"], event["latency_s"]
-                row.tokens = event["tokens"]
+                row.tokens = event["output_tokens"]
             case "revised":
                 self._row(event["expert"]).words = ""
                 if event["expert"] == self._topology.synthesis.name:

@@ -15,9 +15,10 @@ from swarm_brain.models.settings import VARIABLES
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("graph", "nodes", "prompts", "evals", "swarm_brain", "llm_swarm_brain")
 PURE = ("graph.state", "graph.context", "graph.topology", "graph.propagation", "graph.workspace",
-        "graph.errors", "graph.effort", "graph.checks", "graph.form")  # fmt: skip
+        "graph.errors", "graph.effort", "graph.checks", "graph.form", "graph.events")  # fmt: skip
 BELOW_NODES = ("prompts", "swarm_brain.models", "swarm_brain.memory", *PURE)
-TOP = ("swarm_brain.api", "swarm_brain.threads", "swarm_brain.cli", "swarm_brain.server", "evals")
+TOP = ("swarm_brain.api", "swarm_brain.threads", "swarm_brain.cli", "swarm_brain.server", "evals",
+       "swarm_brain.presets", "swarm_brain.remote")  # fmt: skip
 
 # What each room may import of ours. `swarm_brain` alone is its version.
 ALLOWED = {
@@ -37,6 +38,8 @@ ALLOWED = {
     ),
     "swarm_brain.cli": ("graph.brain", "nodes", "swarm_brain", *TOP, *BELOW_NODES),
     "swarm_brain.server": ("graph.brain", "nodes", "swarm_brain", *TOP, *BELOW_NODES),
+    "swarm_brain.presets": (),
+    "swarm_brain.remote": ("swarm_brain.presets", *PURE),
     "evals": ("graph.brain", "nodes", "swarm_brain", *TOP, *BELOW_NODES),
     "swarm_brain": ("swarm_brain.api", "graph.brain"),
     "llm_swarm_brain": ("swarm_brain.api",),
