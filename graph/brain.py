@@ -14,7 +14,7 @@ from langgraph.store.base import BaseStore
 
 from graph import propagation
 from graph.context import Context
-from graph.state import BEGIN, EFFORTS, FINISH, BrainInput, BrainOutput, BrainState
+from graph.state import BEGIN, FINISH, BrainInput, BrainOutput, BrainState
 from graph.topology import Topology, load
 from nodes.begin import begin
 from nodes.expert import run_expert
@@ -98,14 +98,8 @@ REVISE = "quoted defect"
 
 
 def _entries(topology: Topology) -> dict[Hashable, str]:
-    """Everybody whom `begin` may wake; a small max_steps makes it start at a later level."""
-    answer = topology.levels[topology.synthesis.name]
-    names = {
-        name
-        for effort in EFFORTS
-        for steps in range(1, answer + 1)
-        for name in propagation.entries(topology, effort, steps)
-    }
+    """Label to name of everybody whom `begin` may wake."""
+    names = propagation.starters(topology)
     first = {expert.name for expert in topology.targets(BEGIN)}
     return {
         (_label(topology, BEGIN, name) if name in first else f"{name}: few max_steps"): name

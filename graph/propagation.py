@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from graph.context import Context
 from graph.events import Reached
-from graph.state import BEGIN, BrainState, Defect, Effort, Signal, Waking
+from graph.state import BEGIN, EFFORTS, BrainState, Defect, Effort, Signal, Waking
 from graph.topology import Edge, Expert, Topology
 
 NEUTRAL = 1.0  # of a failed signal and of a missing gate: a failure must silence nobody else
@@ -112,6 +112,17 @@ def entries(
     first, _ = steps_planned(topology, max_steps)
     names = reached(topology, effort, recalled=recalled)
     return [name for name in topology.experts if topology.levels[name] == first and name in names]
+
+
+def starters(topology: Topology) -> set[str]:
+    """Everybody whom `begin` may wake; a small `max_steps` makes it start at a later level."""
+    answer = topology.levels[topology.synthesis.name]
+    return {
+        name
+        for effort in EFFORTS
+        for steps in range(1, answer + 1)
+        for name in entries(topology, effort, steps)
+    }
 
 
 def activations(

@@ -17,8 +17,16 @@ PACKAGES = ("graph", "nodes", "prompts", "evals", "swarm_brain", "llm_swarm_brai
 PURE = ("graph.state", "graph.context", "graph.topology", "graph.propagation", "graph.workspace",
         "graph.errors", "graph.effort", "graph.checks", "graph.form", "graph.events")  # fmt: skip
 BELOW_NODES = ("prompts", "swarm_brain.models", "swarm_brain.memory", *PURE)
-TOP = ("swarm_brain.api", "swarm_brain.threads", "swarm_brain.cli", "swarm_brain.server", "evals",
-       "swarm_brain.presets", "swarm_brain.remote")  # fmt: skip
+TOP = (
+    "swarm_brain.api",
+    "swarm_brain.picture",
+    "swarm_brain.presets",
+    "swarm_brain.remote",
+    "swarm_brain.threads",
+    "swarm_brain.cli",
+    "swarm_brain.server",
+    "evals",
+)
 
 # What each room may import of ours. `swarm_brain` alone is its version.
 ALLOWED = {
@@ -36,6 +44,7 @@ ALLOWED = {
         "swarm_brain.threads",
         *BELOW_NODES,
     ),
+    "swarm_brain.picture": PURE,
     "swarm_brain.cli": ("graph.brain", "nodes", "swarm_brain", *TOP, *BELOW_NODES),
     "swarm_brain.server": ("graph.brain", "nodes", "swarm_brain", *TOP, *BELOW_NODES),
     "swarm_brain.presets": (),

@@ -1,0 +1,1 @@
+"""Pictures of a topology, and of a run on it, drawn here without any service."""
