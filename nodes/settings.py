@@ -18,7 +18,7 @@ from graph.context import Context, describe, make_context
 from graph.errors import ThreadError
 from graph.state import BrainState
 from graph.topology import Expert, Topology
-from swarm_brain.memory.space import LOCAL_USER, Space
+from swarm_brain.memory.space import LOCAL_IDENTITY, LOCAL_USER, Space
 from swarm_brain.models.binding import Binding, Sampling
 
 log = logging.getLogger(__name__)
@@ -85,13 +85,19 @@ def store() -> BaseStore | None:
     return found
 
 
+def user() -> str | None:
+    """Who has signed in at the server that runs this; None for the local user."""
+    server = _runtime_value("server_info")
+    identity = getattr(getattr(server, "user", None), "identity", None)
+    return None if identity in (None, LOCAL_IDENTITY) else str(identity)
+
+
 def space(context: Context) -> Space:
     """Whose memories this run reads and writes: the signed-in user's, under the setting's name."""
-    server = _runtime_value("server_info")
-    user = getattr(getattr(server, "user", None), "identity", None)
-    if user is None:
+    name = user()
+    if name is None:
         return Space(LOCAL_USER, context.memory_space)
-    return Space.signed_in(str(user), context.memory_space)
+    return Space.signed_in(name, context.memory_space)
 
 
 def thread_of(config: RunnableConfig) -> str | None:

@@ -11,6 +11,7 @@ from graph.state import MemoryKind
 ROOT = "swarm-brain"
 LONGEST = 100  # characters of a label; databases bound what they index
 LOCAL_USER = "local"  # where nobody has signed in: the command line, Python, a server without keys
+LOCAL_IDENTITY = "(local)"  # what a server without keys calls its users; no key has such a name
 Namespace = tuple[str, ...]
 
 
@@ -23,21 +24,30 @@ class Space:
 
     @classmethod
     def signed_in(cls, identity: str, name: str) -> Space:
-        """The memories of somebody who has signed in; one called `local` is not the local user."""
-        return cls(f"@{identity}", name)
+        """The memories of somebody who has signed in; one called `local` is not the local user.
+
+        The second @ ends the name: stores match labels by their beginnings, and nobody's may be
+        the beginning of another's.
+        """
+        return cls(f"@{identity}@", name)
+
+    @property
+    def root(self) -> Namespace:
+        """Where all that is this user's begins, whatever its name."""
+        return (ROOT, _label(self.user))
 
     def of(self, kind: MemoryKind) -> Namespace:
         """Where memories of this kind are."""
-        return (ROOT, _label(self.user), _label(self.name), f"{kind}s")
+        return (*self.root, _label(self.name), f"{kind}s")
 
     @property
     def unconsolidated(self) -> Namespace:
         """Keys of the episodes that no consolidation has read yet."""
-        return (ROOT, _label(self.user), _label(self.name), "unconsolidated")
+        return (*self.root, _label(self.name), "unconsolidated")
 
     def calls(self, run_id: str) -> Namespace:
         """What the calls of an unfinished run have reserved and spent; see models/journal.py."""
-        return (ROOT, _label(self.user), "calls", _label(run_id))
+        return (*self.root, "calls", _label(run_id))
 
 
 def _label(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What the environment and `swarm-brain.toml` may say about models. Read when asked, never before.
+"""What the environment and `swarm-brain.toml` may say. Read when asked, never before.
 
 An empty variable counts as unset.
 """
@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from graph.errors import ConfigError
 
@@ -30,7 +31,8 @@ VARIABLES: Mapping[str, str] = {
     "SWARM_BRAIN_DATA_DIR": "folder for threads and memories; default: your data folder",
     "SWARM_BRAIN_DATABASE_URL": "Postgres for threads and memories, instead of files: postgresql://",
     "SWARM_BRAIN_EMBEDDER": "who embeds memories: wordllama (default), provider:model or off",
-    "SWARM_BRAIN_DAILY_USD": "dollars that all runs on this machine may cost in a day (UTC)",
+    "SWARM_BRAIN_DAILY_USD": "dollars that all runs here may cost in a day (UTC)",
+    "SWARM_BRAIN_OPEN": "true: a server without keys answers everybody who reaches it",
     "HF_ENDPOINT": "address of the Hugging Face hub or of a mirror; default: the hub itself",
     "LANGSMITH_TRACING": "true sends traces to LangSmith",
     "LANGSMITH_API_KEY": "key for LangSmith",
@@ -106,11 +108,45 @@ class ProviderSettings(BaseModel):
     price: Price | None = None
 
 
+class KeySettings(BaseModel):
+    """A `[keys.NAME]` table: who may ask a server, by the digest of their key, and how much.
+
+    `daily_usd` and `daily_tokens` are for a day (UTC); `concurrency` counts runs at once.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    daily_usd: float | None = Field(None, gt=0, allow_inf_nan=False)
+    daily_tokens: int | None = Field(None, ge=1)
+    requests_per_minute: int | None = Field(None, ge=1)
+    concurrency: int | None = Field(None, ge=1)
+
+
+class ServerSettings(BaseModel):
+    """The `[server]` table: what a server takes on, and which models a key may name.
+
+    `concurrency` runs at once in one process, `queue` more wait for a place.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    concurrency: int = Field(default=16, ge=1)
+    queue: int = Field(default=64, ge=0)
+    max_body_bytes: int = Field(default=1_000_000, ge=1_000)
+    models: tuple[str, ...] = ()
+
+
+KeyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     providers: dict[str, ProviderSettings] = {}
     prices: dict[str, Price] = {}
+    keys: dict[KeyName, KeySettings] = {}
+    server: ServerSettings = ServerSettings()
 
 
 def named_providers() -> Mapping[str, ProviderSettings]:
@@ -121,6 +157,16 @@ def named_providers() -> Mapping[str, ProviderSettings]:
 def own_prices() -> Mapping[str, Price]:
     """Prices that the user states in `[prices."provider:model"]`; they override all others."""
     return _file().prices
+
+
+def key_table() -> Mapping[str, KeySettings]:
+    """Who may ask a server, by name; nobody where it has no keys."""
+    return _file().keys
+
+
+def server_settings() -> ServerSettings:
+    """What a server takes on."""
+    return _file().server
 
 
 def requests_per_minute(name: str) -> float | None:
@@ -146,25 +192,38 @@ def _file() -> _File:
     if path is None:
         return _File()
     try:
-        return _parsed(path, path.stat().st_mtime_ns)
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {_problems(error)}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from None
+        state = path.stat()
+        return _parsed(path.resolve(), (state.st_mtime_ns, state.st_ino, state.st_size))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 @lru_cache(maxsize=8)
-def _parsed(path: Path, changed: int) -> _File:
+def _parsed(path: Path, changed: tuple[int, ...]) -> _File:
     """The file's content; read again when it has changed."""
-    return _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    return _read(path, path.read_bytes())
+
+
+def _read(path: Path, content: bytes) -> _File:
+    try:
+        return _File.model_validate(tomllib.loads(content.decode()))
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_problems(error)}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+
+
+def check_text(path: Path, content: bytes) -> None:
+    """Raise ConfigError if this could not be the content of that `swarm-brain.toml`."""
+    _read(path, content)
 
 
 def _known(place: tuple[int | str, ...]) -> Iterable[str]:
     """The keys that may stand where an unknown one stands."""
     if len(place) == 1:
         return _File.model_fields
+    if place[0] in ("keys", "server"):
+        return (KeySettings if place[0] == "keys" else ServerSettings).model_fields
     priced = place[0] == "prices" or "price" in place[:-1]
     return Price.model_fields if priced else ProviderSettings.model_fields
 

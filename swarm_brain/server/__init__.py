@@ -1,0 +1,1 @@
+"""The brain served over HTTP: keys and limits, metrics, logs."""

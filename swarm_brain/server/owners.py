@@ -1,0 +1,179 @@
+"""Who asks: the keys of `swarm-brain.toml`, kept as SHA-256 digests.
+
+A key has 256 random bits, so a plain digest gives nothing away and needs no salt. The file is read
+again when it has changed: a key can be added or taken away while the server runs.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import logging
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from graph.errors import ConfigError
+from swarm_brain.memory.space import LOCAL_IDENTITY
+from swarm_brain.models import settings
+from swarm_brain.models.settings import KeySettings, variable
+from swarm_brain.server.problems import Problem
+
+log = logging.getLogger(__name__)
+
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+PREFIX = "sb-"
+_BEARER = re.compile(r"\s*bearer\s+(\S+)\s*", re.I)
+CHALLENGE = {"WWW-Authenticate": "Bearer"}
+NO_KEYS = (
+    "This server has no keys, so it answers only its own machine. Its owner can make a key with "
+    "`swarm-brain serve --new-key NAME`, or set SWARM_BRAIN_OPEN=true."
+)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whom a request belongs to, and what they may take; None: not limited.
+
+    `name` is None for the local user of a server without keys.
+    """
+
+    name: str | None = None
+    daily_usd: float | None = None
+    daily_tokens: int | None = None
+    requests_per_minute: int | None = None
+    concurrency: int | None = None
+
+    @property
+    def user(self) -> User | None:
+        """What `configurable["langgraph_auth_user"]` says in this owner's runs."""
+        return None if self.name is None else User(self.name)
+
+
+LOCAL = Owner()
+
+
+@dataclass(frozen=True)
+class User:
+    """A user as LangGraph's runtime takes them: it wants an object with an `identity`."""
+
+    identity: str
+    is_authenticated: bool = True
+    permissions: Sequence[str] = ()
+
+    @property
+    def display_name(self) -> str:
+        """The same name, for people."""
+        return self.identity
+
+
+def owners() -> Mapping[str, Owner]:
+    """All who have a key, by name."""
+    return {name: _owner(name, entry) for name, entry in _keys().items()}
+
+
+def keyed() -> bool:
+    """Whether a key is needed here."""
+    return bool(_keys())
+
+
+def identify(authorization: str | None, api_key: str | None = None) -> Owner:
+    """Whose key this is: `Authorization: Bearer KEY`, else `x-api-key: KEY` as LangGraph's clients
+    send it. Everybody is LOCAL where there are no keys.
+
+    Raises Problem(401), or Problem(503) where the keys cannot be read.
+    """
+    known = _keys()
+    if not known:
+        return LOCAL
+    given = _given(authorization, api_key)
+    if given is None:
+        raise Problem(
+            401,
+            "No key was given. Send `Authorization: Bearer KEY`.",
+            type="authentication_error",
+            code="missing_api_key",
+            headers=CHALLENGE,
+        )
+    name = _named(sha256(given.encode(errors="surrogatepass")).hexdigest(), known)
+    if name is None:
+        raise Problem(
+            401,
+            "This key is not known here.",
+            type="authentication_error",
+            code="invalid_api_key",
+            headers=CHALLENGE,
+        )
+    return _owner(name, known[name])
+
+
+def identify_caller(authorization: str | None, api_key: str | None, host: str | None) -> Owner:
+    """The same for a request from this address (None: not known), which must be this machine's
+    where there are no keys. Raises Problem(401), Problem(403) or Problem(503)."""
+    owner = identify(authorization, api_key)
+    if owner.name is None and not loopback(host) and not _open_to_all():
+        raise Problem(403, NO_KEYS, type="permission_error", code="no_keys")
+    return owner
+
+
+def loopback(host: str | None) -> bool:
+    """Whether an address is this machine's own."""
+    try:
+        address = ipaddress.ip_address((host or "").partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
+def new_key(name: str) -> tuple[str, str]:
+    """A new key, and the table that belongs into `swarm-brain.toml`. Raises ConfigError."""
+    if not NAME.fullmatch(name):
+        raise ConfigError(f"A key's name has 1 to 64 letters, digits, - or _, not {name!r}.")
+    if name in settings.key_table():
+        raise ConfigError(f"There is a key {name} already; take its table away first.")
+    key = PREFIX + secrets.token_urlsafe(32)
+    return key, f'[keys.{name}]\nsha256 = "{sha256(key.encode()).hexdigest()}"\n'
+
+
+def _keys() -> Mapping[str, KeySettings]:
+    try:
+        return settings.key_table()
+    except ConfigError as error:
+        log.error("no request is answered: %s", error)
+        raise Problem(
+            503,
+            "The settings of this server cannot be read; its owner finds the reason in its log.",
+            type="server_error",
+            code="misconfigured",
+        ) from None
+
+
+def _given(authorization: str | None, api_key: str | None) -> str | None:
+    bearer = _BEARER.fullmatch(authorization or "")
+    return bearer[1] if bearer else (api_key or "").strip() or None
+
+
+def _named(digest: str, known: Mapping[str, KeySettings]) -> str | None:
+    """Whose digest this is. All are compared, each in constant time, so that the time taken says
+    nothing about which comes near."""
+    found = None
+    for name, entry in known.items():
+        if hmac.compare_digest(entry.sha256, digest):
+            found = name
+    return found
+
+
+def _owner(name: str, entry: KeySettings) -> Owner:
+    return Owner(name, **entry.model_dump(exclude={"sha256"}))
+
+
+def _open_to_all() -> bool:
+    return (variable("SWARM_BRAIN_OPEN") or "").lower() == "true"
+
+
+def local_user() -> User:
+    """Everybody on a server without keys, where a user must have a name."""
+    return User(LOCAL_IDENTITY, is_authenticated=False)
