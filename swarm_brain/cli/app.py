@@ -307,9 +307,10 @@ def pull(
 
 def _add_rooms() -> None:
     """The commands of other files; they import this one."""
-    from swarm_brain.cli import measure, memories, talk, threads
+    from swarm_brain.cli import measure, memories, serve, talk, threads
 
     app.command()(talk.chat)
+    app.command()(serve.serve)
     app.add_typer(measure.app, name="eval", no_args_is_help=True)
     app.add_typer(threads.app, name="threads", no_args_is_help=True)
     app.add_typer(memories.app, name="memory", no_args_is_help=True)

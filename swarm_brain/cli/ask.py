@@ -23,11 +23,12 @@ from nodes.finish import usage
 from swarm_brain import __version__, models
 from swarm_brain.cli import pause
 from swarm_brain.cli.live import Board
-from swarm_brain.cli.session import Session, free_thread, new_thread, session
+from swarm_brain.cli.session import Session, new_thread, session
 from swarm_brain.cli.text import printable, resuming
 from swarm_brain.cli.weights import fetch
 from swarm_brain.models import EMBEDDED_DEFAULT
 from swarm_brain.threads import history
+from swarm_brain.threads.resuming import free
 
 Progress = dict[str, Any]
 
@@ -66,7 +67,7 @@ async def ask_in(opened: Session, asked: Ask, brain: Brain | None = None) -> dic
     thread = asked.thread or new_thread()
     with opened.threads.alone(thread) if opened.threads else nullcontext():
         if asked.thread:
-            await free_thread(brain, thread)
+            await free(brain, thread, f"`{resuming(thread)}`")
         running = Running(opened, brain, topology, thread, asked.as_json, asked.progress)
         return await running.to_the_end({"question": asked.question}, context)
 

@@ -8,8 +8,8 @@ from typing import Any
 from langgraph.types import Command, StateSnapshot
 
 from graph.context import make_context
-from graph.errors import ConfigError, MemoryUnavailable, ThreadError
-from graph.topology import Topology, load
+from graph.errors import MemoryUnavailable, ThreadError
+from graph.topology import load
 from swarm_brain import __version__
 from swarm_brain.cli.app import err
 from swarm_brain.cli.ask import Running
@@ -19,18 +19,7 @@ from swarm_brain.memory.space import Space
 from swarm_brain.models import journal
 from swarm_brain.threads import history
 from swarm_brain.threads.forking import fork
-
-
-async def brain_of(opened: Session, thread: str, shipped: Any) -> Any:
-    """The brain of the thread's last run: only it knows which of its experts are to run next.
-
-    The shipped one where there is no run, or its topology cannot be had any more.
-    """
-    try:
-        topology = history.topology_of(await history.latest(shipped, thread))
-    except (ConfigError, ThreadError):
-        return shipped
-    return shipped if topology.hash == load().hash else opened.brain(topology)
+from swarm_brain.threads.resuming import brain_of, resumable
 
 
 async def resumed(
@@ -40,9 +29,10 @@ async def resumed(
     context = make_context(budgets)
     async with session(err, needed=True) as opened:
         with opened.must().alone(thread):
-            brain = await brain_of(opened, thread, opened.brain(load()))
+            brain = await brain_of(thread, opened.brain(load()), opened.brain)
             snapshot = await history.latest(brain, thread)
-            topology = _resumable(opened, thread, snapshot)
+            topology = resumable(thread, snapshot)
+            _tell_version(opened, snapshot)
             running = Running(opened, brain, topology, thread, as_json, progress)
             start: Any = None
             pauses = [pause for task in snapshot.tasks for pause in task.interrupts]
@@ -57,18 +47,9 @@ async def resumed(
             return await running.to_the_end(start, context, decision=decision)
 
 
-def _resumable(opened: Session, thread: str, snapshot: StateSnapshot) -> Topology:
-    """The topology with which the run goes on. Raises ThreadError if it cannot."""
-    if not history.unfinished(snapshot):
-        raise ThreadError(f"The thread {thread} has no unfinished run.")
-    if why := history.failure(snapshot):
-        raise ThreadError(
-            f"The run was strict and has failed: {why}. It cannot go on; ask again, in this "
-            "thread or another."
-        )
+def _tell_version(opened: Session, snapshot: StateSnapshot) -> None:
     if (version := snapshot.values["version"]) != __version__:
         opened.note(f"the run was begun by version {version}; this is {__version__}")
-    return history.topology_of(snapshot)
 
 
 async def forked_run(

@@ -15,12 +15,11 @@ from langgraph.store.base import BaseStore
 from rich.console import Console
 
 from graph.brain import Brain, compile_brain
-from graph.errors import MemoryUnavailable, ThreadError
+from graph.errors import MemoryUnavailable
 from graph.topology import Topology
-from swarm_brain.cli.text import printable, resuming
+from swarm_brain.cli.text import printable
 from swarm_brain.memory import background
 from swarm_brain.memory.opening import close_store, open_store
-from swarm_brain.threads import history
 from swarm_brain.threads.saving import Threads, open_threads
 
 
@@ -73,24 +72,10 @@ async def session(
                 opened.note(f"{what[0]} cannot be used: {error}; the answer will not be {what[1]}")
         yield opened
         await background.settled()
-        if opened.threads and opened.threads.problem:
-            problem = opened.threads.problem
+        for problem in opened.threads.problems.values() if opened.threads else ():
             opened.note(f"the thread is not saved to its end and cannot be resumed: {problem}")
 
 
 def new_thread() -> str:
     """A thread id that nobody has used."""
     return uuid.uuid4().hex[:12]
-
-
-async def free_thread(brain: Brain, thread: str) -> None:
-    """Raise ThreadError if a run of this thread stands unfinished."""
-    try:
-        snapshot = await history.latest(brain, thread)
-    except ThreadError:
-        return
-    if history.unfinished(snapshot) and not history.failure(snapshot):
-        raise ThreadError(
-            f"The thread {thread} has an unfinished run. Finish it with `{resuming(thread)}`, or "
-            "ask in another thread."
-        )

@@ -44,15 +44,15 @@ def list_(as_json: Json = False) -> None:
 
 async def _listed() -> list[dict[str, Any]]:
     from graph.topology import load
-    from swarm_brain.cli.going_on import brain_of
     from swarm_brain.cli.session import session
     from swarm_brain.threads import history
+    from swarm_brain.threads.resuming import brain_of
 
     async with session(_err(), needed=True) as opened:
         shipped, rows = opened.brain(load()), []
         for thread in await opened.must().ids():
             try:
-                brain = await brain_of(opened, thread, shipped)
+                brain = await brain_of(thread, shipped, opened.brain)
                 rows.append(_row(thread, await history.runs(brain, thread)))
             except (ThreadError, MemoryUnavailable):  # one of them must not hide the others
                 rows.append(_row(thread, []) | {"state": "unreadable"})
@@ -94,14 +94,14 @@ def show(thread: Thread, as_json: Json = False) -> None:
 
 async def _runs(thread: str) -> list[Any]:
     from graph.topology import load
-    from swarm_brain.cli.going_on import brain_of
     from swarm_brain.cli.session import session
     from swarm_brain.threads import history
+    from swarm_brain.threads.resuming import brain_of
 
     async with session(_err(), needed=True) as opened:
         shipped = opened.brain(load())
         await history.latest(shipped, thread)
-        brain = await brain_of(opened, thread, shipped)
+        brain = await brain_of(thread, shipped, opened.brain)
         found: list[Any] = await history.runs(brain, thread)
         return found
 

@@ -261,7 +261,7 @@ def _accept(work: _Attempt, message: AIMessage, sampling: Sampling, worst: Amoun
 
     Returns what it took: the worst case where neither the endpoint nor a tokenizer counted.
     """
-    text = _writable(_THINKING.sub("", message.text)).strip()
+    text = writable(_THINKING.sub("", message.text)).strip()
     if not text:
         raise ModelError("no_reply", f"{work.binding.spec}: the reply has no text in it")
     ended = message.response_metadata.get("finish_reason") or not work.binding.states_end
@@ -289,7 +289,7 @@ def _accept(work: _Attempt, message: AIMessage, sampling: Sampling, worst: Amoun
     return worst if guessed and worst.tokens else took
 
 
-def _writable(text: str) -> str:
+def writable(text: str) -> str:
     """Without what UTF-8 (half a surrogate pair) or a database (NUL) refuses; halves that a stream
     has torn apart are put together again."""
     whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

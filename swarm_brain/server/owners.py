@@ -113,7 +113,7 @@ def identify_caller(authorization: str | None, api_key: str | None, host: str | 
     """The same for a request from this address (None: not known), which must be this machine's
     where there are no keys. Raises Problem(401), Problem(403) or Problem(503)."""
     owner = identify(authorization, api_key)
-    if owner.name is None and not loopback(host) and not _open_to_all():
+    if owner.name is None and not loopback(host) and not open_to_all():
         raise Problem(403, NO_KEYS, type="permission_error", code="no_keys")
     return owner
 
@@ -170,7 +170,8 @@ def _owner(name: str, entry: KeySettings) -> Owner:
     return Owner(name, **entry.model_dump(exclude={"sha256"}))
 
 
-def _open_to_all() -> bool:
+def open_to_all() -> bool:
+    """Whether the owner of a server without keys has said that anybody may use it."""
     return (variable("SWARM_BRAIN_OPEN") or "").lower() == "true"
 
 

@@ -78,8 +78,8 @@ class _Postgres:
     url: str
 
     @property
-    def problem(self) -> str | None:
-        return self.saver.problem
+    def problems(self) -> dict[str, str]:
+        return self.saver.problems
 
     async def ids(self) -> list[str]:
         async with self.pool.connection() as connection:

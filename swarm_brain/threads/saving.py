@@ -63,8 +63,9 @@ class Threads(Protocol):
         """LangGraph's checkpointer."""
 
     @property
-    def problem(self) -> str | None:
-        """Why checkpoints are no longer written, if they are not."""
+    def problems(self) -> dict[str, str]:
+        """Of each thread whose checkpoints are no longer written: why. Taken out, it is tried
+        again."""
 
     async def ids(self) -> list[str]:
         """All threads, the latest first."""
@@ -80,7 +81,7 @@ class Threads(Protocol):
 
 
 class Forgiving:
-    """A saver that stops saving at the first failure, and says so.
+    """A saver that stops saving a thread at its first failure, and says so.
 
     What cannot be read or deleted raises MemoryUnavailable: nobody can go on without that.
     """
@@ -90,31 +91,26 @@ class Forgiving:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._problems: list[str] = []  # LangGraph copies savers; copies share the list
-
-    @property
-    def problem(self) -> str | None:
-        """Why nothing is saved any more, if that is so."""
-        return self._problems[0] if self._problems else None
+        self.problems: dict[str, str] = {}  # LangGraph copies savers; copies share it
 
     async def aput(self, config: RunnableConfig, checkpoint: Any, *rest: Any) -> RunnableConfig:
         """Save a checkpoint, if that still works."""
-        if not self._problems:
+        if (thread := config["configurable"]["thread_id"]) not in self.problems:
             try:
                 saved: RunnableConfig = await super().aput(config, checkpoint, *rest)  # type: ignore[misc]
             except self.failures as error:
-                self._problems.append(" ".join(str(error).split()) or type(error).__name__)
+                self.problems[thread] = " ".join(str(error).split()) or type(error).__name__
             else:
                 return saved
         return {"configurable": {**config["configurable"], "checkpoint_id": checkpoint["id"]}}
 
-    async def aput_writes(self, *args: Any, **kwargs: Any) -> None:
+    async def aput_writes(self, config: RunnableConfig, *args: Any, **kwargs: Any) -> None:
         """Save what one node wrote, if that still works."""
-        if not self._problems:
+        if (thread := config["configurable"]["thread_id"]) not in self.problems:
             try:
-                await super().aput_writes(*args, **kwargs)  # type: ignore[misc]
+                await super().aput_writes(config, *args, **kwargs)  # type: ignore[misc]
             except self.failures as error:
-                self._problems.append(" ".join(str(error).split()) or type(error).__name__)
+                self.problems[thread] = " ".join(str(error).split()) or type(error).__name__
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """A saved checkpoint."""
@@ -151,8 +147,8 @@ class _Sqlite:
     path: Path
 
     @property
-    def problem(self) -> str | None:
-        return self.saver.problem
+    def problems(self) -> dict[str, str]:
+        return self.saver.problems
 
     async def ids(self) -> list[str]:
         async with self.saver.lock:
@@ -196,7 +192,8 @@ class _Sqlite:
 
         folder = self.path.parent / "locks"
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"{sha256(thread.encode()).hexdigest()[:32]}.lock")
+        name = f"{sha256(thread.encode()).hexdigest()[:32]}.lock"
+        lock = FileLock(folder / name, thread_local=False)  # a server may let go elsewhere
         try:
             lock.acquire(timeout=0)
         except Timeout:

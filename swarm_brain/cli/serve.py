@@ -1,0 +1,84 @@
+"""`serve`: the OpenAI-compatible endpoint and the page, in a server of their own."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+
+from graph.errors import ConfigError
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one.")] = 8000,
+    grace: Annotated[
+        float, typer.Option(min=0, help="Seconds that runs may take to end when it stops.")
+    ] = 30,
+    new_key: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Make a key, print it once, and serve nothing."),
+    ] = None,
+) -> None:
+    """Serve the brain to OpenAI's clients (/v1) and the page to watch it think (/)."""
+    from swarm_brain.cli.app import err
+
+    if new_key is not None:
+        from swarm_brain.cli.keys import make_key
+
+        make_key(new_key, err)
+        return
+    from swarm_brain.server.owners import keyed
+
+    if not keyed() and host not in LOOPBACK:
+        raise ConfigError(
+            f"Without keys this server answers its own machine only, and {host} is more. Make a "
+            "key with `swarm-brain serve --new-key NAME`, or leave --host away."
+        )
+    if not keyed():
+        err.print("no keys: only this machine is answered (swarm-brain serve --new-key NAME)")
+    asyncio.run(_serve(host, port, grace, err))
+
+
+async def _serve(host: str, port: int, grace: float, err: Any) -> None:
+    import uvicorn
+
+    from swarm_brain.server.app import alone
+
+    class Server(uvicorn.Server):
+        """Stops in two steps: first no more questions, then, when runs have ended, no more."""
+
+        stopping: asyncio.Task[None] | None = None
+
+        def handle_exit(self, sig: int, frame: Any) -> None:
+            """The first signal lets runs end, a second one does not."""
+            if self.stopping is not None:
+                super().handle_exit(sig, frame)
+                return
+            loop = asyncio.get_running_loop()
+            self.stopping = loop.create_task(self._stop(sig, frame))
+
+        async def _stop(self, sig: int, frame: Any) -> None:
+            err.print(f"stopping; what runs has {grace:g} s to end")
+            await application.state.runs.drain(grace)
+            super().handle_exit(sig, frame)
+
+        async def startup(self, sockets: Any = None) -> None:
+            """Listen, and say where."""
+            await super().startup(sockets)
+            if self.started:
+                at = self.servers[0].sockets[0].getsockname()[:2]
+                shown = f"[{at[0]}]" if ":" in at[0] else at[0]
+                err.print(f"http://{shown}:{at[1]}/ (page), /v1 (OpenAI's clients)")
+
+    application = alone()
+    config = uvicorn.Config(
+        application, host=host, port=port, log_level="warning", server_header=False
+    )
+    server = Server(config)
+    await server.serve()
+    if not server.started:
+        raise typer.Exit(1)

@@ -1,0 +1,147 @@
+"""A run as the pieces of a streamed chat completion.
+
+The answer's words go out as they are generated and cannot be taken back. Where the run withdraws
+them after all (a broken stream is retried, the answering expert fails at its end), what follows is
+sent if it continues what was said; else the stream ends with an error that says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from graph.topology import load
+from swarm_brain.models.call import writable
+from swarm_brain.server.chat import ChatRequest, buffered
+from swarm_brain.server.completion import check, ending, first_stop, frame, told, usage
+from swarm_brain.server.problems import Problem
+from swarm_brain.server.streaming import Event
+
+THINKING = re.compile(r"\s*<think>(.*?)(</think>|\Z)\s*", re.S)
+_MAYBE = "<think>"
+
+
+@dataclass
+class Answer:
+    """What has been generated of the answer, and what of it was sent."""
+
+    stops: tuple[str, ...]
+    raw: str = ""
+    sent: str = ""
+    void: bool = False
+
+    def take(self, text: str) -> str:
+        """The words that may go out now that these have come."""
+        self.raw += text
+        return "" if self.void else self._send(self._safe())
+
+    def _safe(self) -> str:
+        """What surely belongs to the answer: no thoughts, no blanks that may be its end, nothing
+        that may be the beginning of a word that ends it."""
+        text = THINKING.sub("", self.raw, count=1) if THINKING.match(self.raw) else self.raw
+        text = text.lstrip()
+        if text and _MAYBE.startswith(text):
+            return ""
+        if (at := first_stop(text, self.stops)) is not None:
+            return text[:at].rstrip()
+        held = max((_overlap(text, stop) for stop in self.stops), default=0)
+        return text[: len(text) - held].rstrip()
+
+    def _send(self, text: str) -> str:
+        new = text[len(self.sent) :]
+        self.sent = max(self.sent, text, key=len)
+        return writable(new)
+
+    def end(self, final: str) -> str:
+        """The rest of the answer. Raises Problem if it is another than what was sent."""
+        if not final.startswith(writable(self.sent)):
+            raise Problem(
+                502,
+                "The answer was withdrawn after a part of it had been sent. Ask without `stream`, "
+                "or read the whole of it in the thread.",
+                type="server_error",
+                code="answer_withdrawn",
+            )
+        return final[len(writable(self.sent)) :]
+
+
+def _overlap(text: str, stop: str) -> int:
+    """How much of the end of the text may be the beginning of a stop."""
+    most = min(len(text), len(stop) - 1)
+    return next((n for n in range(most, 0, -1) if text.endswith(stop[:n])), 0)
+
+
+@dataclass
+class Writer:
+    """The pieces of one completion."""
+
+    request: ChatRequest
+    started: Event
+    topology: str
+    answering: str = ""
+    answer: Answer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.answer = Answer(self.request.stops)
+
+    async def chunks(self, events: AsyncIterator[Event]) -> AsyncIterator[dict[str, Any]]:
+        """All pieces, in order. Raises Problem where there is no answer."""
+        yield self._piece({"role": "assistant", "content": ""})
+        async for event in events:
+            if event["event"] == "finished":
+                for piece in self._last(event):
+                    yield piece
+            elif delta := self._delta(event):
+                yield self._piece(delta)
+
+    def _delta(self, event: Event) -> dict[str, str]:
+        """What an event adds to the message."""
+        match event["event"]:
+            case "begun":
+                lone = event["max_steps"] == 1 and event["woken"]
+                self.answering = event["woken"][0] if lone else load(self.topology).synthesis.name
+            case "token" if event["expert"] == self.answering and not buffered(self.request):
+                return _some("content", self.answer.take(event["text"]))
+            case "revised" if event["expert"] == self.answering:
+                self.answer.void = True
+            case "woken" | "said" if self._reasoning:
+                return _some("reasoning_content", _progress(event, self.answering))
+        return {}
+
+    @property
+    def _reasoning(self) -> bool:
+        wanted = self.request.swarm and self.request.swarm.reasoning
+        return wanted is not False
+
+    def _last(self, finished: Event) -> list[dict[str, Any]]:
+        check(self.request, finished)
+        text, why = ending(self.request, finished)
+        rest = self.answer.end(text)
+        end = self._piece({}, why) | {"swarm": told(self.started, finished)}
+        pieces = [*([self._piece({"content": rest})] if rest else []), end]
+        options = self.request.stream_options
+        if options is None or not options.include_usage:
+            end["usage"] = usage(finished)
+            return pieces
+        return [*pieces, {**self._piece({}), "choices": [], "usage": usage(finished)}]
+
+    def _piece(self, delta: dict[str, str], why: str | None = None) -> dict[str, Any]:
+        choice = {"index": 0, "delta": delta, "finish_reason": why, "logprobs": None}
+        return {**frame(self.request, self.started, "chat.completion.chunk"), "choices": [choice]}
+
+
+def _some(name: str, text: str) -> dict[str, str]:
+    return {name: text} if text else {}
+
+
+def _progress(event: Event, answering: str) -> str:
+    """An expert's waking and words, as one reads them."""
+    if event["event"] == "woken":
+        by = ", ".join(f"{edge['from']} ({edge['activation']:.2f})" for edge in event["woken_by"])
+        return f"[step {event['step']}] {event['expert']} is woken by {by}\n"
+    if event["expert"] == answering or not event["content"].strip():
+        return ""
+    status = "" if event["status"] == "ok" else f" ({event['status']})"
+    return f"\n[step {event['step']}] {event['expert']}{status}:\n{event['content'].strip()}\n\n"

@@ -1,0 +1,129 @@
+"""A run's result as a chat completion: the answer, what it took, and how far to trust it. Pure."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from swarm_brain.server.chat import ChatRequest
+from swarm_brain.server.problems import Problem
+from swarm_brain.server.streaming import Event
+
+APART = ("final_output", "usage", "thread_id")  # of a result, what stands elsewhere in the reply
+
+
+def completion(request: ChatRequest, started: Event, finished: Event) -> dict[str, Any]:
+    """The body of a chat completion. Raises Problem if no model gave an answer."""
+    check(request, finished)
+    text, why = ending(request, finished)
+    message: dict[str, Any] = {"role": "assistant", "content": text}
+    choice = {"index": 0, "message": message, "finish_reason": why, "logprobs": None}
+    return {
+        **frame(request, started, "chat.completion"),
+        "choices": [choice],
+        "usage": usage(finished),
+        "swarm": told(started, finished),
+    }
+
+
+def frame(request: ChatRequest, started: Event, kind: str) -> dict[str, Any]:
+    """What a completion and each piece of it begin with."""
+    return {
+        "id": f"chatcmpl-{started['run']}",
+        "object": kind,
+        "created": int(time.time()),
+        "model": request.model,
+    }
+
+
+def check(request: ChatRequest, finished: Event) -> None:
+    """Raise Problem if there is no answer that a model wrote, or none in the form asked for.
+
+    On the provider `simulation:` the labelled simulation is what was asked for.
+    """
+    result = finished["result"]
+    error = result["error"] or "no model answered"
+    if result["provenance"] == "simulated" and not finished["all_simulated"]:
+        status, code = {
+            "deadline": (504, "deadline"),
+            "budget": (429, "budget_exceeded"),
+        }.get(result["stop_reason"], (502, "no_answer"))
+        raise Problem(status, f"No model answered: {error}", type="server_error", code=code)
+    if _formed(request) and not finished["all_simulated"] and not _is_json(result["final_output"]):
+        raise Problem(
+            502, f"The answer has not the form asked for: {error}", type="server_error", code="form"
+        )
+
+
+def _formed(request: ChatRequest) -> bool:
+    return request.response_format is not None and request.response_format.type != "text"
+
+
+def _is_json(text: str) -> bool:
+    """Whether it is the JSON that synthesis wrote: it is kept only if it fits its schema."""
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def ending(request: ChatRequest, finished: Event) -> tuple[str, str]:
+    """The answer up to a word that ends it, and why it ends: `stop` or `length`."""
+    text: str = finished["result"]["final_output"]
+    if (at := first_stop(text, request.stops)) is not None:
+        return text[:at].rstrip(), "stop"
+    most, tokens = request.answer_tokens, finished["answer_tokens"]
+    return text, "length" if most and tokens and tokens >= most else "stop"
+
+
+def first_stop(text: str, stops: Sequence[str]) -> int | None:
+    """Where the first of these stands in the text, None if none does."""
+    found = [at for stop in stops if (at := text.find(stop)) >= 0]
+    return min(found, default=None)
+
+
+def usage(finished: Event) -> dict[str, Any] | None:
+    """All tokens of the run as OpenAI counts them; None if they are unknown.
+
+    What the experts wrote on the way is what OpenAI calls reasoning.
+    """
+    took = finished["result"]["usage"]
+    if took["input_tokens"] is None or took["output_tokens"] is None:
+        return None
+    answer = min(finished["answer_tokens"] or 0, took["output_tokens"])
+    return {
+        "prompt_tokens": took["input_tokens"],
+        "completion_tokens": took["output_tokens"],
+        "total_tokens": took["input_tokens"] + took["output_tokens"],
+        "prompt_tokens_details": {"cached_tokens": took["cached_tokens"] or 0},
+        "completion_tokens_details": {"reasoning_tokens": took["output_tokens"] - answer},
+    }
+
+
+def told(started: Event, finished: Event) -> dict[str, Any]:
+    """The field `swarm`: who said what on the way, how the answer came about, what it cost."""
+    result = finished["result"]
+    return {
+        "thread": started["thread"],
+        "run": started["run"],
+        **{key: value for key, value in result.items() if key not in APART},
+        "defects": finished["defects"],
+        "calls": result["usage"]["calls"],
+        "cost_usd": result["usage"]["cost_usd"],
+    }
+
+
+def headers(started: Event, finished: Event | None = None) -> Mapping[str, str]:
+    """What can be said in headers: of a stream only what is known when it begins."""
+    known = {"x-request-id": started["run"], "x-swarm-run": started["run"]}
+    if started["thread"] is not None:
+        known["x-swarm-thread"] = started["thread"]
+    if finished is not None:
+        result = finished["result"]
+        known["x-swarm-provenance"] = result["provenance"]
+        cost = result["usage"]["cost_usd"]
+        known["x-swarm-cost-usd"] = "unknown" if cost is None else f"{cost:.8f}"
+    return known
