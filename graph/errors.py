@@ -8,6 +8,7 @@
     ├── ConfigError             a setting is wrong; nothing was called
     │   └── TopologyError         a topology file is wrong; names the file and the entry
     ├── BudgetTooSmall          not even one call can be paid; nothing was called
+    │   └── DaySpent              because of what is left of a day's allowance
     ├── ModelUnavailable        no model can be had under this name (package, key, weights)
     ├── MemoryUnavailable       memories or threads cannot be read or written
     ├── ThreadError             a thread cannot do what is asked; says which command can
@@ -97,6 +98,19 @@ class BudgetTooSmall(BrainError):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"The budget pays for no call: {what}. Nothing was asked.")
+        self.what = what
+
+
+class DaySpent(BudgetTooSmall):
+    """What is left of the day's allowance pays for no call; there is a new one at midnight, UTC."""
+
+    def __init__(self, what: str) -> None:
+        BrainError.__init__(
+            self,
+            f"What is left of this day's allowance pays for no call: {what}. Nothing was asked; a "
+            "new day begins at midnight, UTC.",
+        )
+        self.what = what
 
 
 class ModelUnavailable(BrainError):

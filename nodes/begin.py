@@ -6,15 +6,15 @@ import asyncio
 import hashlib
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
 from graph import effort, propagation
 from graph.context import Context
-from graph.errors import ConfigError, QuestionTooLong
-from graph.state import BrainState, Memory, RunLimits, Turn
+from graph.errors import BudgetTooSmall, ConfigError, DaySpent, QuestionTooLong
+from graph.state import BrainState, Effort, Memory, RunLimits, Turn
 from graph.topology import Expert, Topology
 from nodes import pausing, planning, prompting, settings, telling
 from nodes.conversation import asked, instructions_of, leaving, question_of, short_term
@@ -22,7 +22,7 @@ from nodes.settings import sampling_for, spec_for
 from swarm_brain import __version__, models
 from swarm_brain.memory import embeddings
 from swarm_brain.memory.episodes import Recalled, recall
-from swarm_brain.models import journal
+from swarm_brain.models import daily, journal
 from swarm_brain.models.binding import Binding, estimate_tokens
 from swarm_brain.models.ledger import Amount, Budget, open_ledger
 
@@ -50,7 +50,7 @@ async def begin(topology: Topology, state: BrainState, config: RunnableConfig) -
     wanted = effort.estimate(query) if context.effort == "auto" else context.effort
     shown = prompting.joined(prompting.recalled(recalled.items))
     case = planning_case(topology, context, said, bindings, shown)
-    plan = await asyncio.to_thread(planning.plan, case, wanted)
+    plan = await asyncio.to_thread(_planned, case, wanted, settings.user())
     if not _told_of(topology, plan.max_steps):  # the budget has left nobody to tell it
         recalled = Recalled([], recalled.note)
     if plan.effort == "high":  # several drafts: their agreement may want embeddings meanwhile
@@ -77,6 +77,30 @@ async def begin(topology: Topology, state: BrainState, config: RunnableConfig) -
         "step": None,
         "workspace": {"capacity": context.capacity, "broadcasts": []},
     }
+
+
+def _planned(case: planning.Case, wanted: Effort, payer: str | None) -> planning.Plan:
+    """A plan within the run's budget, and within what the day has left for this payer.
+
+    Raises BudgetTooSmall, or DaySpent if it is the day that is too small.
+    """
+    plan, left = planning.plan(case, wanted), daily.left(payer)
+    least = {
+        "budget_usd": _smaller(case.context.budget_usd, left.usd),
+        "budget_tokens": _smaller(case.context.budget_tokens, left.tokens),
+    }
+    if left == daily.Left():
+        return plan
+    try:
+        return planning.plan(replace(case, context=case.context.model_copy(update=least)), wanted)
+    except BudgetTooSmall as error:
+        raise DaySpent(error.what) from None
+    except ConfigError as error:
+        raise ConfigError(f"The dollars of a day are limited here. {error}") from None
+
+
+def _smaller(one: float | None, other: float | None) -> float | None:
+    return min((number for number in (one, other) if number is not None), default=None)
 
 
 def _memory(short: tuple[list[Turn], str, str], recalled: Recalled) -> Memory:

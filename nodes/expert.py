@@ -17,7 +17,7 @@ from graph.topology import Expert, Topology
 from nodes import pausing, prompting, signals, telling
 from nodes.account import Account, open_account
 from nodes.pausing import Decision
-from nodes.settings import run_context, same_topology, sampling_for, settings_of, spec_for
+from nodes.settings import run_context, same_topology, sampling_for, settings_of, spec_for, user
 from swarm_brain import models
 from swarm_brain.models.asking import Call, Reply
 from swarm_brain.models.binding import Binding, Sampling, estimate_tokens
@@ -159,6 +159,7 @@ def _call(
         answering=expert.name == answering(topology, context),
         wanted_tokens=sampling_for(expert, settings_of(turn.state), binding).max_tokens,
         cache=cache(context.cache),
+        payer=user(),
         readable=lambda text: signals.readable(topology, expert, context, text),
     )
 

@@ -88,7 +88,7 @@ async def _kept(
     elif context.use_memory and worth_remembering(result["provenance"]):
         note = await remember(store, whose, _episode(state, result))
         if note is None and context.consolidation_interval:
-            background.later(store, whose, context)
+            background.later(store, whose, context, settings.user())
     if result["thread_id"] is not None:
         await journal.forget(store, whose.calls(state["run_id"]))
     return note

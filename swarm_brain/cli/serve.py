@@ -29,7 +29,7 @@ def serve(
     if new_key is not None:
         from swarm_brain.cli.keys import make_key
 
-        make_key(new_key, err)
+        make_key(new_key)
         return
     from swarm_brain.server.owners import keyed
 

@@ -19,12 +19,12 @@ _running: set[asyncio.Task[None]] = set()
 _at_work: set[tuple[int, Space]] = set()  # the spaces that are being consolidated, by store
 
 
-def later(store: BaseStore, space: Space, context: Context) -> None:
+def later(store: BaseStore, space: Space, context: Context, payer: str | None = None) -> None:
     """Consolidate in the background, if enough answers are new; the answer does not wait for it.
 
     Runs on the loop of the caller, outside the run: nothing of it enters the run's trace.
     """
-    work = _when_due(store, space, context)
+    work = _when_due(store, space, context, payer)
     task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
     _running.add(task)
     task.add_done_callback(_running.discard)
@@ -37,7 +37,7 @@ async def settled() -> None:
         await asyncio.gather(*pending, return_exceptions=True)
 
 
-async def _when_due(store: BaseStore, space: Space, context: Context) -> None:
+async def _when_due(store: BaseStore, space: Space, context: Context, payer: str | None) -> None:
     """One at a time in each space: two at once would read the same episodes, and pay twice."""
     interval, place = context.consolidation_interval or 1, (id(store), space)
     if place in _at_work:
@@ -45,7 +45,7 @@ async def _when_due(store: BaseStore, space: Space, context: Context) -> None:
     _at_work.add(place)
     try:
         if len(await store.asearch(space.unconsolidated, limit=interval)) >= interval:
-            report = await consolidate(store, space, context)
+            report = await consolidate(store, space, context, payer)
             log.info("consolidated: %s", report)
     except Exception as error:  # noqa: BLE001  nobody waits for this task; any store, any fault
         told = error if isinstance(error, BrainError) else type(error).__name__

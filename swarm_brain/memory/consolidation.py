@@ -65,6 +65,7 @@ class _Work:
     space: Space
     binding: Binding
     ledger: Ledger
+    payer: str | None
 
     def put(self, kind: MemoryKind, key: str, value: Mapping[str, Any] | None) -> Op:
         """Write, or with None remove, a memory."""
@@ -75,8 +76,10 @@ class _Work:
         return PutOp(self.space.unconsolidated, key, None)
 
 
-async def consolidate(store: BaseStore, space: Space, context: Context) -> Report:
-    """Distil facts from all episodes that are new, within `consolidation_tokens`.
+async def consolidate(
+    store: BaseStore, space: Space, context: Context, payer: str | None = None
+) -> Report:
+    """Distil facts from all episodes that are new, within `consolidation_tokens`, as `payer`.
 
     Raises ConfigError or ModelUnavailable where no model can be asked. A simulation distils
     nothing.
@@ -90,7 +93,7 @@ async def consolidate(store: BaseStore, space: Space, context: Context) -> Repor
     if binding.simulated:
         report.why = "no model answers here, and a simulation distils no facts"
         return report
-    work = _Work(store, space, binding, Ledger(Budget(tokens=context.consolidation_tokens)))
+    work = _Work(store, space, binding, Ledger(Budget(tokens=context.consolidation_tokens)), payer)
     for at in range(0, len(keys), BATCH):
         if not await _batch(work, keys[at : at + BATCH], report):
             break
@@ -213,6 +216,7 @@ def _call(work: _Work, episodes: Sequence[Item]) -> Call:
         label="consolidation",
         schema=facts_schema(),
         ledger=work.ledger,
+        payer=work.payer,
     )
 
 

@@ -13,7 +13,7 @@ from langgraph.store.postgres import PostgresStore
 from psycopg.rows import dict_row
 
 from graph.errors import MemoryUnavailable
-from swarm_brain.memory.connecting import WHERE, Pool, opened, unavailable
+from swarm_brain.database.connecting import WHERE, Pool, opened, unavailable
 from swarm_brain.memory.database import Postgres
 from swarm_brain.memory.embeddings import Embedder
 from swarm_brain.memory.store import FIELD

@@ -29,7 +29,7 @@ from langgraph.store.base import (
 )
 
 from graph.errors import MemoryUnavailable
-from swarm_brain.memory.database import Database, Execute, Row
+from swarm_brain.database.transactions import Database, Execute, Row
 from swarm_brain.memory.embeddings import Embedder
 from swarm_brain.memory.filters import matches
 

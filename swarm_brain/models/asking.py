@@ -20,7 +20,8 @@ class Call:
 
     `ledger` is the account of the run, `journal` its copy outside the process; `answering` lets the
     call spend what is set aside for the answer; `wanted_tokens` is the reply's length without a
-    budget. A reply is kept in `cache` if it is `readable`.
+    budget. A reply is kept in `cache` if it is `readable`. `payer` is who has signed in at a
+    server, None for the local user: against their limits for a day the call counts.
     """
 
     messages: Sequence[BaseMessage]
@@ -35,6 +36,7 @@ class Call:
     cache: Cache | None = None
     journal: Journal | None = None
     readable: Callable[[str], bool] = lambda _: True
+    payer: str | None = None
 
 
 @dataclass

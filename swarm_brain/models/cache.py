@@ -36,10 +36,15 @@ class Cache(Protocol):
 
 
 def key_of(
-    binding: Binding, sampling: Sampling, texts: Sequence[str], schema: JsonSchema | None
+    binding: Binding,
+    sampling: Sampling,
+    texts: Sequence[str],
+    schema: JsonSchema | None,
+    payer: str | None = None,
 ) -> str:
-    """SHA-256 over everything that decides a reply."""
-    parts = [binding.spec, binding.endpoint, asdict(sampling), list(texts), schema]
+    """SHA-256 over everything that decides a reply, and whose it is: a hit would tell one user of a
+    server what another has asked."""
+    parts = [binding.spec, binding.endpoint, asdict(sampling), list(texts), schema, payer]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

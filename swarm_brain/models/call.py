@@ -80,7 +80,7 @@ async def _cached(work: _Attempt) -> Reply:
     if call.cache is None or binding.simulated:
         return await _ask(work)
     texts = [message.text for message in call.messages]
-    key = key_of(binding, call.sampling, texts, call.schema)
+    key = key_of(binding, call.sampling, texts, call.schema, call.payer)
     if (text := await asyncio.to_thread(call.cache.get, key)) is not None:
         return Reply(text, 0, 0, 0, 0, 0, cost_usd=0.0, from_cache=True)
     reply = await _ask(work)
@@ -179,7 +179,7 @@ async def _attempt(work: _Attempt) -> None:
 async def _request(work: _Attempt, arguments: dict[str, Any]) -> None:
     """Reserve, wait for a turn, send, settle; the reply in `work.reply`, or ModelError."""
     if work.bound is None and (
-        work.call.ledger.limited or work.call.journal or daily.limit() is not None
+        work.call.ledger.limited or work.call.journal or daily.allowances(work.call.payer)
     ):
         texts = [message.text for message in work.call.messages]
         work.bound = await asyncio.to_thread(prompt_bound, work.binding, texts)
@@ -188,7 +188,7 @@ async def _request(work: _Attempt, arguments: dict[str, Any]) -> None:
     ledger.reserve(worst, answering=work.call.answering)
     sent_before, entry = work.reply.attempts, None
     try:
-        await _for_today(daily.reserve, worst.usd)
+        booking = await daily.reserved(work.call.payer, worst)
     except BaseException:
         ledger.settle(worst, Amount(), work.binding.endpoint, answering=False)
         raise
@@ -207,7 +207,7 @@ async def _request(work: _Attempt, arguments: dict[str, Any]) -> None:
     finally:
         ledger.settle(worst, spent, work.binding.endpoint, answering=work.call.answering)
         work.reply.charged += spent
-        await asyncio.shield(_for_today(daily.settle, worst.usd, spent.usd))
+        await asyncio.shield(daily.settled(booking, spent))
         await asyncio.shield(_crossed_off(work, entry, spent, sampling))
 
 
@@ -226,12 +226,6 @@ async def _crossed_off(
         return
     outputs = min(spent.tokens, work.reply.output_tokens or sampling.max_tokens)
     await work.call.journal.settled(entry, spent.tokens - outputs, outputs, spent.usd)
-
-
-async def _for_today(book: Callable[..., None], *dollars: float | None) -> None:
-    """Book dollars on the day's account, which is a file, if there is a daily limit."""
-    if daily.limit() is not None:
-        await asyncio.to_thread(book, *dollars)
 
 
 @asynccontextmanager

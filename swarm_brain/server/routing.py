@@ -28,13 +28,13 @@ from graph.errors import (
     QuestionTooLong,
     ThreadError,
 )
+from swarm_brain.models.settings import server_settings
 from swarm_brain.server.owners import Owner, identify_caller, loopback, open_to_all
 from swarm_brain.server.problems import Problem
 from swarm_brain.server.running import Runs
 
 log = logging.getLogger(__name__)
 
-MOST_BYTES = 2_000_000  # of a request's body
 ELSEWHERE = "Without keys this server answers to localhost and 127.0.0.1, by no other name."
 INTERNAL = Problem(
     500, "Something went wrong here; the server's log says what.", type="server_error"
@@ -176,13 +176,11 @@ async def _checked(request: Request) -> Request:
 
 
 async def _bounded(request: Request) -> AsyncIterator[bytes]:
-    read = 0
+    read, most = 0, server_settings().max_body_bytes
     async for part in request.stream():
         read += len(part)
-        if read > MOST_BYTES:
-            raise Problem(
-                413, f"The body has more than {MOST_BYTES:,} bytes.", code="request_too_large"
-            )
+        if read > most:
+            raise Problem(413, f"The body has more than {most:,} bytes.", code="request_too_large")
         yield part
 
 

@@ -16,7 +16,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from graph.errors import MemoryUnavailable, ThreadError
-from swarm_brain.memory.connecting import (
+from swarm_brain.database.connecting import (
     BUSY_SECONDS,
     CONNECT_SECONDS,
     CONNECTIONS,

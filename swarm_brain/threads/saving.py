@@ -235,7 +235,7 @@ async def _open_sqlite(path: Path) -> AsyncIterator[Threads]:
         try:
             await saver.setup()
             await connection.execute("PRAGMA secure_delete=ON")
-            await connection.execute("PRAGMA synchronous=NORMAL")  # as in memory/database.py
+            await connection.execute("PRAGMA synchronous=NORMAL")  # as in database/transactions.py
             await connection.execute("BEGIN IMMEDIATE")  # a file that is only read fails here
             await connection.rollback()
         except (sqlite3.Error, OSError) as error:

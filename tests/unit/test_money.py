@@ -14,6 +14,7 @@ from nodes import begin, prompting
 from swarm_brain.cli.ask import worst_case
 from swarm_brain.cli.doctor import _hyperbolic_pace
 from swarm_brain.models import bind, daily, pricing
+from swarm_brain.models.ledger import Amount
 from tests.fakes import Script
 
 LLAMA = "hyperbolic:meta-llama/Meta-Llama-3.1-405B-Instruct"
@@ -76,14 +77,17 @@ def test_doctor_speaks_of_the_rate_at_hyperbolic(monkeypatch: pytest.MonkeyPatch
     assert said in _hyperbolic_pace(bind("hyperbolic:"))
 
 
+def dollars(usd: float | None) -> Amount:
+    return Amount(10, usd)
+
+
 def test_the_day_is_limited_for_all_threads_together(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SWARM_BRAIN_DAILY_USD", "1.0")
-    outcomes = []
+    outcomes: list[object] = []
 
     def spend():
         try:
-            daily.reserve(0.3)
-            outcomes.append("paid")
+            outcomes.append(daily.reserve(None, dollars(0.3)))
         except ModelError as error:
             outcomes.append(error.kind)
 
@@ -92,18 +96,19 @@ def test_the_day_is_limited_for_all_threads_together(monkeypatch: pytest.MonkeyP
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(outcomes) == ["budget"] * 5 + ["paid"] * 3
-    daily.settle(0.3, 0.0)
-    daily.reserve(0.3)
+    booked = [outcome for outcome in outcomes if outcome != "budget"]
+    assert len(booked) == 3
+    daily.settle(booked[0], dollars(0.0))
+    daily.reserve(None, dollars(0.3))
     with pytest.raises(ModelError, match="SWARM_BRAIN_DAILY_USD"):
-        daily.reserve(0.3)
+        daily.reserve(None, dollars(0.3))
     with pytest.raises(ModelError, match="unknown"):
-        daily.reserve(None)
+        daily.reserve(None, dollars(None))
 
 
 def test_no_daily_limit_books_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path):
     monkeypatch.delenv("SWARM_BRAIN_DAILY_USD", raising=False)
-    daily.reserve(1e9)
+    assert daily.reserve(None, dollars(1e9)) is None
     assert not (tmp_path / "data").exists()
 
 

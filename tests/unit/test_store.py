@@ -26,7 +26,7 @@ from langgraph.store.base import (
 from langgraph.store.memory import InMemoryStore
 
 from graph.errors import MemoryUnavailable
-from swarm_brain.memory import database
+from swarm_brain.database import transactions
 from swarm_brain.memory.database import Sqlite
 from swarm_brain.memory.embeddings import Embedder
 from swarm_brain.memory.index import FIRST_LOOK, FIRST_ROWS, Index
@@ -365,13 +365,13 @@ def test_no_loadable_extension_is_needed(file, monkeypatch: pytest.MonkeyPatch):
 
     connect = sqlite3.connect
     monkeypatch.setattr(
-        database.sqlite3, "connect", lambda *args, **more: connect(*args, **more, factory=Plain)
+        transactions.sqlite3, "connect", lambda *args, **more: connect(*args, **more, factory=Plain)
     )
     store = on_file(file)
     assert not hasattr(store.database._connection, "enable_load_extension")
     store.put(BOB, "k", {"text": "cats sleep"})
     assert keys(store.search(BOB, query="cats sleep")) == ["k"]
-    ours = Path(database.__file__).parents[2]
+    ours = Path(transactions.__file__).parents[2]
     texts = [
         path for room in ("graph", "nodes", "swarm_brain") for path in (ours / room).rglob("*.py")
     ]

@@ -1,0 +1,1 @@
+"""SQLite and Postgres alike: transactions, for memories and accounts."""
