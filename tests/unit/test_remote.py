@@ -8,9 +8,11 @@ import httpx
 import pytest
 from langgraph.pregel.remote import RemoteException
 from langgraph_sdk.client import LangGraphClient
+from typer.testing import CliRunner
 
 from graph.errors import BlankQuestion, ConfigError, ServerError
 from swarm_brain import remote
+from swarm_brain.cli.app import app
 
 URL = "http://brain.example:2024"
 SECRET = "canary-key-7f3a9b"
@@ -115,3 +117,20 @@ async def test_a_page_is_no_server():
 def test_a_runs_error_is_the_one_the_local_graph_raises(told, kind, message):
     with pytest.raises(kind, match=message), remote.translated(URL):
         raise RemoteException(told)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["Why?", "--topology", "mine.yaml"], "--topology: not with --url"),
+        (["Why?", "--dry-run", "--topology", "x"], "--topology, --dry-run: not with --url"),
+        (["Why?", "--no-save", "--pause-before", "creative"], "the server would not wait"),
+        (["Why?", "--thread", "x", "--no-save"], "give one of them"),
+        (["Why?", "--max-steps", "0"], "max_steps"),
+        (["  "], "question is empty"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_name_before_anything_is_sent(arguments, says):
+    done = CliRunner().invoke(app, ["ask", *arguments, "--url", URL])
+    assert isinstance(done.exception, ConfigError | BlankQuestion)
+    assert says in str(done.exception)
