@@ -12,6 +12,7 @@
     ├── ModelUnavailable        no model can be had under this name (package, key, weights)
     ├── MemoryUnavailable       memories or threads cannot be read or written
     ├── ThreadError             a thread cannot do what is asked; says which command can
+    ├── ServerError             a server of the brain cannot be asked, or its run has failed
     ├── ModelError              one call to a model has failed (see `kind`)
     └── ExpertFailed            an expert failed and the run was told to be strict
 
@@ -129,6 +130,14 @@ class MemoryUnavailable(BrainError):
 
 class ThreadError(BrainError):
     """A saved thread cannot do what is asked of it."""
+
+
+class ServerError(BrainError):
+    """A server of the brain cannot be asked, or its run has failed."""
+
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__(f"{url}: {why}")
+        self.url = url
 
 
 class ModelError(BrainError):

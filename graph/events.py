@@ -7,8 +7,9 @@
     broadcast  after each wave that filled the workspace: whose signals entered it
     revised    the text streamed for this expert so far is void; new text follows
 
-Words come by the mode `messages` (tokens, with the expert in `langgraph_node`), results and whole
-signals by `updates`. A resumed run tells `begun` no more, and may repeat a wave's `broadcast`.
+Words come as they are written by the mode `messages` (on a server `messages-tuple`), with the
+expert in `langgraph_node`; the result by `values`. A resumed run tells `begun` no more, and may repeat a
+wave's `broadcast`.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ class Woken(TypedDict):
 class Answered(TypedDict):
     """An expert has ended, well or not. Tokens and cost are None where they are unknown.
 
+    `content` is all it said, also where no words were streamed: from the cache, or simulated.
     `human` is what a person decided at a pause before it; `error` says why it failed, or was not
     asked. Seconds.
     """
@@ -76,12 +78,14 @@ class Answered(TypedDict):
     step: int
     model: str
     status: SignalStatus
-    salience: float
+    content: str
     verdict: str | None
+    salience: float
     edges: list[Reached]
     attempts: int
     input_tokens: int | None
     output_tokens: int | None
+    cached_tokens: int | None
     cost_usd: float | None
     latency_s: float
     human: Human | None

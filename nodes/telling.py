@@ -72,14 +72,16 @@ def answered(turn: Turn, said: dict[str, Any], ledger: Ledger) -> None:
         "step": turn.step,
         "model": signal["model"],
         "status": signal["status"],
-        "salience": signal["salience"],
+        "content": signal["content"],
         "verdict": signal["verdict"],
+        "salience": signal["salience"],
         "edges": propagation.edges(
             turn.topology, signal, signals, turn.state["effort"], turn.context
         ),
         "attempts": signal["attempts"],
         "input_tokens": signal["input_tokens"],
         "output_tokens": signal["output_tokens"],
+        "cached_tokens": signal["cached_tokens"],
         "cost_usd": signal["cost_usd"],
         "latency_s": signal["latency_s"],
         "human": signal["human"],

@@ -5,20 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from graph.errors import BlankQuestion, BrainError, ConfigError, NotText
 from swarm_brain import __version__
-from swarm_brain.cli.text import name_given, printable, resuming
-
-if TYPE_CHECKING:
-    from swarm_brain.cli.ask import Ask
+from swarm_brain.cli.text import printable
 
 ANSWERED, ERROR, USAGE, SIMULATED, PAUSED = 0, 1, 2, 3, 4
 
@@ -34,6 +30,12 @@ app.add_typer(models_app, name="models", no_args_is_help=True)
 
 err = Console(stderr=True, highlight=False)
 _debug = False
+
+
+def show_tracebacks() -> None:
+    """From now on errors on purpose are raised to the end, for whoever looks for their cause."""
+    global _debug
+    _debug = True
 
 
 def run() -> None:
@@ -92,146 +94,13 @@ def _setup(
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
 
 
-@app.command()
-def ask(
-    question: Annotated[str, typer.Argument(help="The question; - reads standard input.")],
-    model: Annotated[str | None, typer.Option(help="Who answers, as provider:model.")] = None,
-    base_url: Annotated[
-        str | None, typer.Option(help="Address of the endpoint for openai-compatible:.")
-    ] = None,
-    expert_model: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=SPEC", help="A model of its own for one expert; repeatable."),
-    ] = None,
-    max_steps: Annotated[int | None, typer.Option(help="Waves of experts at most.")] = None,
-    effort: Annotated[str | None, typer.Option(help="auto, low or high.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Tokens of one reply at most.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="0 to 2.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Above 0, to 1.")] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Fixes the order of drafts and sampling.")
-    ] = None,
-    timeout: Annotated[float | None, typer.Option(help="Seconds one request may take.")] = None,
-    budget_tokens: Annotated[
-        int | None, typer.Option(help="Tokens the run may take; a hard limit.")
-    ] = None,
-    budget_usd: Annotated[
-        float | None, typer.Option(help="Dollars the run may cost; a hard limit.")
-    ] = None,
-    budget_seconds: Annotated[
-        float | None, typer.Option(help="Seconds after which the best answer so far is given.")
-    ] = None,
-    cache: Annotated[str | None, typer.Option(help="off, memory or sqlite.")] = None,
-    topology: Annotated[str, typer.Option(help="A shipped topology or a YAML file.")] = "eight",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the worst case in calls, tokens and dollars.")
-    ] = False,
-    thread: Annotated[
-        str | None,
-        typer.Option(help="Go on in this thread; a new name begins one.", callback=name_given),
-    ] = None,
-    no_save: Annotated[
-        bool,
-        typer.Option("--no-save", help="Leave no trace: keep no thread, use no memory."),
-    ] = False,
-    pause_before: Annotated[
-        list[str] | None,
-        typer.Option(metavar="EXPERT", help="Stop before this expert and ask; repeatable."),
-    ] = None,
-    no_memory: Annotated[
-        bool, typer.Option("--no-memory", help="Recall nothing, remember nothing.")
-    ] = False,
-    memory_space: Annotated[
-        str | None, typer.Option(help="Whose memories; default: default.", callback=name_given)
-    ] = None,
-    no_workspace: Annotated[
-        bool, typer.Option("--no-workspace", help="Experts hear only their own edges.")
-    ] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="A failed expert is an error, not a fallback.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-) -> None:
-    """Ask the experts a question.
-
-    Exit code 0: a model answered, 3: only a simulation did, 4: the run is paused.
-    """
-    # Long because every option is a parameter; there is nothing in it but their translation.
-    global _debug
-    _debug = debug
-    settings = {
-        "model": model,
-        "base_url": base_url,
-        "expert_models": _pairs(expert_model or []),
-        "max_steps": max_steps,
-        "effort": effort,
-        "max_tokens": max_tokens,
-        "temperature": temperature,
-        "top_p": top_p,
-        "seed": seed,
-        "timeout": timeout,
-        "budget_tokens": budget_tokens,
-        "budget_usd": budget_usd,
-        "budget_seconds": budget_seconds,
-        "cache": cache,
-        "use_memory": not (no_memory or no_save),
-        "memory_space": memory_space,
-        "pause_before": pause_before,
-        "use_global_workspace": not no_workspace,
-        "on_error": "raise" if strict else "simulate",
-    }
-    given = {name: value for name, value in settings.items() if value is not None}
-    text = _read_stdin() if question == "-" else question
-    if dry_run:
-        from swarm_brain.cli.ask import worst_case
-
-        typer.echo(worst_case(text, topology, given, as_json))
-        raise typer.Exit(ANSWERED)
-    if thread is not None and no_save:
-        raise ConfigError("--thread keeps the run, --no-save does not: give one of them.")
-    if pause_before and no_save and not sys.stdin.isatty():
-        raise ConfigError("--pause-before: nobody is at a terminal, and --no-save keeps no run.")
-    from swarm_brain.cli.ask import Ask
-
-    asked = Ask(text, topology, given, as_json, thread, save=not no_save)
-    raise typer.Exit(_answer(asked))
-
-
-def _read_stdin() -> str:
-    data = sys.stdin.buffer.read()
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        raise NotText(data.decode(errors="surrogateescape")) from None
-
-
 def _spent(usage: dict[str, Any]) -> str:
     tokens = (usage["input_tokens"] or 0) + (usage["output_tokens"] or 0)
     return f"{usage['calls']} finished calls and {tokens:,} tokens; calls under way are not counted"
 
 
-def _interrupted(failed: dict[str, Any]) -> str:
-    thread = failed["thread_id"]
-    going_on = f" Go on with `{resuming(thread)}`." if thread else ""
-    return printable(f"Interrupted after {_spent(failed['usage'])}.{going_on}")
-
-
-def _pairs(items: list[str]) -> dict[str, str]:
-    """`NAME=SPEC` options as a mapping."""
-    pairs = {}
-    for item in items:
-        name, sign, spec = item.partition("=")
-        if not (sign and name and spec):
-            raise ConfigError(f"--expert-model {item!r}: write NAME=provider:model")
-        pairs[name.strip()] = spec.strip()
-    return pairs
-
-
-def _answer(asked: Ask) -> int:
-    from swarm_brain.cli.ask import answer
-
-    return outcome(answer(asked, err), asked.as_json, asked.progress)
+def _interrupted(failed: dict[str, Any], going_on: str) -> str:
+    return printable(f"Interrupted after {_spent(failed['usage'])}. {going_on}".rstrip())
 
 
 def outcome(
@@ -251,7 +120,7 @@ def outcome(
         raise
     except KeyboardInterrupt:
         tell(failed := failed_result("interrupted", progress))
-        err.print(_interrupted(failed), markup=False, soft_wrap=True)
+        err.print(_interrupted(failed, progress.get("going_on", "")), markup=False, soft_wrap=True)
         return ERROR
     if result is None:
         tell(paused_result(progress))
@@ -307,8 +176,10 @@ def pull(
 
 def _add_rooms() -> None:
     """The commands of other files; they import this one."""
-    from swarm_brain.cli import measure, memories, serve, talk, threads
+    from swarm_brain.cli import measure, memories, question, serve, talk, threads
 
+    app.command()(question.ask)
+    app.registered_commands.insert(0, app.registered_commands.pop())  # the first in the help
     app.command()(talk.chat)
     app.command()(serve.serve)
     app.add_typer(measure.app, name="eval", no_args_is_help=True)

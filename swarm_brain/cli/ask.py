@@ -7,7 +7,7 @@ import json
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langgraph.types import Command
 from rich.console import Console
@@ -29,6 +29,9 @@ from swarm_brain.cli.weights import fetch
 from swarm_brain.models import EMBEDDED_DEFAULT
 from swarm_brain.threads import history
 from swarm_brain.threads.resuming import free
+
+if TYPE_CHECKING:
+    from swarm_brain.remote import RemoteBrain
 
 Progress = dict[str, Any]
 
@@ -77,20 +80,30 @@ class Running:
     """A run in progress, in its thread, shown on a board."""
 
     opened: Session
-    brain: Brain
+    brain: Brain | RemoteBrain
     topology: Topology
-    thread: str
+    thread: str | None
     as_json: bool
     progress: Progress
 
+    @property
+    def kept(self) -> bool:
+        """Whether the run can be gone on with when this process has ended."""
+        return self.opened.threads is not None
+
+    @property
+    def going_on(self) -> str:
+        """How that is done."""
+        return f"Go on with `{resuming(self.thread or '')}`."
+
     async def to_the_end(
-        self, start: Any, context: Context | None, config: Any = None, decision: Any = None
+        self, start: Any, context: Any, config: Any = None, decision: Any = None
     ) -> dict[str, Any] | None:
         """Run, ask the user wherever the run pauses, print the answer; None if it stays paused."""
         board = Board(self.opened.err, self.topology, live=self._live)
         config = config or history.config_of(self.thread)
-        if self.opened.threads:
-            self.progress["thread_id"] = self.thread  # whoever is interrupted wants to go on
+        if self.kept:  # whoever is interrupted wants to go on
+            self.progress |= {"thread_id": self.thread, "going_on": self.going_on}
         while True:
             pauses = await self._stream(start, context, config, board)
             if not pauses:
@@ -106,21 +119,20 @@ class Running:
     def _live(self) -> bool:
         return self.opened.err.is_terminal and not self.as_json
 
-    async def _stream(
-        self, start: Any, context: Context | None, config: Any, board: Board
-    ) -> list[Any]:
+    async def _stream(self, start: Any, context: Any, config: Any, board: Board) -> list[Any]:
         """Stream the run into the board and its state into `progress`; the pauses it stopped at."""
         modes: Any = ["custom", "messages", "values"]
         pauses: list[Any] = []
         with board:
             part: Any
             # "sync": a wave's checkpoint is on disk before the next wave is paid for.
-            stream = self.brain.astream(
-                start, config, context=context, stream_mode=modes, durability="sync"
-            )
+            saved: Any = {"durability": "sync"} if self.kept else {}
+            stream = self.brain.astream(start, config, context=context, stream_mode=modes, **saved)
             async for mode, part in stream:
                 if mode == "custom":
                     board.event(part)
+                    if part["event"] == "answered":  # what a server's values do not tell
+                        self.progress.setdefault("answered", []).append(part)
                 elif mode == "messages":
                     board.token(part[1].get("langgraph_node", ""), part[0])
                 else:
@@ -132,7 +144,7 @@ class Running:
         if "final_output" not in self.progress:
             raise ThreadError(f"The run of the thread {self.thread} has nothing left to do.")
         result = {key: self.progress[key] for key in RESULT_KEYS}
-        if self.opened.threads is None:
+        if not self.kept:
             result["thread_id"] = None  # it ends with this process
         if not self.as_json:
             board.experts(result)
@@ -143,13 +155,10 @@ class Running:
     def say_paused(self, pauses: list[Any]) -> None:
         """Say that the run waits, and how it goes on. Raises ThreadError if it cannot wait."""
         names = ", ".join(found.value["expert"] for found in pauses)
-        if self.opened.threads is None:
+        if not self.kept:
             raise ThreadError(f"Nobody decides before {names}, and the run is not kept: it ends.")
         self.progress["paused"] = [{"id": found.id, **found.value} for found in pauses]
-        self.opened.note(
-            f"paused before {names}; nothing is spent meanwhile. Go on with "
-            f"`{resuming(self.thread)}`"
-        )
+        self.opened.note(f"paused before {names}; nothing is spent meanwhile. {self.going_on}")
 
 
 def with_weights(context: Context, topology: Topology, err: Console) -> Context:
@@ -216,7 +225,7 @@ def failed_result(error: str, progress: Progress) -> dict[str, Any]:
         "experts": [],
         "revised": False,
         "steps": 0,
-        "usage": usage(progress.get("signals", [])),
+        "usage": usage(progress.get("signals") or progress.get("answered", [])),
         "thread_id": progress.get("thread_id"),
         "error": error,
         "version": __version__,

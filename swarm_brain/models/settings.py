@@ -33,6 +33,7 @@ VARIABLES: Mapping[str, str] = {
     "SWARM_BRAIN_EMBEDDER": "who embeds memories: wordllama (default), provider:model or off",
     "SWARM_BRAIN_DAILY_USD": "dollars that all runs here may cost in a day (UTC)",
     "SWARM_BRAIN_OPEN": "true: a server without keys answers everybody who reaches it",
+    "SWARM_BRAIN_KEY": "key for a server of Swarm Brain that wants one (ask --url)",
     "HF_ENDPOINT": "address of the Hugging Face hub or of a mirror; default: the hub itself",
     "LANGSMITH_TRACING": "true sends traces to LangSmith",
     "LANGSMITH_API_KEY": "key for LangSmith",

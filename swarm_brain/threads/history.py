@@ -55,8 +55,8 @@ class Run(TypedDict):
     paused: list[dict[str, Any]]
 
 
-def config_of(thread: str) -> Any:
-    """The LangGraph config of a thread."""
+def config_of(thread: str | None) -> Any:
+    """The LangGraph config of a thread; None where a server keeps none."""
     return {"configurable": {"thread_id": thread}}
 
 

@@ -18,7 +18,8 @@ REPO = Path(__file__).parents[2]
 CANARY = "canary-key-7f3a9b"  # a key that must show up nowhere but in the Authorization header
 # What the machine's owner may have set, and what a test must not inherit.
 OWNERS = ("HYPERBOLIC_", "OPENAI_", "SWARM_BRAIN_MODEL", "SWARM_BRAIN_CONFIG", "SWARM_BRAIN_DA",
-          "SWARM_BRAIN_EMBEDDER", "LANGSMITH_", "LANGCHAIN_", "ANTHROPIC_")  # fmt: skip
+          "SWARM_BRAIN_EMBEDDER", "SWARM_BRAIN_KEY", "LANGSMITH_", "LANGCHAIN_",
+          "ANTHROPIC_")  # fmt: skip
 
 Child = subprocess.Popen[str]
 

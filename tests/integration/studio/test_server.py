@@ -5,11 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +14,11 @@ from langgraph_sdk import get_client, get_sync_client
 
 from graph.context import Context
 from graph.state import BrainOutput
-from tests.fakes import Endpoint, endpoint
-from tests.integration.processes import (
-    CANARY,
-    REPO,
-    free_port,
-    healthy,
-    plain_environment,
-    process,
-    until,
-)
+from tests.integration.processes import CANARY, REPO, healthy
+from tests.integration.studio.serving import ANSWER, HARD, SIMPLE, dev, fresh_root
 
 pytestmark = pytest.mark.integration
 
-HARD = "Why is the subject what it is?"
-SIMPLE = "What does subject mean?"
-ANSWER = "The subject is what all of this says.\nVerdict: 42"
 WAVES = [
     ["begin"],
     ["attention", "memory", "perception"],
@@ -42,66 +27,6 @@ WAVES = [
     ["meta_cognitive"],
     ["finish"],
 ]
-QUIET = {"LANGGRAPH_CLI_NO_ANALYTICS": "1", "LANGGRAPH_NO_VERSION_CHECK": "true"}
-
-
-def fresh_root(folder: Path) -> Path:
-    """A repository root with nothing of its owner's: no .env, no earlier server's state."""
-    for entry in ("langgraph.json", "pyproject.toml", "graph", "nodes", "prompts", "swarm_brain"):
-        (folder / entry).symlink_to(REPO / entry)
-    return folder
-
-
-@contextmanager
-def dev(root: Path, **env: str) -> Iterator[str]:
-    """`langgraph dev` from this folder; yields its address."""
-    port = str(free_port())
-    command = (Path(sys.executable).with_name("langgraph"), "dev", "--no-browser", "--no-reload",
-               "--port", port, "--n-jobs-per-worker", "10")  # fmt: skip
-    log = root / "server.log"
-    with (
-        log.open("w") as sink,
-        process(
-            *command,
-            cwd=root,
-            env=plain_environment(root, **QUIET, **env),
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=sink,
-        ) as child,
-    ):
-        url = f"http://127.0.0.1:{port}"
-        until(lambda: healthy(f"{url}/ok"), 60, child)
-        yield url
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[Endpoint]:
-    with endpoint() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fresh_root(tmp_path_factory.mktemp("root"))
-
-
-@pytest.fixture(scope="module")
-def server(served: Endpoint, root: Path) -> Iterator[str]:
-    """A server without any .env file, whose model is the scripted endpoint."""
-    assert not (root / ".env").exists()
-    environment = {
-        "SWARM_BRAIN_MODEL": "openai-compatible:m",
-        "OPENAI_COMPATIBLE_BASE_URL": served.url,
-        "OPENAI_COMPATIBLE_API_KEY": CANARY,
-    }
-    with dev(root, **environment) as url:
-        yield url
-
-
-@pytest.fixture
-def client(server: str) -> Any:
-    return get_sync_client(url=server)
 
 
 def test_graph_is_named_brain_and_context_is_documented(client):
@@ -217,10 +142,7 @@ def test_runs_do_not_wait_for_each_other(server, served):
         runs = [client.runs.wait(None, "brain", input={"question": q}) for q in questions]
         return await asyncio.gather(*runs)
 
-    try:
-        results = asyncio.run(ask_all())
-    finally:
-        served.script.says["synthesis"] = ANSWER
+    results = asyncio.run(ask_all())
     assert [result["final_output"] for result in results] == questions
 
 

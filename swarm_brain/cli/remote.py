@@ -1,0 +1,82 @@
+"""`ask --url`: the same question to a brain on a LangGraph server, shown and told alike."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from graph.context import make_context
+from graph.errors import ThreadError
+from graph.topology import load
+from nodes.conversation import asked as checked
+from swarm_brain.cli.ask import Ask, Running
+from swarm_brain.cli.session import Session
+from swarm_brain.remote import GRAPH, RemoteBrain, connect, translated
+
+UNFINISHED = {"busy": "is at work", "interrupted": "waits for a decision, or was interrupted"}
+
+
+async def answer(asked: Ask, url: str, err: Console) -> dict[str, Any] | None:
+    """The result of one question; None if the run is paused and nobody decides. Raises BrainError.
+
+    Only the settings that were given travel: the others are the server's.
+    """
+    checked(asked.question)
+    context = make_context(asked.settings)
+    given = context.model_dump(mode="json", include=context.model_fields_set)
+    brain = connect(url)
+    err.print(f"asking {brain.url}", style="dim", markup=False, soft_wrap=True)
+    thread = await thread_for(brain, asked.thread) if asked.save else None
+    running = Elsewhere(Session(err), brain, load(), thread, asked.as_json, asked.progress)
+    return await running.to_the_end({"question": asked.question}, given)
+
+
+@dataclass
+class Elsewhere(Running):
+    """A run on a server: its thread is kept there, or nowhere."""
+
+    @property
+    def kept(self) -> bool:
+        """Whether it has a thread."""
+        return self.thread is not None
+
+    @property
+    def going_on(self) -> str:
+        """Studio and langgraph-sdk decide, and resume, by the thread's id."""
+        return f"Thread {self.thread} on the server keeps it: go on in Studio or by langgraph-sdk."
+
+
+async def thread_for(brain: RemoteBrain, name: str | None) -> str:
+    """The id of the server's thread of this name, made if there is none; an id names itself.
+
+    Raises ThreadError if a run of it is unfinished.
+    """
+    threads = brain.client.threads if brain.client else None
+    assert threads  # noqa: S101  `connect` has made it
+    with translated(brain.url):
+        if name is None:
+            return str((await threads.create(graph_id=GRAPH))["thread_id"])
+        if _is_id(name):
+            found = await threads.create(thread_id=name, if_exists="do_nothing", graph_id=GRAPH)
+        else:
+            named = await threads.search(metadata={"name": name}, limit=1)
+            found = named[0] if named else await threads.create(
+                metadata={"name": name}, graph_id=GRAPH
+            )  # fmt: skip
+    if doing := UNFINISHED.get(found["status"]):
+        raise ThreadError(
+            f"The thread {name} on {brain.url} {doing}. Finish it in Studio or by langgraph-sdk, "
+            "or ask in another thread."
+        )
+    return str(found["thread_id"])
+
+
+def _is_id(name: str) -> bool:
+    try:
+        uuid.UUID(name)
+    except ValueError:
+        return False
+    return True
