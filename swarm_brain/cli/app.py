@@ -275,17 +275,6 @@ def doctor(
     raise typer.Exit(ANSWERED if asyncio.run(examine(model, base_url)) else ERROR)
 
 
-@app.command()
-def graph(
-    topology: Annotated[str, typer.Option(help="A shipped topology or a YAML file.")] = "eight",
-) -> None:
-    """Print the graph as a Mermaid picture."""
-    from graph.brain import compile_brain
-    from graph.topology import load
-
-    typer.echo(compile_brain(load(topology)).get_graph().draw_mermaid())
-
-
 @models_app.command("list")
 def list_models() -> None:
     """Which models there are, and which one would answer now."""
@@ -307,9 +296,10 @@ def pull(
 
 def _add_rooms() -> None:
     """The commands of other files; they import this one."""
-    from swarm_brain.cli import measure, memories, talk, threads
+    from swarm_brain.cli import draw, measure, memories, talk, threads
 
     app.command()(talk.chat)
+    app.command()(draw.graph)
     app.add_typer(measure.app, name="eval", no_args_is_help=True)
     app.add_typer(threads.app, name="threads", no_args_is_help=True)
     app.add_typer(memories.app, name="memory", no_args_is_help=True)

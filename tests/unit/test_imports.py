@@ -44,7 +44,7 @@ ALLOWED = {
         "swarm_brain.threads",
         *BELOW_NODES,
     ),
-    "swarm_brain.picture": PURE,
+    "swarm_brain.picture": ("swarm_brain.threads", *PURE),
     "swarm_brain.cli": ("graph.brain", "nodes", "swarm_brain", *TOP, *BELOW_NODES),
     "swarm_brain.server": ("graph.brain", "nodes", "swarm_brain", *TOP, *BELOW_NODES),
     "swarm_brain.presets": (),
@@ -56,7 +56,7 @@ ALLOWED = {
 VENDORS = ("openai", "langchain_openai", "langchain_huggingface", "langchain.chat_models",
            "transformers", "torch", "xllamacpp", "httpx", "genai_prices")  # fmt: skip
 LATE = ("openai", "transformers", "torch", "xllamacpp", "langchain_openai", "wordllama",
-        "genai_prices", "langchain_huggingface", "gguf")  # fmt: skip
+        "resvg_py", "genai_prices", "langchain_huggingface", "gguf")  # fmt: skip
 
 
 def within(module: str, rooms) -> bool:
