@@ -296,10 +296,11 @@ def pull(
 
 def _add_rooms() -> None:
     """The commands of other files; they import this one."""
-    from swarm_brain.cli import draw, measure, memories, talk, threads
+    from swarm_brain.cli import batch, draw, measure, memories, talk, threads
 
     app.command()(talk.chat)
     app.command()(draw.graph)
+    app.command()(batch.batch)
     app.add_typer(measure.app, name="eval", no_args_is_help=True)
     app.add_typer(threads.app, name="threads", no_args_is_help=True)
     app.add_typer(memories.app, name="memory", no_args_is_help=True)

@@ -19,6 +19,7 @@ PURE = ("graph.state", "graph.context", "graph.topology", "graph.propagation", "
 BELOW_NODES = ("prompts", "swarm_brain.models", "swarm_brain.memory", *PURE)
 TOP = (
     "swarm_brain.api",
+    "swarm_brain.batch",
     "swarm_brain.picture",
     "swarm_brain.presets",
     "swarm_brain.remote",
@@ -42,6 +43,13 @@ ALLOWED = {
         "nodes",
         "swarm_brain",
         "swarm_brain.threads",
+        *BELOW_NODES,
+    ),
+    "swarm_brain.batch": (
+        "graph.brain",
+        "nodes",
+        "swarm_brain",
+        "swarm_brain.remote",
         *BELOW_NODES,
     ),
     "swarm_brain.picture": ("swarm_brain.threads", *PURE),
