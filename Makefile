@@ -3,7 +3,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-ALWAYS := embedded,memory,postgres,evals,server,dev
+ALWAYS := embedded,memory,postgres,evals,server,pictures,dev
 EXTRAS ?=
 STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \

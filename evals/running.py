@@ -9,21 +9,12 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from evals.answers import Answer, Setup
 from evals.arms import Arm, answer, named
@@ -31,8 +22,11 @@ from evals.examples import Example
 from evals.scoring import score
 from evals.tracing import Place, evaluated, run_id
 from graph.errors import ConfigError
+from swarm_brain.batch.counting import counting
+from swarm_brain.batch.records import begin, check_same, complete, line_of
 
 Record = dict[str, Any]
+KIND = "experiment"  # what the first line of the file says it holds
 Key = tuple[str, str, int]
 
 
@@ -47,8 +41,8 @@ class Records:
     def add(self, record: Record) -> None:
         """Keep an answer, on disk before anything else happens."""
         self.by_key[(record["arm"], record["id"], record["repetition"])] = record
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        with self.path.open("ab") as file:
+            file.write(line_of(record))
             file.flush()
             os.fsync(file.fileno())
 
@@ -65,88 +59,17 @@ def open_records(path: Path, head: Mapping[str, Any], *, resume: bool) -> Record
     """
     plain = json.loads(json.dumps(head))
     if not path.exists():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps({"experiment": plain}, ensure_ascii=False) + "\n", "utf-8")
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be written ({error.strerror}).") from None
+        begin(path, {KIND: plain})
         return Records(path, plain)
     if not resume:
         raise ConfigError(f"{path} exists. Go on with --resume, or name another --output.")
-    lines = _complete(path)
-    begun = lines[0].get("experiment") if lines and isinstance(lines[0], dict) else None
-    if not isinstance(begun, dict):
-        raise ConfigError(f"{path} holds no experiment. Name another --output.")
-    was, now = _flat(begun), _flat(plain)
-    changed = [name for name in {**was, **now} if was.get(name) != now.get(name)]
-    if changed:
-        told = ", ".join(f"{name} was {was.get(name)!r}, is {now.get(name)!r}" for name in changed)
-        raise ConfigError(f"{path} was begun with other settings: {told}")
+    lines = [record for _, record in complete(path)]
+    check_same(path, KIND, lines[0] if lines else None, plain)
     records = Records(path, plain)
     for record in lines[1:]:
         if record["provenance"] != "simulated":
             records.by_key[(record["arm"], record["id"], record["repetition"])] = record
     return records
-
-
-def _flat(head: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings within settings under names with a dot."""
-    flat: dict[str, Any] = {}
-    for name, value in head.items():
-        inner = value if isinstance(value, Mapping) else None
-        flat |= {f"{name}.{key}": one for key, one in inner.items()} if inner else {name: value}
-    return flat
-
-
-def _complete(path: Path) -> list[Record]:
-    """The lines of a file; what stands behind the last end of a line was cut off, and is cut away.
-
-    Raises ConfigError for any other line that is not JSON.
-    """
-    data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        os.truncate(path, len(whole))
-    rows = []
-    # Not splitlines(): answers may hold U+2028, which is no end of a line.
-    for number, line in enumerate(whole.split(b"\n")[:-1], 1):
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            raise ConfigError(f"{path}, line {number}: is not JSON; mend or delete it.") from None
-    return rows
-
-
-@dataclass
-class Counted:
-    """What the progress bar tells."""
-
-    progress: Progress
-    task: TaskID
-    tokens: int = 0
-    cost: float | None = 0.0
-
-    def add(self, record: Record) -> None:
-        """One more answer."""
-        self.tokens += (record["input_tokens"] or 0) + (record["output_tokens"] or 0)
-        known = self.cost is not None and record["cost_usd"] is not None
-        self.cost = self.cost + record["cost_usd"] if known else None
-        cost = "cost unknown" if self.cost is None else f"${self.cost:.4g}"
-        self.progress.update(self.task, advance=1, told=f"{self.tokens:,} tokens, {cost}")
-
-
-@contextmanager
-def counting(err: Console, name: str, total: int) -> Iterator[Counted]:
-    """A progress bar: questions done, tokens, cost, time left."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[told]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err) as progress:
-        yield Counted(progress, progress.add_task(name, total=total, told=""))
 
 
 @dataclass(frozen=True)

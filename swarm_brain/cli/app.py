@@ -144,17 +144,6 @@ def doctor(
     raise typer.Exit(ANSWERED if asyncio.run(examine(model, base_url)) else ERROR)
 
 
-@app.command()
-def graph(
-    topology: Annotated[str, typer.Option(help="A shipped topology or a YAML file.")] = "eight",
-) -> None:
-    """Print the graph as a Mermaid picture."""
-    from graph.brain import compile_brain
-    from graph.topology import load
-
-    typer.echo(compile_brain(load(topology)).get_graph().draw_mermaid())
-
-
 @models_app.command("list")
 def list_models() -> None:
     """Which models there are, and which one would answer now."""
@@ -176,12 +165,14 @@ def pull(
 
 def _add_rooms() -> None:
     """The commands of other files; they import this one."""
-    from swarm_brain.cli import measure, memories, question, serve, talk, threads
+    from swarm_brain.cli import batch, draw, measure, memories, question, serve, talk, threads
 
     app.command()(question.ask)
     app.registered_commands.insert(0, app.registered_commands.pop())  # the first in the help
     app.command()(talk.chat)
     app.command()(serve.serve)
+    app.command()(draw.graph)
+    app.command()(batch.batch)
     app.add_typer(measure.app, name="eval", no_args_is_help=True)
     app.add_typer(threads.app, name="threads", no_args_is_help=True)
     app.add_typer(memories.app, name="memory", no_args_is_help=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -89,7 +90,7 @@ def show(thread: Thread, as_json: Json = False) -> None:
         console.print(Text(f"\n{printable(run['question'])}", style="bold"))
         for step in run["steps"]:
             console.print(_step(step))
-        console.print(Text(_ending(run), style="dim"))
+        console.print(Text(ending(run), style="dim"))
 
 
 async def _runs(thread: str) -> list[Any]:
@@ -129,7 +130,8 @@ def _title(said: dict[str, Any]) -> Text:
     )
 
 
-def _ending(run: dict[str, Any]) -> str:
+def ending(run: Mapping[str, Any]) -> str:
+    """How a run ended, or what it waits for, in one line."""
     from swarm_brain.cli.live import summary
 
     if run["result"]:

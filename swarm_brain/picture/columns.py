@@ -11,7 +11,7 @@ from typing import TypeVar
 
 Item = TypeVar("Item", bound=Hashable)
 Ties = Mapping[Item, Mapping[Item, float]]  # neighbours in another column, and how much they pull
-SWEEPS = 12
+SWEEPS = 25  # odd, so that the last one goes forward
 
 
 def ordered(columns: Sequence[Sequence[Item]], left: Ties[Item]) -> list[list[Item]]:

@@ -20,7 +20,7 @@ from swarm_brain.picture.links import Link, LinkKind, links
 
 # In units of an SVG; a letter of a label is about 5.6 wide, of a name 8.
 MARGIN = 24.0
-LEAST_WIDTH, MOST_WIDTH = 132.0, 300.0
+LEAST_WIDTH, MOST_WIDTH = 170.0, 300.0
 LEAST_HEIGHT = 84.0  # a name, its kind, and two lines of figures
 END_WIDTH, END_HEIGHT = 72.0, 36.0  # of begin and finish
 GAP = 22.0  # between things of one column
@@ -29,6 +29,7 @@ PORT = 19.0  # between arrows that enter one box: a line of text
 BEND, MOST_BEND = 64.0, 200.0  # the zone in which arrows bend
 STRAIGHT = 22.0  # before each box, besides the label
 NAME_LETTER, LABEL_LETTER = 8.4, 5.8
+LEAST_LETTERS = 5  # of a label: an activation in bold
 PULL: dict[LinkKind, float] = {"wakes": 4, "revision": 4, "ends": 4, "hears": 1, "entry": 0.2}
 
 Point = tuple[float, float]
@@ -180,7 +181,8 @@ class _Drawing:
     def _straight(self, level: int) -> float:
         """The width in which they run straight, under their labels."""
         letters = [len(link.label) for link in self._links if self._levels[link.high] == level]
-        return STRAIGHT + (max(letters, default=0) * LABEL_LETTER if self._labelled else 0)
+        longest = max([*letters, LEAST_LETTERS]) if self._labelled else 0
+        return STRAIGHT + longest * LABEL_LETTER
 
     def _box(self, name: str) -> Box:
         level = self._levels[name]
@@ -227,12 +229,13 @@ class _Drawing:
 
     def _leaves(self, link: Link) -> float:
         """The height at which a link leaves its lower end: one for each kind."""
-        own = [other for other in self._links if other.low == link.low]
         kinds: dict[LinkKind, list[float]] = {}
-        for other in own:
-            kinds.setdefault(other.kind, []).append(self._middles[self._route(other)[1]])
+        for other in self._links:
+            if other.low == link.low and other.kind != "entry":
+                kinds.setdefault(other.kind, []).append(self._middles[self._route(other)[1]])
         ranked = sorted(kinds, key=lambda kind: sum(kinds[kind]) / len(kinds[kind]))
-        return self._port(link.low, ranked.index(link.kind), len(ranked))
+        kind = "wakes" if link.kind == "entry" else link.kind
+        return self._port(link.low, ranked.index(kind), len(ranked))
 
     def _enters(self, link: Link) -> float:
         """The height at which a link enters its higher end, in the order of where it comes from."""

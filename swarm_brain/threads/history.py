@@ -95,10 +95,27 @@ def topology_of(snapshot: StateSnapshot) -> Topology:
 
 async def runs(brain: Brain, thread: str) -> list[Run]:
     """The runs of a thread, the first one first."""
+    return [run(snapshot) for snapshot in await _last_states(brain, thread)]
+
+
+async def run_of(brain: Brain, thread: str, number: int | None) -> tuple[Run, Topology]:
+    """A run of a thread, counted from 1, or the last one; and the topology it ran on.
+
+    Raises ThreadError if there is no such run, or its topology has changed.
+    """
+    states = await _last_states(brain, thread)
+    if not 1 <= (number or len(states)) <= len(states):
+        raise ThreadError(f"The thread {thread} has {len(states)} runs; there is no run {number}.")
+    state = states[(number or len(states)) - 1]
+    return run(state), topology_of(state)
+
+
+async def _last_states(brain: Brain, thread: str) -> list[StateSnapshot]:
+    """The last state of each run of a thread, the first run's first."""
     found: dict[str, StateSnapshot] = {}
     async for snapshot in snapshots(brain, thread):
         found.setdefault(snapshot.values["run_id"], snapshot)
-    return [run(snapshot) for snapshot in reversed(found.values())]
+    return list(reversed(found.values()))
 
 
 async def snapshots(brain: Brain, thread: str) -> AsyncIterator[StateSnapshot]:

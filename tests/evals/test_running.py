@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from evals import running
 from evals.answers import Answer
 from evals.arms import ARMS
 from evals.running import Plan, Records, mean_tokens, open_records, recorded, run_arm
 from evals.tracing import place_of
 from graph.errors import ConfigError, ModelError, ModelUnavailable
+from swarm_brain.batch import counting
 from tests.evaluating import ANSWER, QUIET, example, setup
 from tests.fakes import Script
 
@@ -255,13 +255,13 @@ async def test_arms_do_not_mix_in_one_file(script: Script, tmp_path: Path):
 
 async def test_progress_tells_tokens_cost_and_time(script: Script, tmp_path: Path, monkeypatch):
     told = []
-    add = running.Counted.add
+    add = counting.Counted.add
 
-    def watched(self: running.Counted, record: dict[str, Any]) -> None:
+    def watched(self: counting.Counted, record: dict[str, Any]) -> None:
         add(self, record)
         told.append(self.progress.tasks[0].fields["told"])
 
-    monkeypatch.setattr(running.Counted, "add", watched)
+    monkeypatch.setattr(counting.Counted, "add", watched)
     await run(opened(tmp_path), examples=SIX[:2], concurrency=1)
     assert len(told) == 2
     assert told[0].endswith(" tokens, cost unknown")

@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import fromstring
 
 import pytest
 
@@ -363,6 +364,20 @@ def test_graph_prints_mermaid(cli: Cli):
     assert "graph TD;" in done.stdout
     assert all(f"\t{name}({name})" in done.stdout for name in EIGHT)
     assert re.search(r"meta_cognitive -\. .*quoted defect.* \.-> synthesis", done.stdout)
+
+
+def test_graph_draws_svg_and_png(cli: Cli):
+    done = cli("graph", "--svg", "-", "--png", "eight.png")
+    told_without_traceback(done, 0)
+    drawn = fromstring(done.stdout)
+    assert [float(drawn.get(name)) for name in ("width", "height")] == [
+        float(size) for size in drawn.get("viewBox").split()[2:]
+    ]
+    data = (cli.folder / "eight.png").read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    width, height = struct.unpack(">II", data[16:24])
+    assert width == pytest.approx(2 * float(drawn.get("width")), abs=2)
+    assert height == pytest.approx(2 * float(drawn.get("height")), abs=2)
 
 
 # ---- interruption

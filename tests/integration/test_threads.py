@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
+from xml.etree.ElementTree import fromstring
 
 import pytest
 
@@ -397,3 +398,43 @@ def test_lists_are_json_even_when_empty(place):
     assert place.json("threads", "list") == []
     assert place.json("memory", "list") == []
     assert json.loads(place.run("memory", "stats", "--json").stdout)["episodes"] == 0
+
+
+# ---- pictures
+
+
+def test_a_threads_run_is_drawn(place):
+    place.served.script.says["attention"] = '{"creative": 0.1, "analytical": 0.9}'
+    ask(place, HARD, "--thread", "t")
+    ask(place, "What is 2 + 2?", "--thread", "t", "--effort", "low")
+    drawn = {}
+    for run, words in (("1", ("--run", "1")), ("2", ())):
+        done = place.run("graph", "--thread", "t", *words, "--svg", f"{run}.svg")
+        assert done.returncode == 0, done.stderr
+        drawn[run] = fromstring((place.folder / f"{run}.svg").read_text())
+    first, second = (["".join(e.itertext()) for e in drawn[run].iter()] for run in "12")
+    assert HARD in first
+    assert "What is 2 + 2?" in second
+    assert any(text.startswith("full (complete) · effort high") for text in first)
+    assert "gated off" in first
+    assert first.count("answered") == 7 + 1  # once in the legend
+    assert second.count("answered") == 3 + 1
+    assert second.count("not asked") == 5 + 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("--thread", "t"), 2, "--svg FILE or --png FILE"),
+        (("--thread", "t", "--svg", "x.svg"), 1, "no thread t"),
+        (("--run", "1"), 2, "--thread"),
+        (("--thread", "t", "--topology", "eight", "--svg", "x.svg"), 2, "--topology"),
+        (("--svg", "none/x.svg"), 1, "none/x.svg"),
+    ],
+)
+def test_a_picture_that_cannot_be(place, words, code, told):
+    done = place.run("graph", *words)
+    assert done.returncode == code
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(place.folder.glob("*.svg"))

@@ -19,6 +19,7 @@ PURE = ("graph.state", "graph.context", "graph.topology", "graph.propagation", "
 BELOW_NODES = ("prompts", "swarm_brain.database", "swarm_brain.models", "swarm_brain.memory", *PURE)
 TOP = (
     "swarm_brain.api",
+    "swarm_brain.batch",
     "swarm_brain.picture",
     "swarm_brain.presets",
     "swarm_brain.remote",
@@ -51,7 +52,14 @@ ALLOWED = {
         "swarm_brain.threads",
         *BELOW_NODES,
     ),
-    "swarm_brain.picture": PURE,
+    "swarm_brain.batch": (
+        "graph.brain",
+        "nodes",
+        "swarm_brain",
+        "swarm_brain.remote",
+        *BELOW_NODES,
+    ),
+    "swarm_brain.picture": ("swarm_brain.threads", *PURE),
     "swarm_brain.cli": ("graph.brain", "nodes", "swarm_brain", *TOP, *BELOW_NODES),
     "swarm_brain.server": ("graph.brain", "nodes", "swarm_brain", *TOP, *BELOW_NODES),
     "swarm_brain.presets": (),
@@ -63,7 +71,7 @@ ALLOWED = {
 VENDORS = ("openai", "langchain_openai", "langchain_huggingface", "langchain.chat_models",
            "transformers", "torch", "xllamacpp", "httpx", "genai_prices")  # fmt: skip
 LATE = ("openai", "transformers", "torch", "xllamacpp", "langchain_openai", "wordllama",
-        "genai_prices", "langchain_huggingface", "gguf")  # fmt: skip
+        "resvg_py", "genai_prices", "langchain_huggingface", "gguf")  # fmt: skip
 
 
 def within(module: str, rooms) -> bool:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+import struct
+from functools import partial
 from itertools import combinations
 from pathlib import Path
+from xml.etree.ElementTree import Element, fromstring
 
 import pytest
+import resvg_py
+from rich.cells import cell_len
 
+from graph.errors import ConfigError
 from graph.topology import Topology, load
 from swarm_brain.picture.layout import Picture, layout
+from swarm_brain.picture.png import png
+from swarm_brain.picture.run import course
+from swarm_brain.picture.svg import svg
+from swarm_brain.threads.history import Run, Said
 
 PROMPT = "# Expert: {} (test)\nDo it."
 
@@ -145,3 +155,141 @@ def test_without_labels_the_columns_are_closer(topology):
     bare = layout(topology, labels=False)
     assert bare.width < layout(topology).width
     assert not any(edge.label for edge in bare.edges)
+
+
+# -- SVG
+
+
+NAMESPACE = {"s": "http://www.w3.org/2000/svg"}
+HOSTILE = "</text><script>alert(1)</script>\"'&\x00\x1b[2J\u202e\ud800]]>\ufffe<!--"
+
+
+def parsed(text: str) -> Element:
+    """SVG as a browser would take it; fails if it is no XML, or would run or fetch anything."""
+    root = fromstring(text.encode())
+    for element in root.iter():
+        assert element.tag.removeprefix("{http://www.w3.org/2000/svg}") in {
+            "svg", "title", "desc", "defs", "marker", "g", "path", "rect", "text"
+        }  # fmt: skip
+        assert not [name for name in element.attrib if "href" in name or name.startswith("on")]
+    return root
+
+
+def words(root: Element) -> list[str]:
+    return [element.text or "" for element in root.iterfind(".//s:text", NAMESPACE)]
+
+
+def of_class(root: Element, name: str) -> list[Element]:
+    return root.findall(f".//s:g[@class='{name}']", NAMESPACE)
+
+
+def said(expert: str, woken_by, **more) -> Said:
+    return {
+        "expert": expert, "status": "ok", "woken_by": [{"from": a, "activation": b} for a, b in
+        woken_by.items()], "content": "Words.", "model": "m", "tokens": 1234, "cost_usd": None,
+        "latency_s": 2.34, "human": None, "error": None, **more,
+    }  # fmt: skip
+
+
+def a_run(**more) -> Run:
+    """A revised run of the shipped topology: memory failed, creative gated off."""
+    steps = [
+        [
+            said("perception", {"begin": 1.0}),
+            said("attention", {"begin": 1.0}),
+            said("memory", {"begin": 1.0}, status="failed", error=HOSTILE, tokens=None),
+        ],
+        [said("reasoning", {"attention": 1.0}), said("analytical", {"attention": 0.9})],
+        [said("synthesis", {"reasoning": 0.72, "analytical": 0.85}, content=HOSTILE)],
+        [said("meta_cognitive", {"synthesis": 0.81})],
+        [said("synthesis", {"meta_cognitive": 1.0}, tokens=99)],
+    ]
+    skipped = {"name": "creative", "status": "skipped"}
+    skipped["woken_by"] = [{"from": "attention", "activation": 0.12}]
+    return {
+        "run_id": "r", "question": HOSTILE, "date": "", "topology": "eight",
+        "steps": [{"step": n, "experts": each} for n, each in enumerate(steps, 1)],
+        "result": {"experts": [skipped]}, "usage": {}, "next": [], "paused": [], **more,
+    }  # fmt: skip
+
+
+def test_the_picture_of_the_shipped_topology(snapshot):
+    assert svg(layout(load("eight")), "Topology eight", "8 experts in 4 levels") == snapshot
+
+
+def test_any_topology_is_drawn_whole(topology):
+    root = parsed(svg(layout(topology), "Topology", "facts"))
+    shown = words(root)
+    assert {name for name in topology.experts if len(name) < 20} <= set(shown)
+    assert root.get("role") == "img"
+    assert root.findtext("s:title", namespaces=NAMESPACE) == "Topology"
+    assert "wakes" in root.findtext("s:desc", namespaces=NAMESPACE)
+
+
+def test_hostile_words_and_names_are_only_text():
+    eight = load("eight")
+    expert = eight.experts["creative"].model_copy(update={"name": HOSTILE, "kind": HOSTILE})
+    hostile = Topology(name=HOSTILE, experts={**eight.experts, HOSTILE: expert})
+    run = a_run(next=[HOSTILE])
+    root = parsed(svg(layout(hostile), HOSTILE * 9, HOSTILE, course(hostile, run)))
+    text = " ".join(root.itertext())
+    assert "<script>alert(1)</script>" in text
+    assert not set("\x00\x1b\u202e\ufffe") & set(text)
+
+
+def test_a_run_is_drawn_on_its_topology():
+    root = parsed(svg(layout(load()), "Why?", "facts", course(load(), a_run())))
+    shown = words(root)
+    assert {"1,234 tokens, 2.3 s", "revised: 99 tokens, 2.3 s", "tokens unknown, 2.3 s"} <= {*shown}
+    assert {"gated off", "failed", "answered", "0.72", "0.85", "0.12", "revision"} <= {*shown}
+    (revision,) = of_class(root, "revision")
+    assert revision.find("s:path", NAMESPACE).get("stroke-width") == "3"
+    thick = [
+        element for element in root.iterfind(".//s:g/s:path", NAMESPACE)
+        if element.get("stroke-width") == "3"
+    ]  # fmt: skip
+    # begin wakes three, attention two, two wake synthesis, the critic, the revision, finish.
+    assert len(thick) == 10
+
+
+def test_what_was_not_asked_and_what_comes_next_is_shown():
+    run = a_run(steps=[], result=None, next=["perception"])
+    shown = words(parsed(svg(layout(load()), "Why?", "", course(load(), run))))
+    assert shown.count("not asked") == 7 + 1  # once in the legend
+    assert shown.count("next") == 1 + 1
+
+
+def test_an_entry_is_drawn_only_where_it_happened():
+    assert of_class(parsed(svg(layout(load()), "", "")), "entry") == []
+    short = a_run(steps=[{"step": 1, "experts": [said("reasoning", {"begin": 1.0})]}])
+    assert len(of_class(parsed(svg(layout(load()), "", "", course(load(), short))), "entry")) == 1
+
+
+@pytest.mark.parametrize("question", ["w" * 500, "意識" * 200, "a\nb\n" * 99, "", "🧑‍🚀" * 300])
+def test_the_title_stays_on_its_line(question):
+    picture = layout(load())
+    title = words(parsed(svg(picture, question, "")))[0]
+    assert cell_len(title) * 9.4 <= picture.width
+    assert "\n" not in title
+
+
+# -- PNG
+
+
+def test_png_needs_its_extra(monkeypatch):
+    monkeypatch.setattr("swarm_brain.picture.png.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"swarm-brain\[pictures\]"):
+        png("<svg/>", 10, 10)
+
+
+def test_a_png_without_words_is_refused(monkeypatch):
+    plain = resvg_py.svg_to_bytes
+    monkeypatch.setattr(resvg_py, "svg_to_bytes", partial(plain, skip_system_fonts=True))
+    with pytest.raises(ConfigError, match="font"):
+        png(svg(layout(load()), "", ""), 100, 100)
+
+
+def test_a_very_high_picture_is_drawn_smaller():
+    tall = '<svg xmlns="http://www.w3.org/2000/svg" width="20" height="24000"/>'
+    data = png(tall, 20, 24_000)
+    assert struct.unpack(">II", data[16:24]) == (10, 12_000)

@@ -1,0 +1,75 @@
+"""Who answers the rows of a batch: the brain of this process, or one on a LangGraph server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from graph.brain import Brain, compile_brain
+from graph.context import Context, make_context
+from graph.state import RESULT_KEYS
+from graph.topology import Topology
+from nodes.begin import prospect
+from swarm_brain.batch.rows import Row
+from swarm_brain.models.ledger import Amount
+
+Settings = Mapping[str, Any]
+
+
+class Asker(Protocol):
+    """Answers one row with these settings, all of them validated."""
+
+    async def ask(self, row: Row, settings: Settings) -> dict[str, Any]:
+        """The result, with the keys of `ask --json`. Raises BrainError."""
+
+    async def worst(self, row: Row, settings: Settings) -> Amount:
+        """What the row may take at worst; its own budgets count. Raises BrainError."""
+
+
+@dataclass
+class Here:
+    """The brain in this process; it keeps no threads and no memories.
+
+    `prepared` makes sure that a run's weights are here; it is asked once for each set of models.
+    """
+
+    topology: Topology
+    brain: Brain
+    prepared: Callable[[Context], Context]
+    _models: dict[str, str] = field(default_factory=dict)
+    _one: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def ask(self, row: Row, settings: Settings) -> dict[str, Any]:
+        """The result of one run."""
+        context = await self._context(settings)
+        given: Any = row.input
+        found = await self.brain.ainvoke(given, context=context)
+        return {key: found[key] for key in RESULT_KEYS}
+
+    async def worst(self, row: Row, settings: Settings) -> Amount:
+        """What its run takes at worst, a revision included; dollars are None without a price."""
+        context = await self._context(settings)
+        found = (await asyncio.to_thread(prospect, self.topology, row.text, context)).worst
+        tokens, usd = found.tokens, found.usd
+        if context.budget_tokens is not None:
+            tokens = min(tokens, context.budget_tokens)
+        if context.budget_usd is not None and usd is not None:
+            usd = min(usd, context.budget_usd)
+        return Amount(tokens, usd)
+
+    async def _context(self, settings: Settings) -> Context:
+        context = make_context(settings)
+        wanted = json.dumps([context.model, context.expert_models], sort_keys=True)
+        async with self._one:
+            if wanted not in self._models:
+                found = await asyncio.to_thread(self.prepared, context)
+                self._models[wanted] = found.model
+        return context.model_copy(update={"model": self._models[wanted]})
+
+
+def here(topology: Topology, prepared: Callable[[Context], Context]) -> Here:
+    """The brain of a topology, in this process."""
+    return Here(topology, compile_brain(topology), prepared)

@@ -1,0 +1,172 @@
+"""Running a batch: so many rows at once, each kept when it is answered, each failing alone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graph.errors import BrainError, BudgetTooSmall, ConfigError, InputError, ModelUnavailable
+from graph.state import RESULT_KEYS
+from swarm_brain.batch.asking import Asker
+from swarm_brain.batch.journal import Journal
+from swarm_brain.batch.purse import Purse
+from swarm_brain.batch.records import Record
+from swarm_brain.batch.rows import Row, Rows
+from swarm_brain.models.ledger import Amount
+
+SENT_IN_VAIN = 25  # rows that failed one after the other, after which no more are sent
+NOTHING = {"calls": 0, "input_tokens": 0, "output_tokens": 0, "cached_tokens": 0, "cost_usd": 0.0}
+BUDGET, VAIN = "budget", f"{SENT_IN_VAIN} rows failed one after the other"
+
+
+@dataclass
+class Batch:
+    """A batch under way. `settings` are those of all rows; `told` hears of each answer."""
+
+    rows: Rows
+    journal: Journal
+    asker: Asker
+    settings: Mapping[str, Any]
+    purse: Purse
+    told: Callable[[int, Record], None]
+    concurrency: int = 4
+    retry_failed: bool = False
+    stopped: str | None = None  # why the rest is not sent
+    in_vain: int = 0
+
+    def pending(self) -> Iterator[int]:
+        """The rows that are to be asked."""
+        for row in range(len(self.rows)):
+            again = self.retry_failed and self.journal.failed(row)
+            if again or not self.journal.done(row):
+                yield row
+
+    def answers(self) -> Iterator[Record]:
+        """All rows in the file's order, also those that were not sent."""
+        return map(self.answer, range(len(self.rows)))
+
+    def answer(self, number: int) -> Record:
+        """What is known of a row."""
+        found = self.journal.of(number)
+        return found or not_sent(self.rows.at(number), self.stopped or "interrupted")
+
+
+async def run(batch: Batch) -> None:
+    """Ask what is pending. Rows that fail are answers; OSError means that none can be kept."""
+    pending = batch.pending()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(batch.concurrency):
+                tasks.create_task(_work(batch, pending))
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
+
+
+async def _work(batch: Batch, pending: Iterator[int]) -> None:
+    """One of those who ask at once: row after row, until none is left."""
+    for number in pending:
+        row = batch.rows.at(number)
+        if row.problem is not None:
+            await _keep(batch, number, failed(row, row.problem), Amount())
+        elif not await _asked(batch, number, row):
+            return
+        if batch.stopped:
+            return
+
+
+async def _asked(batch: Batch, number: int, row: Row) -> bool:
+    """Ask a row within the purse. False: nothing more is to be sent."""
+    settings = {**batch.settings, **row.settings}
+    worst = Amount()
+    if batch.purse.limited:
+        try:
+            worst, settings = await _limited(batch, row, settings)
+        except BrainError as error:
+            await _keep(batch, number, failed(row, str(error)), Amount())
+            return True
+        if not await batch.purse.hold(worst):
+            batch.stopped = batch.stopped or BUDGET
+            return False
+        batch.journal.sent(number, worst)
+    charge = worst
+    try:
+        answer = await answered(batch.asker, row, settings)
+        charge = charged(answer, worst)
+        await _keep(batch, number, answer, charge)
+    finally:
+        if batch.purse.limited:
+            await batch.purse.settle(worst, charge)
+    _count(batch, answer)
+    return True
+
+
+def _count(batch: Batch, answer: Record) -> None:
+    """Where nothing is answered any more, there is no sense in sending the rest."""
+    batch.in_vain = batch.in_vain + 1 if answer["status"] == "failed" else 0
+    if batch.in_vain >= SENT_IN_VAIN:
+        batch.stopped = batch.stopped or VAIN
+
+
+async def _limited(
+    batch: Batch, row: Row, settings: Mapping[str, Any]
+) -> tuple[Amount, dict[str, Any]]:
+    """A row's worst case, and settings that make a hard limit of it. Raises BrainError."""
+    worst = await batch.asker.worst(row, settings)
+    limits: dict[str, Any] = {}
+    if batch.purse.tokens is not None:
+        limits["budget_tokens"] = worst.tokens
+    if batch.purse.usd is not None:
+        if worst.usd is None:
+            raise ConfigError("its model has no known price, so dollars cannot be limited")
+        limits["budget_usd"] = worst.usd or None  # what costs nothing needs no limit
+    return worst, {**settings, **limits}
+
+
+async def _keep(batch: Batch, number: int, answer: Record, charge: Amount) -> None:
+    await batch.journal.add(number, answer, charge)
+    batch.told(number, answer)
+
+
+async def answered(asker: Asker, row: Row, settings: Mapping[str, Any]) -> Record:
+    """A row's answer, or why there is none."""
+    started = time.monotonic()
+    try:
+        result = await asker.ask(row, settings)
+    except (InputError, ConfigError, BudgetTooSmall, ModelUnavailable) as error:
+        # Nothing was called, so nothing was spent.
+        answer = failed(row, str(error))
+    except Exception as error:  # noqa: BLE001  one row must not end the others, whatever it is
+        told = str(error) if isinstance(error, BrainError) else f"{type(error).__name__}: {error}"
+        answer = failed(row, told) | {"usage": dict.fromkeys(NOTHING)}
+    else:
+        bad = result["stop_reason"] == "failed" and result["provenance"] != "simulated"
+        answer = {**_labelled(row, "failed" if bad else "answered"), **result}
+    return {**answer, "duration_s": round(time.monotonic() - started, 3)}
+
+
+def charged(answer: Mapping[str, Any], worst: Amount) -> Amount:
+    """What an answer took; where that is not known, the worst case."""
+    usage = answer["usage"]
+    known = usage["input_tokens"] is not None and usage["output_tokens"] is not None
+    tokens = usage["input_tokens"] + usage["output_tokens"] if known else worst.tokens
+    return Amount(tokens, worst.usd if usage["cost_usd"] is None else usage["cost_usd"])
+
+
+def failed(row: Row, why: str) -> Record:
+    """The answer of a row that has none; `usage` is what nothing costs."""
+    nothing = {"experts": [], "dissent": [], "recalled": [], "notes": [], "usage": {**NOTHING}}
+    empty = {**dict.fromkeys(RESULT_KEYS), "stop_reason": "failed", **nothing, "error": why}
+    return {**_labelled(row, "failed"), **empty, "duration_s": 0.0}
+
+
+def not_sent(row: Row, why: str) -> Record:
+    """The answer of a row that was not asked."""
+    return failed(row, f"not sent: {why}") | {"status": "not sent", "stop_reason": None}
+
+
+def _labelled(row: Row, status: str) -> Record:
+    told = {} if row.metadata is None else {"metadata": row.metadata}
+    return {"line": row.line, "id": row.id, "status": status, **told}

@@ -1,0 +1,85 @@
+"""What a picture shows of a run: how each expert fared, and which edges fired. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from graph.topology import Topology
+
+if TYPE_CHECKING:
+    from swarm_brain.threads.history import Run, Said
+
+STATUS = {
+    "ok": "answered",
+    "simulated": "simulated",
+    "failed": "failed",
+    "skipped": "not woken",
+    "next": "next",
+    "idle": "not asked",
+}
+FIRST_WORDS = 400  # characters of a reply, to be read under the mouse
+
+
+@dataclass(frozen=True)
+class Look:
+    """One expert in a run: a key of STATUS, what stands in its box, and its words."""
+
+    status: str
+    lines: tuple[str, ...]
+    words: str = ""
+
+
+@dataclass(frozen=True)
+class Course:
+    """A run on a topology. Edges are (source, target), with their activation."""
+
+    experts: Mapping[str, Look] = field(default_factory=dict)
+    fired: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    quiet: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    ended: bool = False
+
+
+def course(topology: Topology, run: Run) -> Course:
+    """How a saved run went, finished or not."""
+    said = [one for step in run["steps"] for one in step["experts"]]
+    reports = (run["result"] or {}).get("experts") or []
+    skipped = {report["name"]: report for report in reports if report["status"] == "skipped"}
+    looks = {}
+    for name, expert in topology.experts.items():
+        own = [one for one in said if one["expert"] == name]
+        if own:
+            looks[name] = _spoke(own)
+        elif name in skipped:
+            looks[name] = Look("skipped", ("gated off" if expert.gated else STATUS["skipped"],))
+        else:
+            status = "next" if name in run["next"] else "idle"
+            looks[name] = Look(status, (STATUS[status],))
+    return Course(looks, _wakings(said), _wakings(skipped.values()), run["result"] is not None)
+
+
+def _spoke(said: Sequence[Said]) -> Look:
+    """An expert that ran: once, or again in a revision."""
+    last = said[-1]
+    status = STATUS[last["status"]]
+    if last["status"] == "simulated" and last["error"]:
+        status = "failed, simulated"  # it stands in for a reply that did not come
+    human = f", {last['human']}" if last["human"] else ""
+    words = last["error"] or " ".join(last["content"][: 2 * FIRST_WORDS].split())[:FIRST_WORDS]
+    figures = [("revised: " if n else "") + _figures(one) for n, one in enumerate(said)]
+    return Look(last["status"], (status + human, *figures[-2:]), words)
+
+
+def _figures(said: Said) -> str:
+    tokens = "tokens unknown" if said["tokens"] is None else f"{said['tokens']:,} tokens"
+    return f"{tokens}, {said['latency_s']:.1f} s"
+
+
+def _wakings(reports: Any) -> dict[tuple[str, str], float]:
+    """The edges that reached these experts."""
+    return {
+        (edge["from"], report.get("expert") or report["name"]): edge["activation"]
+        for report in reports
+        for edge in report["woken_by"]
+    }
