@@ -7,15 +7,17 @@ was begun, whatever the resuming call says; its budgets alone may be new.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.config import get_config
 from langgraph.runtime import get_runtime
 from langgraph.store.base import BaseStore
 from pydantic import ValidationError
 
 from graph.context import Context, describe, make_context
-from graph.errors import ThreadError
+from graph.errors import ConfigError, ThreadError
 from graph.state import BrainState
 from graph.topology import Expert, Topology
 from swarm_brain.memory.space import LOCAL_USER, Space
@@ -87,11 +89,27 @@ def store() -> BaseStore | None:
 
 def space(context: Context) -> Space:
     """Whose memories this run reads and writes: the signed-in user's, under the setting's name."""
-    server = _runtime_value("server_info")
-    user = getattr(getattr(server, "user", None), "identity", None)
+    user = _user()
     if user is None:
         return Space(LOCAL_USER, context.memory_space)
-    return Space.signed_in(str(user), context.memory_space)
+    mapping = isinstance(user, Mapping)
+    identity = user.get("identity") if mapping else getattr(user, "identity", None)
+    if identity is None:  # one whom nobody can tell from others must not read their memories
+        raise ConfigError("The server's authentication gives a user without an `identity`.")
+    return Space.signed_in(str(identity), context.memory_space)
+
+
+def _user() -> Any:
+    """Who has signed in at a server; None where nobody has.
+
+    LangGraph's `server_info` leaves out a user that a server gives as a plain mapping.
+    """
+    if found := getattr(_runtime_value("server_info"), "user", None):
+        return found
+    try:
+        return get_config().get("configurable", {}).get("langgraph_auth_user")
+    except RuntimeError:  # outside a run, as while a state is edited
+        return None
 
 
 def thread_of(config: RunnableConfig) -> str | None:
