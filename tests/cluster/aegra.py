@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -29,7 +30,8 @@ from tests.integration.processes import (
 )
 
 PYTHON = REPO / ".venv-cluster" / "bin" / "python"
-PARTS = ("langgraph.json", "pyproject.toml", "graph", "nodes", "prompts", "swarm_brain")
+CONFIG = "langgraph.json"
+PARTS = (CONFIG, "pyproject.toml", "graph", "nodes", "prompts", "swarm_brain")
 # A dead worker is noticed in seconds; as shipped it takes up to 50, as docs/deploy.md says.
 HURRIED = {
     "LEASE_DURATION_SECONDS": "5",
@@ -75,7 +77,11 @@ class Worker:
 
     @property
     def client(self) -> Any:
-        return get_sync_client(url=self.url)
+        return self.client_of(None)
+
+    def client_of(self, user: str | None) -> Any:
+        """A client of this process, as somebody who has signed in or as nobody."""
+        return get_sync_client(url=self.url, headers={"x-user": user} if user else None)
 
     def kill(self) -> None:
         """End it as a power cut would."""
@@ -94,11 +100,14 @@ class Aegra:
     folder: Path
 
     @contextmanager
-    def worker(self, **more: str) -> Iterator[Worker]:
-        """A process with our langgraph.json, ready for requests; ended with the block."""
+    def worker(self, auth: str | None = None, **more: str) -> Iterator[Worker]:
+        """A process with our langgraph.json, ready for requests; ended with the block.
+
+        `auth` is a module for its `auth` key, `more` are variables.
+        """
         port = str(free_port())
         command = (PYTHON, "-m", "uvicorn", "aegra_api.main:app", "--port", port)
-        options = {"cwd": self._root(port), "env": self._environment(more)}
+        options = {"cwd": self._root(port, auth), "env": self._environment(more)}
         with (
             (self.folder / f"{port}.log").open("w") as log,
             process(*command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options) as child,
@@ -106,25 +115,29 @@ class Aegra:
             until(lambda: healthy(f"http://127.0.0.1:{port}/health"), 60, child)
             yield Worker(child, f"http://127.0.0.1:{port}")
 
-    def _root(self, name: str) -> Path:
+    def _root(self, name: str, auth: str | None) -> Path:
         """The repository without what its owner put there, such as .env."""
         root = self.folder / name
         root.mkdir()
         for part in PARTS:
             (root / part).symlink_to(REPO / part)
+        if auth:
+            (root / "auth.py").write_text(auth)
+            told = json.loads((REPO / CONFIG).read_text(encoding="utf-8"))
+            (root / CONFIG).unlink()
+            (root / CONFIG).write_text(json.dumps(told | {"auth": {"path": "./auth.py:auth"}}))
         return root
 
     def _environment(self, more: dict[str, str]) -> dict[str, str]:
-        return plain_environment(
-            self.folder,
-            PYTHONPATH=str(REPO),
-            DATABASE_URL=self.postgres.url(self.database),
-            REDIS_URL=self.redis,
-            SWARM_BRAIN_MODEL="openai-compatible:m",
-            OPENAI_COMPATIBLE_BASE_URL=self.endpoint,
-            OMP_WAIT_POLICY="PASSIVE",
-            **shipped() | HURRIED | more,
-        )
+        own = {
+            "PYTHONPATH": str(REPO),
+            "DATABASE_URL": self.postgres.url(self.database),
+            "REDIS_URL": self.redis,
+            "SWARM_BRAIN_MODEL": "openai-compatible:m",
+            "OPENAI_COMPATIBLE_BASE_URL": self.endpoint,
+            "OMP_WAIT_POLICY": "PASSIVE",
+        }
+        return plain_environment(self.folder, **own | shipped() | HURRIED | more)
 
     def runs_of(self, worker: Worker) -> set[str]:
         """The threads whose runs this process holds by a lease."""

@@ -13,7 +13,7 @@ from tests.cluster.aegra import Aegra, Worker
 from tests.cluster.asking import CALLS, Asked, answered, ask, marker, questions, results
 from tests.fakes import Endpoint, asker
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 
 FIFTY = 50
 GAIN = 1.6  # of a second worker; 2 is what it can bring, less what the last round leaves idle
