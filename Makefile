@@ -9,12 +9,17 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+CLUSTER := .venv-cluster
+# Aegra wants 3.12: from the path, else from pyenv, whose shims may name what is not switched on.
+PYTHON_CLUSTER ?= $(shell for p in python3.12 python3.13 \
+	$(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[23].*/bin/python); do \
+	$$p -c 'import sys; sys.exit(not (3, 12) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 Q ?= What is the nature of consciousness?
 override Q := $(value Q)# as it was typed, with every $
 export Q
 
 .DEFAULT_GOAL := help
-.PHONY: help install ask test test-unit test-evals test-integration check format dev picture bench lock
+.PHONY: help install ask test test-unit test-evals test-integration test-cluster check format dev picture bench lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -44,6 +49,19 @@ test-integration: install ## tests against real processes on loopback
 	@start=$$(date +%s); $(BIN)/pytest tests/integration -m "not parallel" \
 	  && $(BIN)/pytest tests/integration -m parallel -n 2 --dist loadfile \
 	  && echo "time: integration tests $$(($$(date +%s) - start)) s"
+
+test-cluster: install $(CLUSTER)/.installed ## two Aegra workers over PostgreSQL and Redis; not part of `test`
+	@start=$$(date +%s); $(BIN)/pytest tests/cluster -rs -s && echo "time: tests of a cluster $$(($$(date +%s) - start)) s"
+
+$(CLUSTER)/.installed: pyproject.toml constraints.txt
+	@if [ -z "$(PYTHON_CLUSTER)" ]; then \
+	  echo "SKIPPED: Aegra needs Python 3.12 or 3.13, and none was found; name one: make test-cluster PYTHON_CLUSTER=/path/to/python"; \
+	else \
+	  [ -x $(CLUSTER)/bin/python ] || { echo "Creating $(CLUSTER) with $$($(PYTHON_CLUSTER) --version)"; $(PYTHON_CLUSTER) -m venv $(CLUSTER); } && \
+	  echo "Installing into $(CLUSTER) (about a minute)" && \
+	  $(CLUSTER)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[memory,postgres,aegra]" && \
+	  touch $@; \
+	fi
 
 check: install ## ruff, mypy --strict and the import directions
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pytest tests/unit/test_imports.py

@@ -8,8 +8,8 @@
     revised    the text streamed for this expert so far is void; new text follows
 
 Words come as they are written by the mode `messages` (on a server `messages-tuple`), with the
-expert in `langgraph_node`; the result by `values`. A resumed run tells `begun` no more, and may repeat a
-wave's `broadcast`.
+expert in `langgraph_node`; the result by `values`. A resumed run tells `begun` no more, and may
+repeat a wave's `broadcast`.
 """
 
 from __future__ import annotations

@@ -7,15 +7,17 @@ was begun, whatever the resuming call says; its budgets alone may be new.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.config import get_config
 from langgraph.runtime import get_runtime
 from langgraph.store.base import BaseStore
 from pydantic import ValidationError
 
 from graph.context import Context, describe, make_context
-from graph.errors import ThreadError
+from graph.errors import ConfigError, ThreadError
 from graph.state import BrainState
 from graph.topology import Expert, Topology
 from swarm_brain.memory.space import LOCAL_IDENTITY, LOCAL_USER, Space
@@ -86,10 +88,31 @@ def store() -> BaseStore | None:
 
 
 def user() -> str | None:
-    """Who has signed in at the server that runs this; None for the local user."""
-    server = _runtime_value("server_info")
-    identity = getattr(getattr(server, "user", None), "identity", None)
-    return None if identity in (None, LOCAL_IDENTITY) else str(identity)
+    """Who has signed in at the server that runs this; None for the local user.
+
+    Raises ConfigError for one who cannot be told from others: he must not read their memories.
+    """
+    found = _signed_in()
+    if found is None:
+        return None
+    mapping = isinstance(found, Mapping)
+    identity = found.get("identity") if mapping else getattr(found, "identity", None)
+    if identity is None:
+        raise ConfigError("The server's authentication gives a user without an `identity`.")
+    return None if identity == LOCAL_IDENTITY else str(identity)
+
+
+def _signed_in() -> Any:
+    """The user as a server gives it; None where nobody has signed in.
+
+    LangGraph's `server_info` leaves out a user that a server gives as a plain mapping.
+    """
+    if found := getattr(_runtime_value("server_info"), "user", None):
+        return found
+    try:
+        return get_config().get("configurable", {}).get("langgraph_auth_user")
+    except RuntimeError:  # outside a run, as while a state is edited
+        return None
 
 
 def space(context: Context) -> Space:

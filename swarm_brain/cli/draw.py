@@ -81,14 +81,14 @@ def _drawn(topology: str, thread: str | None, number: int | None) -> tuple[str, 
 async def _run_of(thread: str, number: int | None) -> tuple[Run, Topology]:
     from graph.topology import load
     from swarm_brain.cli.app import err
-    from swarm_brain.cli.going_on import brain_of
     from swarm_brain.cli.session import session
     from swarm_brain.threads import history
+    from swarm_brain.threads.resuming import brain_of
 
     async with session(err, needed=True) as opened:
         shipped = opened.brain(load())
         await history.latest(shipped, thread)
-        brain = await brain_of(opened, thread, shipped)
+        brain = await brain_of(thread, shipped, opened.brain)
         return await history.run_of(brain, thread, number)
 
 

@@ -26,6 +26,7 @@ from swarm_brain.memory import embeddings
 from swarm_brain.memory.alike import comparable
 from swarm_brain.memory.facts import facts_schema, read_facts
 from swarm_brain.memory.keeping import paged
+from swarm_brain.memory.nearest import nearest
 from swarm_brain.memory.space import Space
 from swarm_brain.models.asking import Call
 from swarm_brain.models.binding import Binding, Sampling
@@ -152,12 +153,8 @@ async def _near(work: _Work, kind: MemoryKind, text: str, least: float) -> list[
         return []
     near: list[Item] = []
     while len(near) % NEAREST == 0:
-        page = await work.store.asearch(
-            work.space.of(kind),
-            query=text,
-            limit=NEAREST,
-            offset=len(near),
-            filter={"embedder": embedder.name},
+        page = await nearest(
+            work.store, work.space.of(kind), text, embedder, limit=NEAREST, offset=len(near)
         )
         close = [item for item in page if (item.score or 0) >= least]
         near += close

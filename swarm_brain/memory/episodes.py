@@ -12,6 +12,7 @@ from graph.errors import BrainError
 from graph.state import MEMORY_KINDS, Recall
 from swarm_brain.memory import embeddings
 from swarm_brain.memory.alike import comparable
+from swarm_brain.memory.nearest import nearest
 from swarm_brain.memory.space import Space
 
 LOOKED_AT = 8  # times as many as wanted: similarity alone does not decide, see alike.py
@@ -38,16 +39,11 @@ async def recall(
         least = embedder.floor if floor is None else floor
         found: list[SearchItem] = []
         for kind in MEMORY_KINDS:
-            found += await store.asearch(
-                space.of(kind),
-                query=question,
-                limit=limit * LOOKED_AT,
-                filter={"embedder": embedder.name},
+            found += await nearest(
+                store, space.of(kind), question, embedder, limit=limit * LOOKED_AT
             )
     except Exception as error:  # noqa: BLE001  whatever store it is, the question goes on
         return Recalled([], f"nothing recalled: {_told(error)}")
-    if found and all(item.score is None for item in found):
-        return Recalled([], "nothing recalled: this store has no vector index")
     near = [item for item in found if (item.score or 0) >= least and _meant(item, space, question)]
     near.sort(key=lambda item: -(item.score or 0))
     return Recalled([_recall(item) for item in near[:limit]])

@@ -12,7 +12,7 @@ from langgraph.store.base import BaseStore, GetOp, ListNamespacesOp, PutOp, Sear
 from langgraph.store.memory import InMemoryStore
 
 from graph.brain import compile_brain
-from graph.errors import MemoryUnavailable, ModelError
+from graph.errors import ConfigError, MemoryUnavailable, ModelError
 from nodes import prompting
 from swarm_brain import models
 from swarm_brain.memory import embeddings, episodes
@@ -89,11 +89,13 @@ def tell(store: BaseStore, answer: str, question: str = HARD, **more) -> None:
 # --- recalling
 
 
-@pytest.mark.parametrize("kind", ["own", "langgraph"])
+@pytest.mark.parametrize("kind", ["own", "langgraph", "without an index"])
 def test_the_same_question_in_a_new_thread_recalls_the_first_answer(ask, script, kind, store):
     if kind == "langgraph":
         embed = lambda texts: embeddings.chosen().embed(texts).tolist()  # noqa: E731
         store = InMemoryStore(index={"dims": 256, "embed": embed, "fields": ["text"]})
+    if kind == "without an index":  # as a server's may be
+        store = InMemoryStore()
     script.says["synthesis"] = "Vortices shed by the deck push it.\nVerdict: vortices"
     first = ask(thread="the-first", store=store)
     assert (first["recalled"], first["notes"]) == ([], [])
@@ -330,10 +332,25 @@ def test_no_embedder_is_said_and_the_answer_kept(ask, monkeypatch, store):
     assert kept(store)[0].value["embedder"] is None
 
 
-def test_a_store_without_vectors_is_said(ask, store):
+def test_stores_with_and_without_an_index_recall_the_same(ask, store):
     plain = InMemoryStore()
-    ask(store=plain)
-    assert ask(store=plain)["notes"] == ["nothing recalled: this store has no vector index"]
+    for where in (store, plain):
+        for number, question in enumerate([HARD, SIMPLE, f"{HARD} And why there?"]):
+            tell(where, "Vortices.", question, run_id=f"run-{number}")
+    own, compared = (ask(store=where, recall_floor=0.2)["recalled"] for where in (store, plain))
+    assert [item["id"] for item in own] == ["run-0", "run-2"] == [item["id"] for item in compared]
+    assert [item["score"] for item in compared] == pytest.approx([item["score"] for item in own])
+
+
+def test_without_an_index_no_memory_is_embedded_twice(ask, monkeypatch):
+    plain, asked = InMemoryStore(), []
+    model = embeddings.chosen()
+    counted = lambda texts: (asked.extend(texts), model.embed(texts))[1]  # noqa: E731
+    monkeypatch.setattr(embeddings, "chosen", lambda: Embedder("counted", counted, 0.5))
+    tell(plain, "Vortices.", f"{HARD} (told once)")
+    for _ in range(3):
+        ask(store=plain)
+    assert asked.count(f"{HARD} (told once)") == 1
 
 
 def test_one_memory_without_its_vector_does_not_silence_the_others(ask):
@@ -447,6 +464,26 @@ def test_what_a_user_asked_is_remembered_for_that_user(ask, store):
     assert kept(store) == []
     assert ask(user="bobby")["recalled"] == []
     assert len(ask(user="bob")["recalled"]) == 1
+
+
+@pytest.mark.parametrize("user", [{"identity": "bob"}, SimpleNamespace(identity="bob")])
+def test_in_whatever_form_a_server_gives_its_user_the_memories_are_that_users(script, store, user):
+    config = {"configurable": {"langgraph_auth_user": user}}
+    compile_brain(store=store).invoke(
+        {"question": HARD}, config=config, context={"model": "scripted:m"}
+    )
+    assert len(kept(store, Space.signed_in("bob", "default"))) == 1
+    assert kept(store) == []
+
+
+@pytest.mark.parametrize("user", [{}, {"name": "bob"}, SimpleNamespace(identity=None)])
+def test_a_user_whom_nobody_can_tell_from_others_is_refused(script, store, user):
+    with pytest.raises(ConfigError, match="identity"):
+        compile_brain(store=store).invoke(
+            {"question": HARD},
+            config={"configurable": {"langgraph_auth_user": user}},
+            context={"model": "scripted:m"},
+        )
 
 
 def test_each_memory_space_has_its_own(ask):

@@ -1,0 +1,114 @@
+"""What Aegra's workers share: memories, users, retries and budgets over its store and threads."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.cluster.aegra import Aegra, Worker
+from tests.fakes import DEFAULTS, Endpoint, endpoint
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+
+# One file for `langgraph dev` and Aegra, which calls it with headers alone.
+AUTH = """
+from langgraph_sdk import Auth
+
+auth = Auth()
+
+
+@auth.authenticate
+async def who(headers: dict) -> dict:
+    name = headers.get("x-user") or headers.get(b"x-user", b"").decode()
+    if not name:
+        raise Auth.exceptions.HTTPException(status_code=401, detail="who are you?")
+    return {"identity": name}
+"""
+
+
+@pytest.fixture(scope="module")
+def quick() -> Iterator[Endpoint]:
+    with endpoint() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def workers(aegra: Aegra, quick: Endpoint) -> Iterator[list[Worker]]:
+    """Two workers with queues of their own, so that each runs what it is asked."""
+    where = {"OPENAI_COMPATIBLE_BASE_URL": quick.url}
+    with (
+        aegra.worker(WORKER_QUEUE_KEY="one", **where) as one,
+        aegra.worker(WORKER_QUEUE_KEY="other", **where) as other,
+    ):
+        yield [one, other]
+
+
+@pytest.fixture(scope="module")
+def signed(aegra: Aegra, quick: Endpoint) -> Iterator[Worker]:
+    """A worker at which one signs in."""
+    where = {"OPENAI_COMPATIBLE_BASE_URL": quick.url}
+    with aegra.worker(auth=AUTH, WORKER_QUEUE_KEY="signed", **where) as worker:
+        yield worker
+
+
+def run(worker: Worker, question: str, user: str | None = None, **context: Any) -> dict[str, Any]:
+    """The final state of one question in a thread of its own."""
+    client = worker.client_of(user)
+    thread = client.threads.create()["thread_id"]
+    client.runs.create(thread, "brain", input={"question": question}, context=context)
+    while client.threads.get(thread)["status"] == "busy":
+        time.sleep(0.1)
+    state: dict[str, Any] = client.threads.get_state(thread)["values"]
+    return state
+
+
+def test_what_one_worker_was_told_another_recalls(workers):
+    question = "What does zebroid mean in zoology?"
+    first = run(workers[0], question)
+    again = run(workers[1], question)
+    assert (first["recalled"], first["notes"], again["notes"]) == ([], [], [])
+    (recalled,) = again["recalled"]
+    assert recalled["score"] == pytest.approx(1, abs=1e-3)
+    assert first["thread_id"] in recalled["origin"]
+    assert run(workers[1], "Who bakes sourdough bread?")["recalled"] == []
+
+
+def test_users_have_threads_and_memories_of_their_own(aegra, signed):
+    question = "What does quagga mean in zoology?"
+    told = run(signed, question, "alice")
+    assert run(signed, question, "bob")["recalled"] == []
+    assert len(run(signed, question, "alice")["recalled"]) == 1
+    with pytest.raises(Exception, match="not found"):
+        signed.client_of("bob").threads.get(told["thread_id"])
+    assert httpx.post(f"{signed.url}/threads", json={}, trust_env=False).status_code == 401
+    sql = "SELECT DISTINCT prefix FROM store WHERE prefix LIKE 'swarm-brain.%.episodes'"
+    owners = {prefix.split(".")[1] for (prefix,) in aegra.postgres.execute(sql, aegra.database)}
+    assert {"~40~alice", "~40~bob"} <= owners
+    assert "local" not in owners
+
+
+def test_a_refused_call_is_made_again(workers, quick: Endpoint):
+    refusal = (503, {"Content-Type": "application/json"}, json.dumps({"error": "busy"}))
+    quick.script.says["reasoning"] = [refusal, DEFAULTS["reasoning"]]
+    state = run(workers[0], "What does okapi mean in zoology?")
+    quick.script.says["reasoning"] = DEFAULTS["reasoning"]
+    attempts = {entry["name"]: entry["attempts"] for entry in state["experts"]}
+    assert (attempts["reasoning"], state["provenance"]) == (2, "full")
+
+
+def test_a_budget_holds(workers):
+    state = run(workers[0], "Why is the okapi striped?", budget_tokens=2_500)
+    spent = state["usage"]["input_tokens"] + state["usage"]["output_tokens"]
+    assert (state["provenance"], state["stop_reason"]) == ("degraded", "budget")
+    assert 0 < spent <= 2_500
+
+
+def test_what_aegra_has_not_is_absent(workers):
+    for path in ("/mcp", "/a2a/brain"):
+        answer = httpx.post(f"{workers[0].url}{path}", json={}, trust_env=False)
+        assert answer.status_code == 404
