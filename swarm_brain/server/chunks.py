@@ -12,10 +12,18 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from graph.topology import load
 from swarm_brain.models.call import writable
 from swarm_brain.server.chat import ChatRequest, buffered
-from swarm_brain.server.completion import check, ending, first_stop, frame, told, usage
+from swarm_brain.server.completion import (
+    answering,
+    check,
+    ending,
+    first_stop,
+    frame,
+    progress,
+    told,
+    usage,
+)
 from swarm_brain.server.problems import Problem
 from swarm_brain.server.streaming import Event
 
@@ -100,14 +108,13 @@ class Writer:
         """What an event adds to the message."""
         match event["event"]:
             case "begun":
-                lone = event["max_steps"] == 1 and event["woken"]
-                self.answering = event["woken"][0] if lone else load(self.topology).synthesis.name
+                self.answering = answering(self.topology, event)
             case "token" if event["expert"] == self.answering and not buffered(self.request):
                 return _some("content", self.answer.take(event["text"]))
             case "revised" if event["expert"] == self.answering:
                 self.answer.void = True
             case "woken" | "said" if self._reasoning:
-                return _some("reasoning_content", _progress(event, self.answering))
+                return _some("reasoning_content", progress(event, self.answering))
         return {}
 
     @property
@@ -134,14 +141,3 @@ class Writer:
 
 def _some(name: str, text: str) -> dict[str, str]:
     return {name: text} if text else {}
-
-
-def _progress(event: Event, answering: str) -> str:
-    """An expert's waking and words, as one reads them."""
-    if event["event"] == "woken":
-        by = ", ".join(f"{edge['from']} ({edge['activation']:.2f})" for edge in event["woken_by"])
-        return f"[step {event['step']}] {event['expert']} is woken by {by}\n"
-    if event["expert"] == answering or not event["content"].strip():
-        return ""
-    status = "" if event["status"] == "ok" else f" ({event['status']})"
-    return f"\n[step {event['step']}] {event['expert']}{status}:\n{event['content'].strip()}\n\n"

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from graph.topology import load
 from swarm_brain.server.chat import ChatRequest
 from swarm_brain.server.problems import Problem
 from swarm_brain.server.streaming import Event
@@ -14,11 +15,14 @@ from swarm_brain.server.streaming import Event
 APART = ("final_output", "usage", "thread_id")  # of a result, what stands elsewhere in the reply
 
 
-def completion(request: ChatRequest, started: Event, finished: Event) -> dict[str, Any]:
+def completion(request: ChatRequest, topology: str, events: Sequence[Event]) -> dict[str, Any]:
     """The body of a chat completion. Raises Problem if no model gave an answer."""
+    started, finished = events[0], events[-1]
     check(request, finished)
     text, why = ending(request, finished)
     message: dict[str, Any] = {"role": "assistant", "content": text}
+    if request.swarm and request.swarm.reasoning:
+        message["reasoning_content"] = _thoughts(topology, events)
     choice = {"index": 0, "message": message, "finish_reason": why, "logprobs": None}
     return {
         **frame(request, started, "chat.completion"),
@@ -26,6 +30,28 @@ def completion(request: ChatRequest, started: Event, finished: Event) -> dict[st
         "usage": usage(finished),
         "swarm": told(started, finished),
     }
+
+
+def _thoughts(topology: str, events: Sequence[Event]) -> str:
+    writer = next(answering(topology, e) for e in events if e["event"] == "begun")
+    return "".join(progress(e, writer) for e in events if e["event"] in ("woken", "said"))
+
+
+def answering(topology: str, begun: Event) -> str:
+    """Who writes the answer: synthesis, or whoever runs alone."""
+    lone = begun["max_steps"] == 1 and begun["woken"]
+    return begun["woken"][0] if lone else load(topology).synthesis.name
+
+
+def progress(event: Event, answering: str) -> str:
+    """An expert's waking and words, as one reads them."""
+    if event["event"] == "woken":
+        by = ", ".join(f"{edge['from']} ({edge['activation']:.2f})" for edge in event["woken_by"])
+        return f"[step {event['step']}] {event['expert']} is woken by {by}\n"
+    if event["expert"] == answering or not event["content"].strip():
+        return ""
+    status = "" if event["status"] == "ok" else f" ({event['status']})"
+    return f"\n[step {event['step']}] {event['expert']}{status}:\n{event['content'].strip()}\n\n"
 
 
 def frame(request: ChatRequest, started: Event, kind: str) -> dict[str, Any]:

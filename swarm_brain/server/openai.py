@@ -59,7 +59,8 @@ async def chat_completions(
         writer = Writer(body, started, question.topology)
         return _stream(writer.chunks(_again(begun, events)), started)
     whole = await while_connected(request, _whole(events))
-    return Answer(completion(body, whole[0], whole[-1]), headers=dict(headers(whole[0], whole[-1])))
+    told = completion(body, question.topology, whole)
+    return Answer(told, headers=dict(headers(whole[0], whole[-1])))
 
 
 async def _first(request: Request, events: AsyncIterator[Event]) -> tuple[Event, Event]:
@@ -78,7 +79,7 @@ async def _again(first: Event, events: AsyncIterator[Event]) -> AsyncIterator[Ev
 
 async def _whole(events: AsyncIterator[Event]) -> list[Event]:
     async with aclosing(events):  # type: ignore[type-var]
-        return [event async for event in events if event["event"] in ("started", "finished")]
+        return [event async for event in events if event["event"] != "token"]
 
 
 def _stream(chunks: AsyncIterator[dict[str, Any]], started: Event) -> Response:

@@ -172,7 +172,7 @@ class Runs:
             config or place.config,
             context=context,
             stream_mode=MODES,
-            durability="sync",
+            durability="sync" if place.thread else None,
             control=place.control,
         )
         async for event in events(stream):
