@@ -18,6 +18,7 @@ from graph.context import Context, describe, make_context
 from graph.errors import ThreadError
 from graph.state import BrainState
 from graph.topology import Expert, Topology
+from nodes import permitted
 from swarm_brain.memory.space import LOCAL_IDENTITY, LOCAL_USER, Space
 from swarm_brain.models.binding import Binding, Sampling
 
@@ -31,6 +32,13 @@ def given_context() -> Context:
     return make_context(_runtime_value("context"))
 
 
+def permitted_context() -> Context:
+    """The same. Raises ConfigError if it says what the user may not set."""
+    context = given_context()
+    permitted.check(context, identity())
+    return context
+
+
 def _runtime_value(name: str) -> Any:
     """A value of LangGraph's runtime; None where there is none, as while a state is edited."""
     try:
@@ -42,6 +50,7 @@ def _runtime_value(name: str) -> Any:
 def settings_of(state: BrainState) -> Context:
     """The Context that the run was begun with, with the budgets of the call in progress."""
     saved = _saved(state)
+    permitted.check(saved, identity())
     given: Context = given_context()
     changed = {name: getattr(given, name) for name in given.model_fields_set}
     if ignored := sorted(
@@ -85,11 +94,17 @@ def store() -> BaseStore | None:
     return found
 
 
+def identity() -> str | None:
+    """Whom the server that runs this takes the user for; None where there is no server."""
+    server = _runtime_value("server_info")
+    found = getattr(getattr(server, "user", None), "identity", None)
+    return None if found is None else str(found)
+
+
 def user() -> str | None:
     """Who has signed in at the server that runs this; None for the local user."""
-    server = _runtime_value("server_info")
-    identity = getattr(getattr(server, "user", None), "identity", None)
-    return None if identity in (None, LOCAL_IDENTITY) else str(identity)
+    found = identity()
+    return None if found == LOCAL_IDENTITY else found
 
 
 def space(context: Context) -> Space:
