@@ -40,9 +40,28 @@ def served() -> Iterator[Endpoint]:
         yield running
 
 
+WATCHED = """
+import contextlib, fastapi
+from swarm_brain.server import metrics
+
+@contextlib.asynccontextmanager
+async def lifespan(app):
+    metrics.start()
+    yield
+
+app = fastapi.FastAPI(lifespan=lifespan)
+"""
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As the repository is, with keys, and with an application that starts the metrics."""
     root = fresh_root(tmp_path_factory.mktemp("root"))
+    (root / "watched.py").write_text(WATCHED)
+    config = json.loads((root / "langgraph.json").read_text())
+    (root / "langgraph.json").unlink()
+    config.setdefault("http", {})["app"] = "./watched.py:app"
+    (root / "langgraph.json").write_text(json.dumps(config))
     (root / "swarm-brain.toml").write_text(settings(list(KEYS)))
     return root
 
@@ -380,6 +399,28 @@ def test_a_key_that_is_taken_away_is_refused_at_once(server, root):
     ).status_code in (403, 500, 503)
     (root / "swarm-brain.toml").write_text(settings(list(KEYS)))
     assert client.threads.get(thread)["metadata"]["owner"] == "mayfly"
+
+
+# ---- what is counted
+
+
+def counted(server: str, name: str) -> float:
+    """The sum over a metric's samples that begin so."""
+    lines = httpx.get(f"{server}/metrics").text.splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+
+def test_the_servers_own_metrics_have_ours_and_name_no_owner(ada, server, served):
+    runs, calls = ('swarm_brain_runs_total{provenance="full"', "swarm_brain_calls_total")
+    before, sent = (counted(server, runs), counted(server, calls)), len(served.bodies)
+    ask(ada)
+    assert counted(server, runs) == before[0] + 1
+    assert counted(server, calls) == before[1] + len(served.bodies) - sent
+    synthesis = 'swarm_brain_latency_seconds_count{expert="synthesis",model="openai-compatible:m"}'
+    assert counted(server, synthesis) > 0
+    assert counted(server, "swarm_brain_tokens_total{") > 0
+    told = httpx.get(f"{server}/metrics").text
+    assert not [name for name in KEYS if name in told]
 
 
 # ---- where a key must not be
