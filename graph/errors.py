@@ -48,7 +48,7 @@ _RETRYABLE: frozenset[FailureKind] = frozenset(
 )
 
 
-class BrainError(Exception):
+class BrainError(RuntimeError):  # of other kinds the LangGraph server hides the message
     """Parent of all errors raised on purpose."""
 
 

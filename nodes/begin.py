@@ -36,7 +36,7 @@ async def begin(topology: Topology, state: BrainState, config: RunnableConfig) -
 
     Raises InputError, ConfigError or ModelUnavailable.
     """
-    context = settings.given_context()
+    context = settings.permitted_context()
     query, earlier = question_of(state)
     instructions = instructions_of(state)
     _known_experts(topology, context)

@@ -18,7 +18,7 @@ from nodes import pausing, prompting, signals, telling
 from nodes.account import Account, open_account
 from nodes.pausing import Decision
 from nodes.settings import run_context, same_topology, sampling_for, settings_of, spec_for, user
-from swarm_brain import models
+from swarm_brain import models, observing
 from swarm_brain.models.asking import Call, Reply
 from swarm_brain.models.binding import Binding, Sampling, estimate_tokens
 from swarm_brain.models.cache import cache
@@ -26,6 +26,7 @@ from swarm_brain.models.call import ask
 from swarm_brain.models.faults import as_model_error
 from swarm_brain.models.ledger import close_ledger
 from swarm_brain.models.simulation import reply_to
+from swarm_brain.observing import Answered
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ async def run_expert(
     turn = Turn(topology, expert, state, context, binding, config, state.get("step", 0) + 1, woken)
     telling.broadcast(topology, state, context, teller=name)
     signal = await _said(turn)
+    observing.tell(Answered(signal))
     return {"signals": [signal], "step": turn.step, "workspace": signals.candidates(expert, signal)}
 
 

@@ -19,12 +19,13 @@ from nodes.expert import insist
 from nodes.prompting import SIGNALS_CUT
 from nodes.settings import run_context, same_topology
 from nodes.signals import LIMITS, PREVENTED
-from swarm_brain import __version__
+from swarm_brain import __version__, observing
 from swarm_brain.memory import background, embeddings
 from swarm_brain.memory.episodes import remember, worth_remembering
 from swarm_brain.models import journal
 from swarm_brain.models.ledger import close_ledger
 from swarm_brain.models.simulation import MARK
+from swarm_brain.observing import Finished
 
 _REPORTED = (
     "step", "status", "model", "attempts", "input_tokens", "output_tokens", "cached_tokens",
@@ -68,7 +69,14 @@ async def finish(topology: Topology, state: BrainState, config: RunnableConfig) 
         "messages": exchanged(state, text),
     }
     noted = await _kept(topology, state, context, result)
+    _tell(state, result)
     return {**result, "notes": [note for note in (state["memory"]["note"], noted) if note]}
+
+
+def _tell(state: BrainState, result: dict[str, Any]) -> None:
+    """Tell who observes this process that the run has ended, and how."""
+    told = {**result, "effort": state["effort"], "model": state["model"]}
+    observing.tell(Finished(state["run_id"], settings.user(), told))
 
 
 async def _kept(

@@ -20,6 +20,7 @@ from graph.context import Context, describe, make_context
 from graph.errors import ConfigError, ThreadError
 from graph.state import BrainState
 from graph.topology import Expert, Topology
+from nodes import permitted
 from swarm_brain.memory.space import LOCAL_IDENTITY, LOCAL_USER, Space
 from swarm_brain.models.binding import Binding, Sampling
 
@@ -33,6 +34,13 @@ def given_context() -> Context:
     return make_context(_runtime_value("context"))
 
 
+def permitted_context() -> Context:
+    """The same. Raises ConfigError if it says what the user may not set."""
+    context = given_context()
+    permitted.check(context, identity())
+    return context
+
+
 def _runtime_value(name: str) -> Any:
     """A value of LangGraph's runtime; None where there is none, as while a state is edited."""
     try:
@@ -44,6 +52,7 @@ def _runtime_value(name: str) -> Any:
 def settings_of(state: BrainState) -> Context:
     """The Context that the run was begun with, with the budgets of the call in progress."""
     saved = _saved(state)
+    permitted.check(saved, identity())
     given: Context = given_context()
     changed = {name: getattr(given, name) for name in given.model_fields_set}
     if ignored := sorted(
@@ -87,19 +96,28 @@ def store() -> BaseStore | None:
     return found
 
 
-def user() -> str | None:
-    """Who has signed in at the server that runs this; None for the local user.
+def identity() -> str | None:
+    """Whom the server that runs this takes the user for; None where there is no server.
 
-    Raises ConfigError for one who cannot be told from others: he must not read their memories.
+    Raises ConfigError for a user without an identity.
     """
     found = _signed_in()
     if found is None:
         return None
     mapping = isinstance(found, Mapping)
-    identity = found.get("identity") if mapping else getattr(found, "identity", None)
-    if identity is None:
+    name = found.get("identity") if mapping else getattr(found, "identity", None)
+    if name is None:
         raise ConfigError("The server's authentication gives a user without an `identity`.")
-    return None if identity == LOCAL_IDENTITY else str(identity)
+    return str(name)
+
+
+def user() -> str | None:
+    """Who has signed in at the server that runs this; None for the local user.
+
+    Raises ConfigError for one who cannot be told from others: he must not read their memories.
+    """
+    found = identity()
+    return None if found == LOCAL_IDENTITY else found
 
 
 def _signed_in() -> Any:

@@ -170,6 +170,11 @@ def server_settings() -> ServerSettings:
     return _file().server
 
 
+def open_to_all() -> bool:
+    """Whether a server without keys answers those who are not on its machine."""
+    return (variable("SWARM_BRAIN_OPEN") or "").lower() == "true"
+
+
 def requests_per_minute(name: str) -> float | None:
     """The value of a variable such as HYPERBOLIC_RPM. Raises ConfigError if it is no number."""
     return positive_number(name, variable(name))

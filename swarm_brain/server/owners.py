@@ -18,7 +18,7 @@ from hashlib import sha256
 from graph.errors import ConfigError
 from swarm_brain.memory.space import LOCAL_IDENTITY
 from swarm_brain.models import settings
-from swarm_brain.models.settings import KeySettings, variable
+from swarm_brain.models.settings import KeySettings, open_to_all
 from swarm_brain.server.problems import Problem
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 PREFIX = "sb-"
 _BEARER = re.compile(r"\s*bearer\s+(\S+)\s*", re.I)
+FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "cf-connecting-ip")  # what proxies add
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
 NO_KEYS = (
     "This server has no keys, so it answers only its own machine. Its owner can make a key with "
@@ -48,8 +49,10 @@ class Owner:
 
     @property
     def user(self) -> User | None:
-        """What `configurable["langgraph_auth_user"]` says in this owner's runs."""
-        return None if self.name is None else User(self.name)
+        """The `langgraph_auth_user` of this owner's runs, in `configurable`; None: leave it out."""
+        if self.name is not None:
+            return User(self.name)
+        return local_user() if open_to_all() else None
 
 
 LOCAL = Owner()
@@ -109,11 +112,15 @@ def identify(authorization: str | None, api_key: str | None = None) -> Owner:
     return _owner(name, known[name])
 
 
-def identify_caller(authorization: str | None, api_key: str | None, host: str | None) -> Owner:
-    """The same for a request from this address (None: not known), which must be this machine's
-    where there are no keys. Raises Problem(401), Problem(403) or Problem(503)."""
-    owner = identify(authorization, api_key)
-    if owner.name is None and not loopback(host) and not open_to_all():
+def identify_caller(headers: Mapping[str, str], host: str | None) -> Owner:
+    """The same for a request with these headers (lower case) from this address, None if unknown.
+
+    Where there are no keys, it must come from this machine, and not through a proxy on it.
+    Raises Problem(401), Problem(403) or Problem(503).
+    """
+    owner = identify(headers.get("authorization"), headers.get("x-api-key"))
+    from_here = loopback(host) and not any(name in headers for name in FORWARDED)
+    if owner.name is None and not from_here and not open_to_all():
         raise Problem(403, NO_KEYS, type="permission_error", code="no_keys")
     return owner
 
@@ -168,11 +175,6 @@ def _named(digest: str, known: Mapping[str, KeySettings]) -> str | None:
 
 def _owner(name: str, entry: KeySettings) -> Owner:
     return Owner(name, **entry.model_dump(exclude={"sha256"}))
-
-
-def open_to_all() -> bool:
-    """Whether the owner of a server without keys has said that anybody may use it."""
-    return (variable("SWARM_BRAIN_OPEN") or "").lower() == "true"
 
 
 def local_user() -> User:

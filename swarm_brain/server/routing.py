@@ -28,8 +28,8 @@ from graph.errors import (
     QuestionTooLong,
     ThreadError,
 )
-from swarm_brain.models.settings import server_settings
-from swarm_brain.server.owners import Owner, identify_caller, loopback, open_to_all
+from swarm_brain.models.settings import open_to_all, server_settings
+from swarm_brain.server.owners import Owner, identify_caller, loopback
 from swarm_brain.server.problems import Problem
 from swarm_brain.server.running import Runs
 
@@ -193,9 +193,7 @@ def _owner(
 ) -> Owner:
     """Whom this request belongs to. Raises Problem(401) or Problem(403)."""
     headers, client = request.headers, request.client
-    owner = identify_caller(
-        headers.get("authorization"), headers.get("x-api-key"), client.host if client else None
-    )
+    owner = identify_caller(headers, client.host if client else None)
     if owner.name is None and not here(request.url.hostname):
         raise Problem(403, ELSEWHERE, type="permission_error", code="host")
     return owner

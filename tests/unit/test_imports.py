@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("graph", "nodes", "prompts", "evals", "swarm_brain", "llm_swarm_brain")
 PURE = ("graph.state", "graph.context", "graph.topology", "graph.propagation", "graph.workspace",
         "graph.errors", "graph.effort", "graph.checks", "graph.form", "graph.events")  # fmt: skip
-BELOW_NODES = ("prompts", "swarm_brain.database", "swarm_brain.models", "swarm_brain.memory", *PURE)
+BELOW_NODES = ("prompts", "swarm_brain.database", "swarm_brain.models", "swarm_brain.memory",
+               "swarm_brain.observing", *PURE)  # fmt: skip
 TOP = (
     "swarm_brain.api",
     "swarm_brain.batch",
@@ -35,6 +36,7 @@ ALLOWED = {
     "graph": ("prompts", *PURE),
     "graph.brain": ("nodes", *BELOW_NODES),
     "nodes": ("nodes", "swarm_brain", *BELOW_NODES),
+    "swarm_brain.observing": (),
     "swarm_brain.database": ("swarm_brain.database", "graph.errors"),
     "swarm_brain.models": ("swarm_brain.models", "swarm_brain.database", *PURE),
     "swarm_brain.memory": (

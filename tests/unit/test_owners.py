@@ -120,19 +120,27 @@ def test_a_file_that_cannot_be_read_lets_nobody_in(two, caplog):
 def test_without_keys_only_this_machine_is_answered(host, own, monkeypatch):
     assert owners.loopback(host) is own
     if own:
-        assert identify_caller(None, None, host) is LOCAL
+        assert identify_caller({}, host) is LOCAL
         return
     with pytest.raises(Problem, match="--new-key") as caught:
-        identify_caller("Bearer x", None, host)
+        identify_caller({"authorization": "Bearer x"}, host)
     assert caught.value.status == 403
     monkeypatch.setenv("SWARM_BRAIN_OPEN", "True")
-    assert identify_caller(None, None, host) is LOCAL
+    assert identify_caller({}, host) is LOCAL
+    assert LOCAL.user == owners.User("(local)", is_authenticated=False)
+
+
+@pytest.mark.parametrize("header", owners.FORWARDED)
+def test_a_proxy_on_this_machine_does_not_make_the_world_local(header):
+    with pytest.raises(Problem):
+        identify_caller({header: "127.0.0.1"}, "127.0.0.1")
 
 
 def test_with_keys_the_address_does_not_matter(two):
-    assert identify_caller("Bearer sb-a", None, "10.0.0.1").name == "ada"
+    assert identify_caller({"authorization": "Bearer sb-a"}, "10.0.0.1").name == "ada"
+    assert identify_caller({"x-api-key": "sb-b"}, None).name == "Bob_1"
     with pytest.raises(Problem):
-        identify_caller(None, None, "127.0.0.1")
+        identify_caller({}, "127.0.0.1")
 
 
 # ---- new keys
