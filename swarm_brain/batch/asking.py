@@ -10,11 +10,13 @@ from typing import Any, Protocol
 
 from graph.brain import Brain, compile_brain
 from graph.context import Context, make_context
+from graph.errors import ServerError
 from graph.state import RESULT_KEYS
 from graph.topology import Topology
 from nodes.begin import prospect
 from swarm_brain.batch.rows import Row
 from swarm_brain.models.ledger import Amount
+from swarm_brain.remote import RemoteBrain, translated
 
 Settings = Mapping[str, Any]
 
@@ -73,3 +75,26 @@ class Here:
 def here(topology: Topology, prepared: Callable[[Context], Context]) -> Here:
     """The brain of a topology, in this process."""
     return Here(topology, compile_brain(topology), prepared)
+
+
+@dataclass
+class There:
+    """The brain of a LangGraph server; no thread is made there."""
+
+    brain: RemoteBrain
+
+    async def ready(self) -> None:
+        """Raises BrainError if no such brain answers there."""
+        with translated(self.brain.url):
+            await self.brain.aget_graph()
+
+    async def ask(self, row: Row, settings: Settings) -> dict[str, Any]:
+        """The result of one run. Only the settings that were given travel."""
+        found = await self.brain.ainvoke(row.input, context=dict(settings))
+        if missing := [key for key in RESULT_KEYS if key not in found]:
+            raise ServerError(self.brain.url, f"its answer has no {missing[0]}.")
+        return {key: found[key] for key in RESULT_KEYS}
+
+    async def worst(self, row: Row, settings: Settings) -> Amount:
+        """The row's own budgets: what the server's model takes at worst is not known here."""
+        return Amount(settings.get("budget_tokens", 0), settings.get("budget_usd"))
