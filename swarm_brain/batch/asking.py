@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -19,6 +20,8 @@ from swarm_brain.models.ledger import Amount
 from swarm_brain.remote import RemoteBrain, translated
 
 Settings = Mapping[str, Any]
+# A run whose budget is the planned worst case to the token was seen cut short: plans estimate.
+ROOM = 1.1
 
 
 class Asker(Protocol):
@@ -55,7 +58,8 @@ class Here:
         """What its run takes at worst, a revision included; dollars are None without a price."""
         context = await self._context(settings)
         found = (await asyncio.to_thread(prospect, self.topology, row.text, context)).worst
-        tokens, usd = found.tokens, found.usd
+        tokens = math.ceil(found.tokens * ROOM)
+        usd = None if found.usd is None else found.usd * ROOM
         if context.budget_tokens is not None:
             tokens = min(tokens, context.budget_tokens)
         if context.budget_usd is not None and usd is not None:
