@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from graph.brain import Brain, compile_brain
 from graph.context import Context, make_context
+from graph.errors import ServerError
 from graph.state import RESULT_KEYS
 from graph.topology import Topology
 from nodes.begin import prospect
 from swarm_brain.batch.rows import Row
 from swarm_brain.models.ledger import Amount
+from swarm_brain.remote import RemoteBrain, translated
 
 Settings = Mapping[str, Any]
+# A run whose budget is the planned worst case to the token was seen cut short: plans estimate.
+ROOM = 1.1
 
 
 class Asker(Protocol):
@@ -53,7 +58,8 @@ class Here:
         """What its run takes at worst, a revision included; dollars are None without a price."""
         context = await self._context(settings)
         found = (await asyncio.to_thread(prospect, self.topology, row.text, context)).worst
-        tokens, usd = found.tokens, found.usd
+        tokens = math.ceil(found.tokens * ROOM)
+        usd = None if found.usd is None else found.usd * ROOM
         if context.budget_tokens is not None:
             tokens = min(tokens, context.budget_tokens)
         if context.budget_usd is not None and usd is not None:
@@ -73,3 +79,26 @@ class Here:
 def here(topology: Topology, prepared: Callable[[Context], Context]) -> Here:
     """The brain of a topology, in this process."""
     return Here(topology, compile_brain(topology), prepared)
+
+
+@dataclass
+class There:
+    """The brain of a LangGraph server; no thread is made there."""
+
+    brain: RemoteBrain
+
+    async def ready(self) -> None:
+        """Raises BrainError if no such brain answers there."""
+        with translated(self.brain.url):
+            await self.brain.aget_graph()
+
+    async def ask(self, row: Row, settings: Settings) -> dict[str, Any]:
+        """The result of one run. Only the settings that were given travel."""
+        found = await self.brain.ainvoke(row.input, context=dict(settings))
+        if missing := [key for key in RESULT_KEYS if key not in found]:
+            raise ServerError(self.brain.url, f"its answer has no {missing[0]}.")
+        return {key: found[key] for key in RESULT_KEYS}
+
+    async def worst(self, row: Row, settings: Settings) -> Amount:
+        """The row's own budgets: what the server's model takes at worst is not known here."""
+        return Amount(settings.get("budget_tokens", 0), settings.get("budget_usd"))

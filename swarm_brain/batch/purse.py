@@ -15,8 +15,9 @@ class Purse:
     tokens: int | None = None
     usd: float | None = None
     spent: Amount = field(default_factory=Amount)
-    empty: bool = False
+    short: Amount | None = None  # the worst case that was not there, after which none is
     _held: list[Amount] = field(default_factory=list)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # who waits is served first
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     @property
@@ -29,16 +30,16 @@ class Purse:
 
         Waits for rows under way, which may give back what they held and did not spend.
         """
-        async with self._changed:
-            while not self.empty and not self._has(worst):
+        async with self._turn, self._changed:
+            while self.short is None and not self._has(worst):
                 if not self._held:
-                    self.empty = True
+                    self.short = worst
                     self._changed.notify_all()
                 else:
                     await self._changed.wait()
-            if not self.empty:
+            if self.short is None:
                 self._held.append(worst)
-            return not self.empty
+            return self.short is None
 
     async def settle(self, worst: Amount, charge: Amount) -> None:
         """A row has ended: what it held is free again, what it took is spent."""
@@ -46,6 +47,21 @@ class Purse:
             self._held.remove(worst)
             self.spent += charge
             self._changed.notify_all()
+
+    def told(self) -> str:
+        """What is left, and what the next row might have taken."""
+        left, short = [], self.short or Amount()
+        if self.tokens is not None:
+            left.append(
+                f"{self.tokens - self.spent.tokens:,} of {self.tokens:,} tokens are left, the "
+                f"next row may take {short.tokens:,}"
+            )
+        if self.usd is not None:
+            left.append(
+                f"${self.usd - (self.spent.usd or 0):.4g} of ${self.usd:.4g} are left, the next "
+                f"row may take ${short.usd or 0:.4g}"
+            )
+        return "; ".join(left)
 
     def _has(self, worst: Amount) -> bool:
         taken = sum(self._held, self.spent) + worst

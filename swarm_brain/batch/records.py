@@ -38,7 +38,8 @@ def complete(path: Path) -> Iterator[tuple[int, Any]]:
     no JSON.
     """
     with path.open("rb+") as file:
-        file.truncate(_whole(file))
+        if (whole := _whole(file)) < file.seek(0, os.SEEK_END):
+            file.truncate(whole)
         file.seek(0)
         offset = 0
         # Not splitlines(): answers may hold U+2028, which is no end of a line.

@@ -18,7 +18,7 @@ from rich.console import Console
 from graph.context import Context, make_context
 from graph.errors import ConfigError, InputError
 from graph.topology import Topology, load
-from swarm_brain.batch.asking import Asker, here
+from swarm_brain.batch.asking import Asker, There, here
 from swarm_brain.batch.counting import counting
 from swarm_brain.batch.journal import open_journal
 from swarm_brain.batch.purse import Purse
@@ -30,6 +30,7 @@ from swarm_brain.cli.app import ANSWERED, ERROR, PAUSED, SIMULATED, err
 from swarm_brain.cli.ask import with_weights
 from swarm_brain.cli.batch import STREAM
 from swarm_brain.cli.text import printable
+from swarm_brain.remote import connect
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,13 @@ class Wanted:
     budget: tuple[int | None, float | None] = (None, None)
 
     @property
+    def limits(self) -> dict[str, float]:
+        """The budgets that are given, by the names of the settings that limit one run."""
+        names = ("budget_tokens", "budget_usd")
+        given = zip(names, self.budget, strict=True)
+        return {name: limit for name, limit in given if limit is not None}
+
+    @property
     def journal(self) -> Path | None:
         """Where answers are kept as they come; None where nothing can be gone on with."""
         return None if self.output == STREAM else Path(f"{self.output}.journal")
@@ -58,7 +66,10 @@ def answer(wanted: Wanted) -> int:
     with _questions(wanted.file) as file, _alone(wanted.journal):
         rows = indexed(file, wanted.settings)
         _tell_bad(rows)
-        return asyncio.run(_answered(wanted, rows))
+        try:
+            return asyncio.run(_answered(wanted, rows))
+        except KeyboardInterrupt:  # what is kept has been told
+            return ERROR
 
 
 def _check(wanted: Wanted) -> None:
@@ -67,6 +78,12 @@ def _check(wanted: Wanted) -> None:
         raise ConfigError("--resume needs a file that it can go on with: name one by --output.")
     if wanted.url and wanted.topology:
         raise ConfigError("--topology: not with --url, it is the server that answers.")
+    for name in wanted.limits:
+        if wanted.url and name not in wanted.settings:
+            raise ConfigError(
+                f"--{name.replace('_', '-')} with --url: what a row takes there at worst is not "
+                f"known here. Say it for each row: --setting {name}=..."
+            )
     try:
         refused(wanted.settings)
     except ValueError as error:
@@ -169,12 +186,18 @@ async def _asker(wanted: Wanted, rows: Rows) -> tuple[Asker, dict[str, Any], dic
     Raises BrainError if it can answer nothing.
     """
     settings = {**wanted.settings, "use_memory": False}
+    if wanted.url:
+        there = There(connect(wanted.url))
+        await there.ready()
+        err.print(f"asking {there.brain.url}", style="dim", markup=False, soft_wrap=True)
+        return there, settings, {"server": there.brain.url}
     topology = load(wanted.topology or "eight")
     context = await asyncio.to_thread(with_weights, make_context(settings), topology, err)
     settings["model"] = context.model
     asker = here(topology, _quietly(topology))
+    first = next(filter(_good, map(rows.at, range(len(rows)))))
     with suppress(InputError):  # that is this row's own fault
-        await asker.worst(next(filter(_good, map(rows.at, range(len(rows))))), settings)
+        await asker.worst(first, {**wanted.limits, **settings})
     return asker, settings, {"topology": topology.hash}
 
 
@@ -232,7 +255,8 @@ def _tell(wanted: Wanted, batch: Batch, total: Total) -> None:
     if whole:
         wanted.journal.unlink()
     elif batch.stopped:
-        _note(f"Not all were sent ({batch.stopped}). Go on with `{_again(wanted)}`")
+        why = f"budget: {batch.purse.told()}" if batch.stopped == BUDGET else batch.stopped
+        _note(f"Not all were sent ({why}). Go on with `{_again(wanted)}`")
     elif total.rows["failed"] > batch.rows.bad:
         _note(f"Ask the failed ones again with `{_again(wanted, '--retry-failed')}`")
 
