@@ -35,6 +35,7 @@ threads = itertools.count()
 def default_embedder(monkeypatch: pytest.MonkeyPatch):
     for name in ("SWARM_BRAIN_EMBEDDER", "SWARM_BRAIN_DATABASE_URL"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SWARM_BRAIN_MODEL", "scripted:m")  # which who has signed in may not name
 
 
 @pytest.fixture
@@ -52,9 +53,7 @@ def ask(script: Script, store):
             config["configurable"]["langgraph_auth_user"] = SimpleNamespace(identity=user)
         brain = compile_brain(store=store, checkpointer=InMemorySaver())
         script.requests.clear()
-        return brain.invoke(
-            {"question": question}, config=config, context={"model": "scripted:m", **context}
-        )
+        return brain.invoke({"question": question}, config=config, context=context or None)
 
     return run
 
@@ -450,7 +449,7 @@ def test_users_do_not_see_each_others_memories(script, store):
         result = brain.invoke(
             {"question": HARD},
             config={"configurable": signed},
-            context={"model": "scripted:m", "recall_floor": -1, "max_steps": 3},
+            context={"recall_floor": -1, "max_steps": 3},
         )
         assert [item["text"].partition("Answer: ")[2] for item in result["recalled"]] == [
             f"of {user!r}"
@@ -469,9 +468,7 @@ def test_what_a_user_asked_is_remembered_for_that_user(ask, store):
 @pytest.mark.parametrize("user", [{"identity": "bob"}, SimpleNamespace(identity="bob")])
 def test_in_whatever_form_a_server_gives_its_user_the_memories_are_that_users(script, store, user):
     config = {"configurable": {"langgraph_auth_user": user}}
-    compile_brain(store=store).invoke(
-        {"question": HARD}, config=config, context={"model": "scripted:m"}
-    )
+    compile_brain(store=store).invoke({"question": HARD}, config=config, context={})
     assert len(kept(store, Space.signed_in("bob", "default"))) == 1
     assert kept(store) == []
 
@@ -482,7 +479,7 @@ def test_a_user_whom_nobody_can_tell_from_others_is_refused(script, store, user)
         compile_brain(store=store).invoke(
             {"question": HARD},
             config={"configurable": {"langgraph_auth_user": user}},
-            context={"model": "scripted:m"},
+            context={},
         )
 
 

@@ -42,7 +42,8 @@ def test_each_answer_and_each_run_is_told_once(script, seen):
     assert (seen[-1].user, seen[-1].result["provenance"]) == (None, "full")
 
 
-def test_who_has_signed_in_is_told(script, seen):
+def test_who_has_signed_in_is_told(script, seen, monkeypatch):
+    monkeypatch.setenv("SWARM_BRAIN_MODEL", "scripted:m")
     graph.invoke(
         {"question": HARD}, {"configurable": {"langgraph_auth_user": User("ada")}}
     )  # fmt: skip
