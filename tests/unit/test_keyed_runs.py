@@ -82,8 +82,10 @@ def test_a_saved_state_is_asked_again(script):
     brain.invoke({"question": HARD}, config, interrupt_before=["synthesis"])
     kept = brain.get_state(config).values["settings"]
     forged = {"settings": {**kept, "base_url": "http://evil.example/v1"}}
-    brain.update_state(config, forged, as_node="reasoning")
     asked = len(script.requests)
+    with pytest.raises(ConfigError, match="base_url"):
+        brain.update_state(config, forged, as_node="reasoning")
+    brain.update_state({"configurable": {"thread_id": "t"}}, forged, as_node="reasoning")
     with pytest.raises(ConfigError, match="base_url"):
         brain.invoke(None, config)
     assert len(script.requests) == asked
