@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Annotated, Any
 
 import typer
@@ -48,6 +49,8 @@ async def _serve(host: str, port: int, grace: float, err: Any) -> None:
 
     from swarm_brain.server.app import alone
 
+    application = alone()
+
     class Server(uvicorn.Server):
         """Stops in two steps: first no more questions, then, when runs have ended, no more."""
 
@@ -55,30 +58,28 @@ async def _serve(host: str, port: int, grace: float, err: Any) -> None:
 
         def handle_exit(self, sig: int, frame: Any) -> None:
             """The first signal lets runs end, a second one does not."""
-            if self.stopping is not None:
-                super().handle_exit(sig, frame)
-                return
-            loop = asyncio.get_running_loop()
-            self.stopping = loop.create_task(self._stop(sig, frame))
+            if self.stopping is None:
+                self.stopping = asyncio.get_running_loop().create_task(self._stop())
+            else:
+                self.should_exit = self.force_exit = True
 
-        async def _stop(self, sig: int, frame: Any) -> None:
+        async def _stop(self) -> None:
             err.print(f"stopping; what runs has {grace:g} s to end")
             await application.state.runs.drain(grace)
-            super().handle_exit(sig, frame)
+            self.should_exit = True
 
-        async def startup(self, sockets: Any = None) -> None:
-            """Listen, and say where."""
-            await super().startup(sockets)
-            if self.started:
-                at = self.servers[0].sockets[0].getsockname()[:2]
-                shown = f"[{at[0]}]" if ":" in at[0] else at[0]
-                err.print(f"http://{shown}:{at[1]}/ (page), /v1 (OpenAI's clients)")
+    listening = _listen(host, port)
+    address, bound = listening.getsockname()[:2]
+    shown = f"[{address}]" if ":" in address else address
+    err.print(f"http://{shown}:{bound}/ (page), http://{shown}:{bound}/v1 (OpenAI's clients)")
+    config = uvicorn.Config(application, log_level="warning", server_header=False)
+    await Server(config).serve(sockets=[listening])
 
-    application = alone()
-    config = uvicorn.Config(
-        application, host=host, port=port, log_level="warning", server_header=False
-    )
-    server = Server(config)
-    await server.serve()
-    if not server.started:
-        raise typer.Exit(1)
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises ConfigError where that cannot be."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigError(f"{host}:{port} cannot be listened on: {error.strerror}.") from None
