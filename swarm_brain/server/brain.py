@@ -23,7 +23,15 @@ from swarm_brain.presets import PRESETS
 from swarm_brain.server import threads
 from swarm_brain.server.openai import KEEP_ALIVE_SECONDS, while_connected
 from swarm_brain.server.owners import keyed
-from swarm_brain.server.routing import ERRORS, Answer, Asker, Brains, Route, body_of, problem_of
+from swarm_brain.server.routing import (
+    ERRORS,
+    Answer,
+    Asker,
+    Brains,
+    Route,
+    body_of,
+    problem_of,
+)
 from swarm_brain.server.running import Question
 from swarm_brain.server.streaming import Event
 
@@ -35,6 +43,23 @@ router = APIRouter(
     default_response_class=Answer,
 )
 Thread = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="A thread's id.")]
+
+EVENT = {
+    "type": "object",
+    "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
+    "required": ["event", "data"],
+}
+_EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The run's events; `data` is JSON.",
+        "content": {"text/event-stream": {"schema": EVENT}},
+    }
+}
+STREAMED: Any = {
+    "response_model": None,
+    "response_class": EventSourceResponse,
+    "responses": _EVENTS,
+}
 
 
 class _Body(BaseModel):
@@ -55,6 +80,12 @@ class Decided(_Body):
 
     decision: Any = Field(None, description="approve, skip, stop, or {action: edit, sees: ...}.")
     settings: dict[str, Any] = Field(default_factory=dict, description="Budgets alone.")
+
+
+class Listed(_Body):
+    """How many."""
+
+    limit: int = Field(50, ge=1, le=500)
 
 
 class Edited(_Body):
@@ -91,7 +122,7 @@ async def settings(owner: Asker) -> dict[str, Any]:
     return Context.model_json_schema()
 
 
-@router.post("/runs", response_model=None)
+@router.post("/runs", **STREAMED)
 async def ask(body: Asked, request: Request, owner: Asker, runs: Brains) -> Response:
     """Ask; the events of the run follow as they happen."""
     if body.preset is not None and body.preset not in PRESETS:
@@ -111,10 +142,10 @@ async def cancel(run: uuid.UUID, owner: Asker, runs: Brains) -> dict[str, str]:
 
 @router.get("/threads")
 async def list_threads(
-    owner: Asker, runs: Brains, limit: Annotated[int, Query(ge=1, le=500)] = 50
+    owner: Asker, runs: Brains, query: Annotated[Listed, Query()]
 ) -> list[dict[str, Any]]:
     """Threads as their last run shows them, the latest first."""
-    return await threads.listed(runs, owner, limit)
+    return await threads.listed(runs, owner, query.limit)
 
 
 @router.get("/threads/{thread}")
@@ -130,7 +161,12 @@ async def delete_thread(thread: Thread, owner: Asker, runs: Brains) -> dict[str,
     return {"id": thread}
 
 
-@router.post("/threads/{thread}/resume", response_model=None)
+@router.post(
+    "/threads/{thread}/resume",
+    response_model=None,
+    response_class=EventSourceResponse,
+    responses=STREAMED,
+)
 async def resume(
     thread: Thread, body: Decided, request: Request, owner: Asker, runs: Brains
 ) -> Response:
@@ -141,7 +177,12 @@ async def resume(
     return await _streamed(request, runs.resume(owner, thread, budgets, body.decision))
 
 
-@router.post("/threads/{thread}/fork", response_model=None)
+@router.post(
+    "/threads/{thread}/fork",
+    response_model=None,
+    response_class=EventSourceResponse,
+    responses=STREAMED,
+)
 async def fork(
     thread: Thread, body: Edited, request: Request, owner: Asker, runs: Brains
 ) -> Response:

@@ -17,7 +17,15 @@ from swarm_brain.server.chat import FAMILY, ChatRequest, models, question_of
 from swarm_brain.server.chunks import Writer
 from swarm_brain.server.completion import completion, headers
 from swarm_brain.server.problems import Problem
-from swarm_brain.server.routing import ERRORS, Answer, Asker, Brains, Route, body_of, problem_of
+from swarm_brain.server.routing import (
+    ERRORS,
+    Answer,
+    Asker,
+    Brains,
+    Route,
+    body_of,
+    problem_of,
+)
 from swarm_brain.server.streaming import Event
 
 T = TypeVar("T")
@@ -45,7 +53,18 @@ def _model(name: str) -> dict[str, Any]:
     return entry | {"description": models()[name]}
 
 
-@router.post("/chat/completions", tags=["openai"], response_model=None)
+COMPLETED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "A chat completion; with `stream` its pieces as events.",
+        "content": {
+            "application/json": {"schema": {"type": "object"}},
+            "text/event-stream": {"schema": {"type": "object"}},
+        },
+    }
+}
+
+
+@router.post("/chat/completions", tags=["openai"], response_model=None, responses=COMPLETED)
 async def chat_completions(
     body: ChatRequest, request: Request, owner: Asker, runs: Brains
 ) -> Response:

@@ -111,7 +111,10 @@ def test_a_stopping_server_ends_what_runs_and_takes_nothing_new(slow, tmp_path: 
 
 
 def test_what_cannot_wait_is_stopped_after_its_wave_and_goes_on_elsewhere(slow, tmp_path: Path):
-    with serve(tmp_path, "--grace", "0", model_url=slow.url) as served, ThreadPoolExecutor() as pool:
+    with (
+        serve(tmp_path, "--grace", "0", model_url=slow.url) as served,
+        ThreadPoolExecutor() as pool,
+    ):
         running = pool.submit(httpx.post, served.url + CHAT, json=body(), timeout=30)
         until(lambda: len(slow.bodies) >= 3, 10, served.child)
         served.child.send_signal(signal.SIGTERM)
