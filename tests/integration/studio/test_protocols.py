@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,16 +10,17 @@ import pytest
 from a2a.client import A2ACardResolver, ClientConfig, create_client
 from a2a.types import Message, Part, Role, SendMessageRequest, TaskState
 from mcp import Client
+from typer.testing import CliRunner
 
+from graph.errors import ServerError
 from graph.topology import load
+from swarm_brain.cli.app import app
 from swarm_brain.presets import PRESETS
-from tests.integration.processes import REPO, plain_environment
 from tests.integration.studio.serving import ANSWER, HARD, SIMPLE
 
 pytestmark = [pytest.mark.integration, pytest.mark.parallel]
 
 EXPERTS = load().experts
-COMMAND = Path(sys.executable).with_name("swarm-brain")
 
 
 # ---- MCP
@@ -87,23 +85,18 @@ async def test_a2a_introduces_itself_and_answers(server, served, client):
 # ---- assistants
 
 
-def publish(home: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, "assistants", *options],
-        capture_output=True,
-        text=True,
-        cwd=home,
-        env=plain_environment(home, PYTHONPATH=str(REPO)),
-        timeout=60,
-    )
+def publish(url: str) -> list[str]:
+    """What `swarm-brain assistants` says."""
+    done = CliRunner().invoke(app, ["assistants", "--url", url])
+    if done.exception:
+        raise done.exception
+    return done.stdout.splitlines()
 
 
 @pytest.fixture
-def assistants(server, client, tmp_path: Path):
+def assistants(server, client):
     """The presets on the server; none is left behind."""
-    done = publish(tmp_path, "--url", server)
-    assert done.returncode == 0, done.stderr
-    yield done.stdout.splitlines()
+    yield publish(server)
     for found in mine(client):
         client.assistants.delete(found["assistant_id"])
 
@@ -113,14 +106,14 @@ def mine(client: Any) -> list[Any]:
     return [one for one in found if "swarm_brain_preset" in one["metadata"]]
 
 
-def test_presets_are_created_once_and_kept_up_to_date(server, client, assistants, tmp_path: Path):
+def test_presets_are_created_once_and_kept_up_to_date(server, client, assistants):
     assert assistants == [f"swarm-brain-{name}: created" for name in PRESETS]
-    again = publish(tmp_path, "--url", server).stdout.splitlines()
+    again = publish(server)
     assert again == [f"swarm-brain-{name}: unchanged" for name in PRESETS]
     fast = next(one for one in mine(client) if one["name"] == "swarm-brain-fast")
     assert fast["version"] == 1
     client.assistants.update(fast["assistant_id"], context={"effort": "high"})
-    mended = publish(tmp_path, "--url", server).stdout.splitlines()
+    mended = publish(server)
     assert mended[0] == "swarm-brain-fast: updated"
     assert {one["name"] for one in mine(client)} == {f"swarm-brain-{name}" for name in PRESETS}
     for one in mine(client):
@@ -147,8 +140,6 @@ async def test_an_assistant_answers_with_its_settings_and_is_a_tool(server, clie
     assert ast.literal_eval(answer.content[0].text)["effort"] == "low"
 
 
-def test_a_server_that_is_not_there_is_told(tmp_path: Path):
-    done = publish(tmp_path, "--url", "http://127.0.0.1:9")
-    assert done.returncode == 1
-    assert "cannot be reached" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_a_server_that_is_not_there_is_told():
+    with pytest.raises(ServerError, match="cannot be reached"):
+        publish("http://127.0.0.1:9")
