@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ALWAYS := embedded,memory,postgres,evals,server,pictures,dev
 EXTRAS ?=
+DEV ?=# more options for langgraph dev
 STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
@@ -19,7 +20,7 @@ override Q := $(value Q)# as it was typed, with every $
 export Q
 
 .DEFAULT_GOAL := help
-.PHONY: help install ask test test-unit test-evals test-integration test-cluster check format dev picture bench lock
+.PHONY: help install ask test test-unit test-evals test-integration test-cluster check format dev assistants picture bench lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -71,7 +72,13 @@ format: install ## put the code into its form
 
 dev: install ## the graph in a local LangGraph server, for Studio
 	@[ -f .env ] || cp .env.example .env
-	@LANGGRAPH_CLI_NO_ANALYTICS=1 LANGGRAPH_NO_VERSION_CHECK=true $(BIN)/langgraph dev --no-browser --n-jobs-per-worker 10
+	@# With LangSmith's key alone the server would send traces and its usage; without this second key it sends
+	@# neither, and traces only if LANGSMITH_TRACING=true says so, as everywhere else.
+	@LANGSMITH_CONTROL_PLANE_API_KEY="$$LANGSMITH_CONTROL_PLANE_API_KEY" LANGGRAPH_CLI_NO_ANALYTICS=1 LANGGRAPH_NO_VERSION_CHECK=true \
+	  $(BIN)/langgraph dev --no-browser --n-jobs-per-worker 10 $(DEV)
+
+assistants: install ## the presets fast, thorough and cheap as assistants of that server
+	@$(BIN)/swarm-brain assistants
 
 picture: install ## draw the graph into the README
 	@$(BIN)/python docs/picture.py

@@ -11,11 +11,12 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import BaseStore
+from pydantic import ConfigDict
 
 from graph import propagation
 from graph.context import Context
 from graph.state import BEGIN, FINISH, BrainInput, BrainOutput, BrainState
-from graph.topology import Topology, load
+from graph.topology import Kind, Topology, load
 from nodes.begin import begin
 from nodes.expert import run_expert
 from nodes.finish import finish
@@ -33,8 +34,11 @@ PARALLEL_NODES = 64  # LangGraph's default pool for invoke() has cpu + 4 threads
 def build(topology: Topology | None = None) -> Builder:
     """The graph of a topology, not yet compiled. Default: the shipped eight experts."""
     topology = topology or load("eight")
-    builder = StateGraph(
-        BrainState, context_schema=Context, input_schema=BrainInput, output_schema=BrainOutput
+    builder: Builder = StateGraph(
+        BrainState,
+        context_schema=_context_of(topology),
+        input_schema=BrainInput,
+        output_schema=BrainOutput,
     )
     builder.add_node(BEGIN, _Node(functools.partial(begin, topology)))
     for name in topology.experts:
@@ -60,6 +64,30 @@ def compile_brain(
     compiled = build(topology).compile(checkpointer=checkpointer, store=store, name="brain")
     supersteps = max(topology.levels.values()) + SPARE_SUPERSTEPS
     return compiled.with_config(recursion_limit=supersteps, max_concurrency=PARALLEL_NODES)
+
+
+def _context_of(topology: Topology) -> type[Context]:
+    """Context, whose schema offers this topology's experts as choices. It takes the same.
+
+    Studio shows a setting beside the nodes of `langgraph_nodes`: those it alone concerns.
+    """
+    beside: dict[str, Kind] = {
+        "recall_limit": "memory", "recall_floor": "memory", "max_revisions": "critic"
+    }  # fmt: skip
+
+    def choices(schema: dict[str, Any]) -> None:
+        fields, experts = schema["properties"], list(topology.experts)
+        for name in ("pause_before", "without"):
+            fields[name]["items"]["enum"] = experts
+        fields["expert_models"]["propertyNames"] = {"enum": experts}
+        for name, kind in beside.items():
+            fields[name]["langgraph_nodes"] = [expert.name for expert in topology.of_kind(kind)]
+
+    class Described(Context):
+        __doc__ = Context.__doc__
+        model_config = ConfigDict(title="Context", json_schema_extra=choices)
+
+    return Described
 
 
 class _Node(Runnable[BrainState, dict[str, Any]]):

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from langchain_core.messages import AnyMessage
 from langgraph.channels import EphemeralValue
 from langgraph.graph.message import add_messages
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from graph.errors import FailureKind
@@ -151,6 +152,11 @@ class ExpertReport(TypedDict):
     error: str | None
 
 
+def about(text: str) -> Any:
+    """What a field holds, for those who read the schema."""
+    return Field(description=text)
+
+
 def gather(current: Sequence[Signal] | None, update: Sequence[Signal] | None) -> list[Signal]:
     """Append the signals of a wave; None empties the list for a new run.
 
@@ -170,31 +176,68 @@ def latest(current: int | None, update: int | None) -> int:
 class BrainInput(TypedDict, total=False):
     """A question as text, or a conversation whose last human message is the question."""
 
-    question: Annotated[str, EphemeralValue]
-    messages: Annotated[list[AnyMessage], add_messages]
+    question: Annotated[str, about("What is asked, as text."), EphemeralValue]
+    messages: Annotated[
+        list[AnyMessage],
+        about(
+            "Or a conversation: its last human message is the question. In a thread, earlier "
+            "messages are remembered."
+        ),
+        add_messages,
+    ]
 
 
 class BrainOutput(TypedDict):
     """The result of one run."""
 
-    final_output: str
-    provenance: Provenance
-    stop_reason: StopReason
-    effort: Effort
-    verdict: str | None
-    agreement: float | None
-    dissent: list[str]
-    revised: bool
-    steps: int
-    model: str
-    thread_id: str | None
-    recalled: list[Recall]
-    experts: list[ExpertReport]
-    usage: Usage
-    error: str | None
-    notes: list[str]
-    version: str
-    messages: Annotated[list[AnyMessage], add_messages]
+    final_output: Annotated[str, about("The answer.")]
+    provenance: Annotated[
+        Provenance,
+        about(
+            "How far to trust it. full: every woken expert answered and no limit was hit; "
+            "degraded: an expert failed, or a limit cut the run short, but a model wrote the "
+            "answer; simulated: no model wrote it."
+        ),
+    ]
+    stop_reason: Annotated[StopReason, about("Why the run ended; complete: by itself.")]
+    effort: Annotated[
+        Effort,
+        about(
+            "What the question was found to deserve, or was told: low asks three experts, high all."
+        ),
+    ]
+    verdict: Annotated[str | None, about("The short answer, where the question has one.")]
+    agreement: Annotated[
+        float | None,
+        about(
+            "Share of drafts with the most frequent verdict; for open questions their mean "
+            "similarity; null with fewer than two drafts."
+        ),
+    ]
+    dissent: Annotated[
+        list[str], about("Verdicts and views of drafts that the answer did not adopt.")
+    ]
+    revised: Annotated[
+        bool,
+        about("Whether a defect that the critic quoted has led to a second answer."),
+    ]
+    steps: Annotated[int, about("Waves of experts that ran.")]
+    model: Annotated[str, about("Who answered, as provider:model; experts may have their own.")]
+    thread_id: Annotated[str | None, about("The thread that keeps the run; null if none does.")]
+    recalled: Annotated[list[Recall], about("Memories that the experts were shown.")]
+    experts: Annotated[
+        list[ExpertReport],
+        about("One line for each expert that ran, and each that was gated off."),
+    ]
+    usage: Annotated[Usage, about("Calls, tokens and dollars; null where unknown.")]
+    error: Annotated[str | None, about("What went wrong, and for whom; null if nothing did.")]
+    notes: Annotated[list[str], about("What else is to be known, about memory for example.")]
+    version: Annotated[str, about("Of Swarm Brain.")]
+    messages: Annotated[
+        list[AnyMessage],
+        about("The conversation of this thread, with the answer."),
+        add_messages,
+    ]
 
 
 # What a result is to those who are not LangGraph clients: the output without its messages.
@@ -204,16 +247,36 @@ RESULT_KEYS = tuple(key for key in BrainOutput.__annotations__ if key != "messag
 class BrainState(BrainOutput, total=False):
     """All channels. `question` lives for one superstep: a thread's next run sees no old one."""
 
-    question: Annotated[str, EphemeralValue]
-    run_id: str
-    settings: dict[str, Any]
-    topology: Begun
-    limits: RunLimits
-    query: str
-    instructions: str
-    seed: int
-    all_simulated: bool
-    memory: Memory
-    signals: Annotated[list[Signal], gather]
-    workspace: Annotated[Workspace, compete]
-    step: Annotated[int, latest]
+    question: Annotated[
+        str,
+        about("What is asked, as text; it lives for one superstep."),
+        EphemeralValue,
+    ]
+    run_id: Annotated[str, about("Of this question, as journals and memories name it.")]
+    settings: Annotated[
+        dict[str, Any], about("The settings that the run was begun with, and keeps.")
+    ]
+    topology: Annotated[Begun, about("The topology that the run was begun with.")]
+    limits: Annotated[
+        RunLimits,
+        about("What the budget has left of the settings, decided at the start."),
+    ]
+    query: Annotated[str, about("The question of this run, as its experts are shown it.")]
+    instructions: Annotated[str, about("What the caller's system messages ask of the answer.")]
+    seed: Annotated[int, about("Of the order of drafts, and of sampling.")]
+    all_simulated: Annotated[bool, about("Whether no expert of this run has a real model.")]
+    memory: Annotated[Memory, about("What this thread and the store remember for this question.")]
+    signals: Annotated[
+        list[Signal],
+        about(
+            "What each expert has said, one entry for each expert and step; writing one of the "
+            "same expert and step replaces it."
+        ),
+        gather,
+    ]
+    workspace: Annotated[
+        Workspace,
+        about("Whose signals were broadcast to all later experts, wave by wave."),
+        compete,
+    ]
+    step: Annotated[int, about("Waves of experts that have run."), latest]

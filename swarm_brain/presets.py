@@ -29,7 +29,8 @@ def _named(*presets: Preset) -> Mapping[str, Preset]:
 PRESETS: Mapping[str, Preset] = _named(
     Preset(
         "fast",
-        "Three experts whatever the question: perception, reasoning, synthesis.",
+        "Three experts whatever the question: perception, reasoning, synthesis; memory too, if "
+        "something is recalled.",
         {"effort": "low"},
     ),
     Preset(
@@ -46,8 +47,8 @@ PRESETS: Mapping[str, Preset] = _named(
     ),
     Preset(
         "cheap",
-        "Three experts within 12,000 tokens, prompts included; replies are shortened to fit, and "
-        "the same request is not paid for twice while the process lives.",
+        "The experts of fast within 12,000 tokens, prompts included; replies are shortened to fit, "
+        "and the same request is not paid for twice while the process lives.",
         {"effort": "low", "budget_tokens": 12_000, "cache": "memory"},
     ),
 )

@@ -165,7 +165,17 @@ def pull(
 
 def _add_rooms() -> None:
     """The commands of other files; they import this one."""
-    from swarm_brain.cli import batch, draw, measure, memories, question, serve, talk, threads
+    from swarm_brain.cli import (
+        batch,
+        draw,
+        measure,
+        memories,
+        publishing,
+        question,
+        serve,
+        talk,
+        threads,
+    )
 
     app.command()(question.ask)
     app.registered_commands.insert(0, app.registered_commands.pop())  # the first in the help
@@ -173,6 +183,7 @@ def _add_rooms() -> None:
     app.command()(serve.serve)
     app.command()(draw.graph)
     app.command()(batch.batch)
+    app.command()(publishing.assistants)
     app.add_typer(measure.app, name="eval", no_args_is_help=True)
     app.add_typer(threads.app, name="threads", no_args_is_help=True)
     app.add_typer(memories.app, name="memory", no_args_is_help=True)

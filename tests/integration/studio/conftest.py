@@ -46,6 +46,17 @@ def served(endpoint_of_all: Endpoint) -> Iterator[Endpoint]:
     endpoint_of_all.script.says.update(DEFAULTS)
 
 
+@pytest.fixture(autouse=True)
+def _nothing_remembered(request: pytest.FixtureRequest) -> None:
+    """What one test asks is no memory of the next one's questions."""
+    if "server" not in request.fixturenames:
+        return
+    store = get_sync_client(url=request.getfixturevalue("server"), api_key=None).store
+    place = ["swarm-brain", "local", "default", "episodes"]
+    for item in store.search_items(place, limit=1000)["items"]:
+        store.delete_item(item["namespace"], item["key"])
+
+
 @pytest.fixture
 def client(server: str) -> Any:
     return get_sync_client(url=server, api_key=None)

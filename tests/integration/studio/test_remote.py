@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 
 from graph.brain import graph
 from graph.state import RESULT_KEYS, BrainOutput
+from swarm_brain.cli.app import run
 from swarm_brain.remote import connect
 from tests.integration.processes import REPO, plain_environment, process
 from tests.integration.studio.serving import ANSWER, HARD, SIMPLE
@@ -28,27 +31,43 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     return plain_environment(home, PYTHONPATH=str(REPO), **more)
 
 
-def ask(home: Path, url: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, "ask", *arguments, "--url", url],
-        capture_output=True,
-        text=True,
-        cwd=home,
-        env=environment(home, **env),
-        stdin=subprocess.DEVNULL,
-        timeout=60,
-    )
+@dataclass
+class Done:
+    """What a command has left."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+Ask = Callable[..., Done]
+
+
+@pytest.fixture
+def ask(monkeypatch, capsys, tmp_path: Path) -> Ask:
+    """`swarm-brain ask ... --url`, in this process: what it imports takes longer than the rest."""
+    monkeypatch.chdir(tmp_path)
+
+    def run_it(url: str, *arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["swarm-brain", "ask", *arguments, "--url", url])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            run()
+        said = capsys.readouterr()
+        return Done(int(ended.value.code or 0), said.out, said.err)
+
+    return run_it
+
+
+def told(done: Done | subprocess.CompletedProcess[str]) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
-def test_a_server_answers_like_the_local_brain(tmp_path: Path, server, served, client):
+def test_a_server_answers_like_the_local_brain(ask, tmp_path: Path, server, served, client):
     """The same keys, the same answer, the same experts by the same wakings."""
-    there = told(ask(tmp_path, server, HARD, "--json"))
+    there = told(ask(server, HARD, "--json"))
     local = subprocess.run(
         [COMMAND, "ask", HARD, "--json", "--model", "openai-compatible:m"],
         capture_output=True,
@@ -72,60 +91,60 @@ def test_a_server_answers_like_the_local_brain(tmp_path: Path, server, served, c
     assert kept["final_output"] == ANSWER
 
 
-def test_piped_the_answer_alone_is_on_standard_output(tmp_path: Path, server, served):
-    done = ask(tmp_path, server, SIMPLE)
+def test_piped_the_answer_alone_is_on_standard_output(ask, server, served):
+    done = ask(server, SIMPLE)
     assert (done.returncode, done.stdout) == (0, ANSWER + "\n")
     assert f"asking {server}" in done.stderr
     assert "experts: perception ok, reasoning ok, synthesis ok" in done.stderr
     assert "full (complete) · effort low · 3 steps · 3 calls" in done.stderr
 
 
-def test_settings_travel_and_bad_ones_are_refused_before(tmp_path: Path, server, served):
-    answer = told(ask(tmp_path, server, HARD, "--json", "--max-steps", "2", "--temperature", "0.1"))
+def test_settings_travel_and_bad_ones_are_refused_before(ask, server, served):
+    answer = told(ask(server, HARD, "--json", "--max-steps", "2", "--temperature", "0.1"))
     assert (answer["steps"], answer["stop_reason"]) == (2, "max_steps")
     assert served.bodies[-1]["temperature"] == 0.1
     asked = len(served.bodies)
     for arguments in (["--max-steps", "0"], ["--expert-model", "nobody=simulation:"]):
-        done = ask(tmp_path, server, HARD, *arguments)
+        done = ask(server, HARD, *arguments)
         assert done.returncode == 2, done.stderr
         assert "max_steps" in done.stderr or "nobody" in done.stderr
     assert len(served.bodies) == asked
 
 
-def test_a_simulation_there_is_exit_code_3(tmp_path: Path, server):
-    done = ask(tmp_path, server, SIMPLE, "--model", "simulation:", "--json")
+def test_a_simulation_there_is_exit_code_3(ask, server):
+    done = ask(server, SIMPLE, "--model", "simulation:", "--json")
     assert (done.returncode, json.loads(done.stdout)["provenance"]) == (3, "simulated")
 
 
-def test_a_thread_has_a_name_on_the_server(tmp_path: Path, server, served, client):
-    first = told(ask(tmp_path, server, "What does Ada mean?", "--json", "--thread", "names"))
-    again = told(ask(tmp_path, server, SIMPLE, "--json", "--thread", "names"))
-    by_id = told(ask(tmp_path, server, SIMPLE, "--json", "--thread", first["thread_id"]))
+def test_a_thread_has_a_name_on_the_server(ask, server, served, client):
+    first = told(ask(server, "What does Ada mean?", "--json", "--thread", "names"))
+    again = told(ask(server, SIMPLE, "--json", "--thread", "names"))
+    by_id = told(ask(server, SIMPLE, "--json", "--thread", first["thread_id"]))
     assert first["thread_id"] == again["thread_id"] == by_id["thread_id"]
     assert "What does Ada mean?" in served.script.of("reasoning")[-1]["user"]
     assert len(client.threads.search(metadata={"name": "names"})) == 1
 
 
-def test_no_save_leaves_no_thread(tmp_path: Path, server, client):
+def test_no_save_leaves_no_thread(ask, server, client):
     before = len(client.threads.search(limit=1000))
-    answer = told(ask(tmp_path, server, "What does nothing mean?", "--json", "--no-save"))
+    answer = told(ask(server, "What does nothing mean?", "--json", "--no-save"))
     assert answer["thread_id"] is None
     assert len(client.threads.search(limit=1000)) == before
 
 
-def test_a_pause_is_exit_code_4_and_is_decided_on_the_server(tmp_path: Path, server, client):
-    done = ask(tmp_path, server, HARD, "--json", "--thread", "waits", "--pause-before", "creative")
+def test_a_pause_is_exit_code_4_and_is_decided_on_the_server(ask, server, client):
+    done = ask(server, HARD, "--json", "--thread", "waits", "--pause-before", "creative")
     assert done.returncode == 4, done.stderr
     paused = json.loads(done.stdout)
     assert paused["paused"][0]["expert"] == "creative"
     assert paused["usage"]["calls"] == 5  # intake and two of three drafts
     assert "on the server keeps it" in done.stderr
-    refused = ask(tmp_path, server, HARD, "--thread", "waits")
+    refused = ask(server, HARD, "--thread", "waits")
     assert refused.returncode == 1
     assert "waits for a decision" in refused.stderr
     result = client.runs.wait(paused["thread_id"], "brain", command={"resume": "approve"})
     assert result["provenance"] == "full"
-    assert ask(tmp_path, server, SIMPLE, "--thread", "waits").returncode == 0
+    assert ask(server, SIMPLE, "--thread", "waits").returncode == 0
 
 
 def test_an_interrupted_question_is_ended_on_the_server(tmp_path: Path, server, served, client):
@@ -156,17 +175,16 @@ def test_an_interrupted_question_is_ended_on_the_server(tmp_path: Path, server, 
         ("http://127.0.0.1:9", 1, "cannot be reached"),
         ("http://no-host.invalid", 1, "cannot be reached"),
         ("localhost:2024", 2, "write http://HOST:PORT"),
-        ("{endpoint}", 1, "Is it a LangGraph server|how a LangGraph server|status"),
         ("{server}/somewhere", 1, "Is it a LangGraph server"),
     ],
 )
-def test_a_wrong_address_is_told_at_once(tmp_path: Path, server, served, url, code, says):
-    url = url.format(server=server, endpoint=served.url)
+def test_a_wrong_address_is_told_at_once(ask, server, url, code, says):
+    url = url.format(server=server)
     started = time.monotonic()
-    done = ask(tmp_path, url, HARD, "--json")
+    done = ask(url, HARD, "--json")
     assert time.monotonic() - started < 8
     assert done.returncode == code, done.stderr
-    assert any(part in done.stderr for part in says.split("|"))
+    assert says in done.stderr
     assert "Traceback" not in done.stderr
     assert json.loads(done.stdout)["stop_reason"] == "failed"
 
