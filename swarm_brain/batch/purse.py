@@ -17,7 +17,6 @@ class Purse:
     spent: Amount = field(default_factory=Amount)
     short: Amount | None = None  # the worst case that was not there, after which none is
     _held: list[Amount] = field(default_factory=list)
-    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # who waits is served first
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     @property
@@ -30,7 +29,7 @@ class Purse:
 
         Waits for rows under way, which may give back what they held and did not spend.
         """
-        async with self._turn, self._changed:
+        async with self._changed:
             while self.short is None and not self._has(worst):
                 if not self._held:
                     self.short = worst

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from graph.errors import BrainError, BudgetTooSmall, ConfigError, InputError, ModelUnavailable
@@ -36,6 +36,7 @@ class Batch:
     retry_failed: bool = False
     stopped: str | None = None  # why the rest is not sent
     in_vain: int = 0
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # to take the next row
 
     def pending(self) -> Iterator[int]:
         """The rows that are to be asked."""
@@ -54,6 +55,16 @@ class Batch:
         return found or not_sent(self.rows.at(number), self.stopped or "interrupted")
 
 
+@dataclass(frozen=True)
+class Taken:
+    """A row that is to be asked; the purse holds its worst case."""
+
+    number: int
+    row: Row
+    settings: Mapping[str, Any]
+    worst: Amount
+
+
 async def run(batch: Batch) -> None:
     """Ask what is pending. Rows that fail are answers; OSError means that none can be kept."""
     pending = batch.pending()
@@ -67,40 +78,40 @@ async def run(batch: Batch) -> None:
 
 async def _work(batch: Batch, pending: Iterator[int]) -> None:
     """One of those who ask at once: row after row, until none is left."""
-    for number in pending:
-        row = batch.rows.at(number)
-        if row.problem is not None:
-            await _keep(batch, number, failed(row, row.problem), Amount())
-        elif not await _asked(batch, number, row):
-            return
-        if batch.stopped:
-            return
-
-
-async def _asked(batch: Batch, number: int, row: Row) -> bool:
-    """Ask a row within the purse. False: nothing more is to be sent."""
-    settings = {**batch.settings, **row.settings}
-    worst = Amount()
-    if batch.purse.limited:
+    while taken := await _next(batch, pending):
+        charge = taken.worst
         try:
-            worst, settings = await _limited(batch, row, settings)
-        except BrainError as error:
-            await _keep(batch, number, failed(row, str(error)), Amount())
-            return True
-        if not await batch.purse.hold(worst):
+            answer = await answered(batch.asker, taken.row, taken.settings)
+            charge = charged(answer, taken.worst)
+            await _keep(batch, taken.number, answer, charge)
+        finally:
+            if batch.purse.limited:
+                await batch.purse.settle(taken.worst, charge)
+        _count(batch, answer)
+
+
+async def _next(batch: Batch, pending: Iterator[int]) -> Taken | None:
+    """The next row that can be asked, within the purse. None: nothing more is to be sent.
+
+    One at a time, so that a batch stops at a row and does not send cheaper ones behind it.
+    """
+    async with batch.turn:
+        for number in pending:
+            if batch.stopped:
+                break
+            try:
+                taken = await _limited(batch, number, batch.rows.at(number))
+            except BrainError as error:
+                row = batch.rows.at(number)
+                await _keep(batch, number, failed(row, str(error)), Amount())
+                continue
+            if not batch.purse.limited:
+                return taken
+            if await batch.purse.hold(taken.worst):
+                batch.journal.sent(number, taken.worst)
+                return taken
             batch.stopped = batch.stopped or BUDGET
-            return False
-        batch.journal.sent(number, worst)
-    charge = worst
-    try:
-        answer = await answered(batch.asker, row, settings)
-        charge = charged(answer, worst)
-        await _keep(batch, number, answer, charge)
-    finally:
-        if batch.purse.limited:
-            await batch.purse.settle(worst, charge)
-    _count(batch, answer)
-    return True
+    return None
 
 
 def _count(batch: Batch, answer: Record) -> None:
@@ -110,19 +121,21 @@ def _count(batch: Batch, answer: Record) -> None:
         batch.stopped = batch.stopped or VAIN
 
 
-async def _limited(
-    batch: Batch, row: Row, settings: Mapping[str, Any]
-) -> tuple[Amount, dict[str, Any]]:
-    """A row's worst case, and settings that make a hard limit of it. Raises BrainError."""
+async def _limited(batch: Batch, number: int, row: Row) -> Taken:
+    """A row with its worst case, which its settings make a hard limit. Raises BrainError."""
+    if row.problem is not None:
+        raise ConfigError(row.problem)
+    settings = {**batch.settings, **row.settings}
+    if not batch.purse.limited:
+        return Taken(number, row, settings, Amount())
     worst = await batch.asker.worst(row, settings)
-    limits: dict[str, Any] = {}
     if batch.purse.tokens is not None:
-        limits["budget_tokens"] = worst.tokens
+        settings["budget_tokens"] = worst.tokens
     if batch.purse.usd is not None:
         if worst.usd is None:
             raise ConfigError("its model has no known price, so dollars cannot be limited")
-        limits["budget_usd"] = worst.usd or None  # what costs nothing needs no limit
-    return worst, {**settings, **limits}
+        settings["budget_usd"] = worst.usd or None  # what costs nothing needs no limit
+    return Taken(number, row, settings, worst)
 
 
 async def _keep(batch: Batch, number: int, answer: Record, charge: Amount) -> None:

@@ -70,6 +70,7 @@ def batch(
     Exit code 0: a model answered all, 1: some failed, 3: only the simulation answered some, 4: the
     budget did not reach; 2: wrong usage, nothing was sent.
     """
+    # Long because every option is a parameter; there is nothing in it but their translation.
     from swarm_brain.cli.batching import Wanted, answer
 
     named = {

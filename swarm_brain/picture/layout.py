@@ -18,7 +18,7 @@ from graph.topology import Topology
 from swarm_brain.picture.columns import ordered, placed
 from swarm_brain.picture.links import Link, LinkKind, links
 
-# In units of an SVG; a letter of a label is about 5.6 wide, of a name 8.
+# In units of an SVG; a letter of a label is about 5.6 wide, of a name 9.
 MARGIN = 24.0
 LEAST_WIDTH, MOST_WIDTH = 170.0, 300.0
 LEAST_HEIGHT = 84.0  # a name, its kind, and two lines of figures
@@ -28,7 +28,7 @@ LANE = 6.0
 PORT = 19.0  # between arrows that enter one box: a line of text
 BEND, MOST_BEND = 64.0, 200.0  # the zone in which arrows bend
 STRAIGHT = 22.0  # before each box, besides the label
-NAME_LETTER, LABEL_LETTER = 8.4, 5.8
+NAME_LETTER, LABEL_LETTER = 9.2, 5.9
 LEAST_LETTERS = 5  # of a label: an activation in bold
 PULL: dict[LinkKind, float] = {"wakes": 4, "revision": 4, "ends": 4, "hears": 1, "entry": 0.2}
 

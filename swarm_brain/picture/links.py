@@ -47,12 +47,20 @@ def links(topology: Topology) -> Iterator[Link]:
     for name, expert in topology.experts.items():
         for edge in expert.woken_by:
             yield Link(edge.source, name, "wakes", label(expert, edge))
-        yield from (Link(source, name, "hears") for source in expert.hears)
+        yield from (Link(source, name, "hears") for source in heard(topology, expert))
         if expert.kind == "critic":
             yield Link(name, answer, "revision", "quoted defect")
         if name in starters(topology) - first:
             yield Link(BEGIN, name, "entry")
     yield Link(answer, FINISH, "ends")
+
+
+def heard(topology: Topology, expert: Expert) -> list[str]:
+    """Whom an expert hears; every draft reaches synthesis, also one that does not wake it."""
+    drafts = topology.of_kind("proposer") if expert.kind == "synthesis" else []
+    waking = {edge.source for edge in expert.woken_by}
+    silent = [draft.name for draft in drafts if draft.name not in waking]
+    return list(dict.fromkeys([*expert.hears, *silent]))
 
 
 def label(target: Expert, edge: Edge) -> str:

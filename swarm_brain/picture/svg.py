@@ -73,7 +73,7 @@ def svg(picture: Picture, title: str, line: str, course: Course | None = None) -
         _arrow(plot, edge, course)
     for node in picture.nodes:
         _box(plot, node, course)
-    _legend(root, height - 18, room, course)
+    _legend(root, height - 18, room, picture, course)
     indent(root)
     return tostring(root, encoding="unicode") + "\n"
 
@@ -223,10 +223,10 @@ def _told(node: Box, look: Look | None) -> str:
     return ": ".join(filter(None, [node.name, look.words if look else node.kind]))
 
 
-def _legend(root: Element, y: float, room: float, course: Course | None) -> None:
+def _legend(root: Element, y: float, room: float, picture: Picture, course: Course | None) -> None:
     """What the lines mean; as many entries as there is room for."""
     x = MARGIN
-    for shape, colour, text in _entries(course):
+    for shape, colour, text in _entries({edge.kind for edge in picture.edges}, course):
         wide = 30 + cell_len(text) * LETTER + 22
         if x + wide > MARGIN + room + 22:
             return
@@ -246,11 +246,13 @@ def _legend(root: Element, y: float, room: float, course: Course | None) -> None
         x += wide - (10 if shape == "swatch" else 0)
 
 
-def _entries(course: Course | None) -> Iterator[tuple[str, str, str]]:
+def _entries(kinds: set[LinkKind], course: Course | None) -> Iterator[tuple[str, str, str]]:
     if course is None:
         yield "line", WAKES, "wakes, if weight × salience (× gate) reaches the threshold"
-        yield "dots", HEARD, "hears"
-        yield "dashes", REVISED, "revision, bought by a quoted defect"
+        if "hears" in kinds:
+            yield "dots", HEARD, "hears"
+        if "revision" in kinds:
+            yield "dashes", REVISED, "revision, bought by a quoted defect"
         return
     yield "thick", FIRED, "fired, with its activation"
     if any(source in course.experts for source, _ in course.fired):

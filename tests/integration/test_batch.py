@@ -8,8 +8,10 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,23 @@ def synthesised(place: Place) -> Counter[int]:
     return found
 
 
+@contextmanager
+def held_after(place: Place, first: int):
+    """Rows from this one on wait for their drafts until the block ends."""
+    released = threading.Event()
+
+    def draft(request: dict[str, Any]) -> str:
+        if int(re.search(r"subject number (\d+)", request["user"])[1]) >= first:
+            released.wait(30)
+        return DEFAULTS["reasoning"]
+
+    place.served.script.says["reasoning"] = draft
+    try:
+        yield
+    finally:
+        released.set()
+
+
 def test_answers_come_in_order_each_with_what_it_took(place):
     rows = [
         {"question": SIX[0], "id": "first", "metadata": {"k": 1}},
@@ -84,15 +103,12 @@ def test_answers_come_in_order_each_with_what_it_took(place):
 def test_a_killed_batch_goes_on_and_asks_nothing_twice(place):
     written(place, SIX)
     words = ("batch", "q.jsonl", *place.here, *LOW, "--concurrency", "1")
-    with place.started(*words) as child:
-        until(lambda: finished(place) == 2, 20, child)
-        place.slow.held = "reasoning"
-        until(lambda: place.asked()["reasoning"] > place.asked()["synthesis"], 20, child)
+    with held_after(place, 2), place.started(*words) as child:
+        until(lambda: finished(place) == 2 and place.asked()["reasoning"] == 3, 20, child)
         os.kill(child.pid, signal.SIGKILL)
         child.wait(10)
-    place.slow.held = ""
     kept = finished(place)
-    assert 2 <= kept < 6
+    assert kept == 2
     assert not (place.folder / "q.answers.jsonl").exists()
     before = synthesised(place)
     refused = place.run(*words)
@@ -109,15 +125,12 @@ def test_a_killed_batch_goes_on_and_asks_nothing_twice(place):
 def test_ctrl_c_ends_at_once_keeps_what_is_done_and_says_how_to_go_on(place):
     written(place, SIX)
     words = ("batch", "q.jsonl", *place.here, *LOW, "--concurrency", "2")
-    with place.started(*words) as child:
-        until(lambda: finished(place) == 2, 20, child)
-        place.slow.held = "reasoning"
-        until(lambda: place.asked()["reasoning"] > place.asked()["synthesis"], 20, child)
+    with held_after(place, 2), place.started(*words) as child:
+        until(lambda: finished(place) == 2 and place.asked()["reasoning"] == 4, 20, child)
         started = time.monotonic()
         child.send_signal(signal.SIGINT)
         _, told = child.communicate(timeout=10)
         spent = time.monotonic() - started
-    place.slow.held = ""
     assert child.returncode == 1
     assert spent < 2  # one second, and another for a busy machine
     assert "rows are answered and kept in q.answers.jsonl.journal" in told
@@ -201,14 +214,13 @@ def test_standard_input_and_output(place):
 
 def test_two_processes_do_not_write_the_same_answers(place):
     written(place, SIX)
-    place.slow.held = "reasoning"
     words = ("batch", "q.jsonl", *place.here, *LOW)
     with place.started(*words) as child:
-        until(lambda: place.asked()["reasoning"] > 0, 20, child)
-        done = place.run(*words, "--resume")
-        assert done.returncode == 2
-        assert "Another process" in done.stderr
-        place.slow.held = ""
+        with held_after(place, 0):
+            until(lambda: place.asked()["reasoning"] > 0, 20, child)
+            done = place.run(*words, "--resume")
+            assert done.returncode == 2
+            assert "Another process" in done.stderr
         assert child.wait(30) == 0
 
 

@@ -134,6 +134,7 @@ class Scripted:
 
     def __init__(self, plan=None, waits=(), worst: Amount | None = None) -> None:
         self.plan, self.waits, self.asked = plan or {}, list(waits), []
+        self.weighs: list[int] = []  # how long it takes to say each row's worst case
         self.of_worst = worst or Amount(100, 0.0)
         self.settings: list[dict[str, Any]] = []
 
@@ -151,6 +152,8 @@ class Scripted:
         return result | {"provenance": "full", "stop_reason": "complete", "usage": usage} | found
 
     async def worst(self, row: Row, settings: Any) -> Amount:
+        for _ in range(self.weighs.pop() if self.weighs else 0):
+            await asyncio.sleep(0)
         return self.of_worst
 
 
@@ -337,6 +340,7 @@ def test_a_batch_never_spends_more_than_its_budget(limit, concurrency, worst, sp
         usage = {"calls": 1, "input_tokens": tokens, "output_tokens": 0, "cost_usd": tokens / 100}
         plan[f"Question {n}?"] = {"usage": usage}
     asker = Scripted(plan, [2] * len(spends), Amount(worst, worst / 100))
+    asker.weighs = [n % 5 for n in spends]
     purse = Purse(limit, limit / 100)
     batch = batch_of(questions(len(spends)), asker, purse=purse, concurrency=concurrency)
     asyncio.run(run(batch))

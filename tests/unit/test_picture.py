@@ -134,7 +134,13 @@ def test_every_edge_of_the_topology_is_drawn(topology):
         *((x.name, topology.synthesis.name, "revision") for x in topology.of_kind("critic")),
     }
     assert stated <= drawn
-    assert {kind for _, _, kind in drawn - stated} <= {"ends", "entry"}
+    assert {kind for _, _, kind in drawn - stated} <= {"ends", "entry", "hears"}
+
+
+def test_a_draft_that_does_not_wake_synthesis_is_drawn_reaching_it(tmp_path):
+    into = {(e.source, e.kind) for e in layout(ninth(tmp_path)).edges if e.target == "synthesis"}
+    assert ("ethical", "hears") in into
+    assert ("creative", "hears") not in into  # it wakes it
 
 
 def test_columns_are_levels_from_left_to_right(topology):
