@@ -101,6 +101,24 @@ def test_a_refused_call_is_made_again(workers, quick: Endpoint):
     assert (attempts["reasoning"], state["provenance"]) == (2, "full")
 
 
+def test_a_front_streams_what_workers_run(aegra: Aegra, workers, quick: Endpoint):
+    """As compose.yaml has it: one process takes requests and runs nothing."""
+    with aegra.worker(WORKER_COUNT="0", WORKER_QUEUE_KEY="one") as front:
+        thread = front.client.threads.create()["thread_id"]
+        question = {"question": "What does accrual mean in bookkeeping?"}
+        parts = front.client.runs.stream(
+            thread, "brain", input=question, stream_mode=["messages-tuple", "custom"]
+        )
+        told = [(part.event, part.data) for part in parts]
+    tokens = [data[0]["content"] for event, data in told if event == "messages"
+              and data[1]["langgraph_node"] == "synthesis"]  # fmt: skip
+    woken = [data["expert"] for event, data in told if event == "custom"
+             and data["event"] == "woken"]  # fmt: skip
+    assert len(tokens) > 5
+    assert "".join(tokens).strip() == DEFAULTS["synthesis"]
+    assert (woken[-1], len(woken)) == ("synthesis", len(set(woken)))
+
+
 def test_a_budget_holds(workers):
     state = run(workers[0], "Why is the okapi striped?", budget_tokens=2_500)
     spent = state["usage"]["input_tokens"] + state["usage"]["output_tokens"]
