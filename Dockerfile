@@ -31,6 +31,7 @@ ENV PATH=/opt/swarm-brain/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     OMP_WAIT_POLICY=PASSIVE \
+    XDG_CONFIG_HOME=/data/config \
     SWARM_BRAIN_DATA_DIR=/data \
     SWARM_BRAIN_CACHE_DIR=/data/cache
 RUN useradd --uid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin swarm \
