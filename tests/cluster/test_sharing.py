@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from swarm_brain.memory.space import Space
 from tests.cluster.aegra import Aegra, Worker
 from tests.fakes import DEFAULTS, Endpoint, endpoint
 
@@ -87,9 +88,10 @@ def test_users_have_threads_and_memories_of_their_own(aegra, signed):
         signed.client_of("bob").threads.get(told["thread_id"])
     assert httpx.post(f"{signed.url}/threads", json={}, trust_env=False).status_code == 401
     sql = "SELECT DISTINCT prefix FROM store WHERE prefix LIKE 'swarm-brain.%.episodes'"
-    owners = {prefix.split(".")[1] for (prefix,) in aegra.postgres.execute(sql, aegra.database)}
-    assert {"~40~alice", "~40~bob"} <= owners
-    assert "local" not in owners
+    places = {prefix for (prefix,) in aegra.postgres.execute(sql, aegra.database)}
+    own = {".".join(Space.signed_in(user, "default").of("episode")) for user in ("alice", "bob")}
+    assert own <= places
+    assert ".".join(Space().of("episode")) not in places
 
 
 def test_a_refused_call_is_made_again(workers, quick: Endpoint):
