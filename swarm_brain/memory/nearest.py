@@ -17,7 +17,7 @@ from langgraph.store.base import BaseStore, SearchItem
 from swarm_brain.memory.embeddings import Embedder
 from swarm_brain.memory.space import Namespace
 
-COMPARED = 2_000  # of a space at most, those that the store gives first: Postgres the latest
+COMPARED = 1_000  # of a space at most, those that the store gives first: Postgres the latest
 KEPT = 20_000  # vectors in this process, so that a question does not embed all memories anew
 
 _vectors: OrderedDict[tuple[str, str], Any] = OrderedDict()

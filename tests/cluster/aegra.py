@@ -52,8 +52,12 @@ def needed() -> None:
 def shipped() -> dict[str, str]:
     """What compose.yaml sets for a worker, but for addresses and what a test shortens."""
     services = yaml.safe_load((REPO / "compose.yaml").read_text(encoding="utf-8"))["services"]
-    said: dict[str, str] = services["aegra"]["environment"]
-    return {name: str(value) for name, value in said.items() if "URL" not in name}
+    said: dict[str, str] = services["worker"]["environment"]
+    return {
+        name: str(value)
+        for name, value in said.items()
+        if not name.startswith(("POSTGRES_", "REDIS_URL"))
+    }
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from swarm_brain.memory.space import Space
 from tests.cluster.aegra import Aegra, Worker
 from tests.fakes import DEFAULTS, Endpoint, endpoint
 
@@ -87,9 +88,10 @@ def test_users_have_threads_and_memories_of_their_own(aegra, signed):
         signed.client_of("bob").threads.get(told["thread_id"])
     assert httpx.post(f"{signed.url}/threads", json={}, trust_env=False).status_code == 401
     sql = "SELECT DISTINCT prefix FROM store WHERE prefix LIKE 'swarm-brain.%.episodes'"
-    owners = {prefix.split(".")[1] for (prefix,) in aegra.postgres.execute(sql, aegra.database)}
-    assert {"~40~alice", "~40~bob"} <= owners
-    assert "local" not in owners
+    places = {prefix for (prefix,) in aegra.postgres.execute(sql, aegra.database)}
+    own = {".".join(Space.signed_in(user, "default").of("episode")) for user in ("alice", "bob")}
+    assert own <= places
+    assert ".".join(Space().of("episode")) not in places
 
 
 def test_a_refused_call_is_made_again(workers, quick: Endpoint):
@@ -99,6 +101,24 @@ def test_a_refused_call_is_made_again(workers, quick: Endpoint):
     quick.script.says["reasoning"] = DEFAULTS["reasoning"]
     attempts = {entry["name"]: entry["attempts"] for entry in state["experts"]}
     assert (attempts["reasoning"], state["provenance"]) == (2, "full")
+
+
+def test_a_front_streams_what_workers_run(aegra: Aegra, workers, quick: Endpoint):
+    """As compose.yaml has it: one process takes requests and runs nothing."""
+    with aegra.worker(WORKER_COUNT="0", WORKER_QUEUE_KEY="one") as front:
+        thread = front.client.threads.create()["thread_id"]
+        question = {"question": "What does accrual mean in bookkeeping?"}
+        parts = front.client.runs.stream(
+            thread, "brain", input=question, stream_mode=["messages-tuple", "custom"]
+        )
+        told = [(part.event, part.data) for part in parts]
+    tokens = [data[0]["content"] for event, data in told if event == "messages"
+              and data[1]["langgraph_node"] == "synthesis"]  # fmt: skip
+    woken = [data["expert"] for event, data in told if event == "custom"
+             and data["event"] == "woken"]  # fmt: skip
+    assert len(tokens) > 5
+    assert "".join(tokens).strip() == DEFAULTS["synthesis"]
+    assert (woken[-1], len(woken)) == ("synthesis", len(set(woken)))
 
 
 def test_a_budget_holds(workers):
