@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from langgraph_sdk import Auth
 
@@ -106,6 +106,7 @@ async def test_a_run_counts_and_a_key_that_is_gone_begins_none(keyed):
             await auth.threads(ctx, value)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([*ROOT, "~40~bob~40~", "local", "default", "x"]), max_size=4))
 def test_what_is_read_always_lies_under_the_owners_root(asked):
     try:
@@ -118,6 +119,7 @@ def test_what_is_read_always_lies_under_the_owners_root(asked):
     assert tuple(asked) in (found, ROOT[: len(asked)])
 
 
+@settings(deadline=None)
 @given(st.text("abAB01_-", min_size=1, max_size=64), st.text("abAB01_-", min_size=1, max_size=64))
 def test_nobodys_root_is_the_beginning_of_anothers(one, other):
     """Stores match prefixes as text, some ignoring case."""
