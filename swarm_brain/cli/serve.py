@@ -47,8 +47,10 @@ def serve(
 async def _serve(host: str, port: int, grace: float, err: Any) -> None:
     import uvicorn
 
+    from swarm_brain.server import logs
     from swarm_brain.server.app import alone
 
+    logs.start()
     application = alone()
 
     class Server(uvicorn.Server):
@@ -72,7 +74,9 @@ async def _serve(host: str, port: int, grace: float, err: Any) -> None:
     address, bound = listening.getsockname()[:2]
     shown = f"[{address}]" if ":" in address else address
     err.print(f"http://{shown}:{bound}/ (page), http://{shown}:{bound}/v1 (OpenAI's clients)")
-    config = uvicorn.Config(application, log_level="warning", server_header=False)
+    config = uvicorn.Config(
+        application, log_config=None, log_level="warning", access_log=False, server_header=False
+    )
     await Server(config).serve(sockets=[listening])
 
 

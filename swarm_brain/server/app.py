@@ -18,7 +18,8 @@ from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
 from swarm_brain import __version__
-from swarm_brain.server import brain, openai
+from swarm_brain.server import brain, metrics, openai
+from swarm_brain.server.logs import RequestLog
 from swarm_brain.server.problems import Problem
 from swarm_brain.server.routing import Answer, answer_to
 from swarm_brain.server.running import Runs, opened
@@ -37,7 +38,8 @@ PAGE_HEADERS = {
 
 @asynccontextmanager
 async def lifespan(application: FastAPI) -> AsyncIterator[None]:
-    """Threads and memories are open as long as the server runs."""
+    """Threads and memories are open as long as the server runs, and what happens is counted."""
+    metrics.start()
     async with opened() as runs:
         application.state.runs = runs
         yield
@@ -69,6 +71,10 @@ def create() -> FastAPI:
 def alone() -> FastAPI:
     """An application that is served by itself: what it does not know it tells in our shape."""
     application = create()
+    application.router.routes.append(
+        Route("/metrics", _metrics)
+    )  # the LangGraph server has its own
+    application.add_middleware(RequestLog)
     for kind in (404, 405, Exception):
         application.add_exception_handler(kind, _told)
     return application
@@ -92,6 +98,15 @@ class _Static(StaticFiles):
         response = await super().get_response(path, scope)
         response.headers.update(PAGE_HEADERS | {"Cache-Control": "public, max-age=31536000"})
         return response
+
+
+async def _metrics(request: Request) -> Response:
+    """What Prometheus reads."""
+    host = request.client.host if request.client else None
+    try:
+        return metrics.metrics_response(request.headers, host)
+    except Problem as problem:
+        return answer_to(problem)
 
 
 async def _healthz(request: Request) -> Response:

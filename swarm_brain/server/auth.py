@@ -33,8 +33,8 @@ async def authenticate(
     client = (scope or {}).get("client")
     try:
         owner = await asyncio.to_thread(owners.identify_caller, read, client[0] if client else None)
-    except Problem as problem:
-        _refuse(problem)
+    except Problem as problem:  # here the server knows 401 and 403, and makes 500 of all others
+        _refuse(problem, problem.status if problem.status == 401 else 403)
     user = owners.local_user() if owner.name is None else owners.User(owner.name)
     return {
         "identity": user.identity,
@@ -139,7 +139,7 @@ def _text(header: Any) -> str:
     return header.decode("latin-1") if isinstance(header, bytes) else str(header)
 
 
-def _refuse(problem: Problem) -> NoReturn:
+def _refuse(problem: Problem, status: int | None = None) -> NoReturn:
     raise Auth.exceptions.HTTPException(
-        status_code=problem.status, detail=problem.message, headers=problem.headers
+        status_code=status or problem.status, detail=problem.message, headers=problem.headers
     ) from None

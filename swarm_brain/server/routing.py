@@ -23,12 +23,14 @@ from graph.errors import (
     BrainError,
     BudgetTooSmall,
     ConfigError,
+    DaySpent,
     ExpertFailed,
     InputError,
     QuestionTooLong,
     ThreadError,
 )
 from swarm_brain.models.settings import open_to_all, server_settings
+from swarm_brain.server.admission import day_spent
 from swarm_brain.server.owners import Owner, identify_caller, loopback
 from swarm_brain.server.problems import Problem
 from swarm_brain.server.running import Runs
@@ -89,6 +91,8 @@ def problem_of(error: Exception) -> Problem:
             return error
         case RequestValidationError():
             return _invalid(error)
+        case DaySpent():
+            return day_spent(str(error))
         case BrainError():
             return next(
                 Problem(status, str(error), type=kind, code=code)
@@ -196,6 +200,7 @@ def _owner(
     owner = identify_caller(headers, client.host if client else None)
     if owner.name is None and not here(request.url.hostname):
         raise Problem(403, ELSEWHERE, type="permission_error", code="host")
+    request.state.owner = owner.name  # for the log
     return owner
 
 

@@ -14,8 +14,8 @@ import pytest
 from langgraph_sdk import get_sync_client
 
 from tests.fakes import Endpoint, endpoint
-from tests.integration.processes import CANARY, REPO
-from tests.integration.test_langgraph_dev import dev, fresh_root
+from tests.integration.processes import CANARY
+from tests.integration.studio.serving import dev, fresh_root
 
 pytestmark = [pytest.mark.integration, pytest.mark.parallel]
 
@@ -40,28 +40,10 @@ def served() -> Iterator[Endpoint]:
         yield running
 
 
-WATCHED = """
-import contextlib, fastapi
-from swarm_brain.server import metrics
-
-@contextlib.asynccontextmanager
-async def lifespan(app):
-    metrics.start()
-    yield
-
-app = fastapi.FastAPI(lifespan=lifespan)
-"""
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As the repository is, with keys, and with an application that starts the metrics."""
+    """As the repository is, with keys."""
     root = fresh_root(tmp_path_factory.mktemp("root"))
-    (root / "watched.py").write_text(WATCHED)
-    config = json.loads((root / "langgraph.json").read_text())
-    (root / "langgraph.json").unlink()
-    config.setdefault("http", {})["app"] = "./watched.py:app"
-    (root / "langgraph.json").write_text(json.dumps(config))
     (root / "swarm-brain.toml").write_text(settings(list(KEYS)))
     return root
 
@@ -73,7 +55,6 @@ def server(served: Endpoint, root: Path) -> Iterator[str]:
         "SWARM_BRAIN_CONFIG": str(root / "swarm-brain.toml"),
         "OPENAI_COMPATIBLE_BASE_URL": served.url,
         "OPENAI_COMPATIBLE_API_KEY": CANARY,
-        "PYTHONPATH": str(REPO),
     }
     with dev(root, **environment) as url:
         yield url
@@ -394,9 +375,10 @@ def test_a_key_that_is_taken_away_is_refused_at_once(server, root):
     (root / "swarm-brain.toml").write_text(settings([n for n in KEYS if n != "mayfly"]))
     refused(lambda: client.threads.get(thread), 401)
     (root / "swarm-brain.toml").write_text("[keys")
-    assert httpx.post(
-        f"{server}/threads/search", json={}, headers={"x-api-key": KEYS["ada"]}
-    ).status_code in (403, 500, 503)
+    unreadable = httpx.post(f"{server}/threads/search", json={}, headers={"x-api-key": KEYS["ada"]})
+    assert unreadable.status_code == 403
+    assert "cannot be read" in unreadable.text
+    assert "swarm-brain.toml" not in unreadable.text
     (root / "swarm-brain.toml").write_text(settings(list(KEYS)))
     assert client.threads.get(thread)["metadata"]["owner"] == "mayfly"
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graph.errors import ModelError
@@ -61,6 +61,7 @@ def test_a_minute_has_so_many_requests_and_no_more():
     assert arrive("bob", 3, 1071.0) == 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 20), max_size=60), st.integers(1, 5))
 def test_no_minute_ever_has_more_and_nobody_waits_without_need(gaps, per_minute):
     """By the pure decision alone, as `arrive` applies it to what is written down."""
@@ -227,6 +228,7 @@ async def stay(places: Places) -> None:
         await asyncio.sleep(0)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 7)), max_size=40), st.integers(1, 3))
 def test_places_are_never_more_than_there_are(moves, most):
     """Runs begin, end and are cancelled in any order; no place is lost, none is given twice."""

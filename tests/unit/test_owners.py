@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graph.errors import ConfigError
@@ -64,6 +64,7 @@ def test_no_key_is_told_apart_from_a_wrong_one(two, header):
     assert caught.value.headers == {"WWW-Authenticate": "Bearer"}
 
 
+@settings(deadline=None)
 @given(
     st.text(min_size=1).filter(lambda text: text.strip() and text.strip() not in ("sb-a", "sb-b"))
 )
