@@ -1,0 +1,102 @@
+// One box of the picture: who it is, what it does now, and what came of it.
+
+import type { Box } from "../brain/wire";
+import { dollars, seconds, share, whole } from "../figures";
+import { plain } from "../words/markdown";
+import { Glyph } from "./Glyph";
+import { IN_WORDS, type Lit } from "./lit";
+
+interface Props {
+  box: Box;
+  lit: Lit;
+  chosen: boolean;
+  reachable: boolean; // by Tab; the others by the arrow keys
+  choose: () => void;
+}
+
+export function Expert({ box, lit, chosen, reachable, choose }: Props) {
+  const { x, y, w, h } = box;
+  const { light, saying } = lit;
+  const salience = light === "ok" || light === "simulated" ? (saying?.salience ?? null) : null;
+  return (
+    <g
+      class={`expert ${light}${chosen ? " chosen" : ""}${saying ? "" : " unasked"}`}
+      data-expert={box.name}
+      data-light={light}
+      role="button"
+      tabIndex={reachable ? 0 : -1}
+      aria-pressed={chosen}
+      aria-label={described(box, lit)}
+      onClick={choose}
+      transform={`translate(${x} ${y})`}
+    >
+      <rect class="halo" x="-5" y="-5" width={w + 10} height={h + 10} rx="9" />
+      <rect class="body" width={w} height={h} rx="5" />
+      {light === "simulated" && <rect class="hatch" width={w} height={h} rx="5" />}
+      <Glyph light={light} x={15} y={19} />
+      <text class="name" x="27" y="23.5" textLength={fitted(box.name, w)} lengthAdjust="spacingAndGlyphs">
+        {box.name}
+      </text>
+      {lit.revised && <text class="again" x={w - 9} y="12" text-anchor="end">rev.</text>}
+      <text class="line" x="12" y={h > 70 ? 44 : 40}>{first(box, lit)}</text>
+      <text class="line faint" x="12" y={h > 70 ? 60 : 55}>{second(lit, w)}</text>
+      {salience !== null && (
+        <g class="salience">
+          <rect class="track" x="0" y={h - 4} width={w} height="4" />
+          <rect class="fill" x="0" y={h - 4} width={w * Math.min(1, salience)} height="4" />
+        </g>
+      )}
+    </g>
+  );
+}
+
+// Longer names than the box has room for are drawn narrower, never over its edge.
+function fitted(name: string, w: number): number | undefined {
+  return name.length * 7.6 > w - 34 ? w - 34 : undefined;
+}
+
+function first(box: Box, { light, saying, gate }: Lit): string {
+  if (light === "resting") return box.kind;
+  if (light === "gated") return gate === null ? "not woken" : `gated off · gate ${share(gate)}`;
+  if (light === "running") return saying?.text ? "writing" : "reading";
+  if (light === "ok") return saying?.human ? `by a person: ${saying.human}` : figures(saying);
+  return IN_WORDS[light];
+}
+
+function figures(saying: Lit["saying"]): string {
+  if (!saying) return "";
+  const tokens = saying.tokens === null ? "" : `${whole(saying.tokens)} tok`;
+  const time = saying.latency ? seconds(saying.latency) : "";
+  return [tokens, time].filter(Boolean).join(" · ");
+}
+
+function second({ light, saying, salience, gate }: Lit & { salience?: number | null }, w: number): string {
+  const room = Math.floor((w - 22) / 5.9);
+  if (light === "running" && saying) return tail(saying.text, room);
+  if (light === "failed" || light === "simulated") return tail(saying?.error ?? "", room, true);
+  const known = saying?.salience ?? salience ?? null;
+  if (light === "ok" && known !== null) return `salience ${share(known)}`;
+  return light === "resting" && gate !== null ? `gate ${share(gate)}` : "";
+}
+
+function tail(text: string, room: number, start = false): string {
+  const one = plain(text.slice(start ? 0 : -room * 2, start ? room * 2 : undefined)).replace(/\s+/g, " ");
+  if (one.length <= room) return one;
+  return start ? `${one.slice(0, room - 1)}…` : `…${one.slice(1 - room)}`;
+}
+
+/** The box in words, for those who do not see it. */
+export function described(box: Box, lit: Lit): string {
+  const { light, saying, gate, activation } = lit;
+  const parts = [`${box.name}, ${box.kind}`, IN_WORDS[light]];
+  if (saying?.wokenBy.length)
+    parts.push(`woken by ${saying.wokenBy.map((w) => `${w.from} with ${share(w.activation)}`).join(", ")}`);
+  else if (activation !== null) parts.push(`activation ${share(activation)}`);
+  if (gate !== null) parts.push(`gate ${share(gate)}`);
+  if (saying?.salience != null) parts.push(`salience ${share(saying.salience)}`);
+  if (saying?.tokens != null) parts.push(`${whole(saying.tokens)} tokens`);
+  if (saying?.cost) parts.push(dollars(saying.cost));
+  if (lit.revised) parts.push("revised");
+  if (saying?.error) parts.push(saying.error);
+  return parts.join("; ");
+}
