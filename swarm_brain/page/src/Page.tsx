@@ -2,7 +2,7 @@
 
 import { signal } from "@preact/signals";
 import { keyGiven } from "./brain/api";
-import { locked, me, news, problem, selected, threads } from "./brain/store";
+import { locked, me, news, problem, selected, threads, view } from "./brain/store";
 import { dollars } from "./figures";
 import { Answer } from "./panes/Answer";
 import { Composer } from "./panes/Composer";
@@ -12,6 +12,7 @@ import { Recalled, Workspace } from "./panes/Minds";
 import { Steps } from "./panes/Steps";
 import { drawer, Threads } from "./panes/Threads";
 import { Trace } from "./panes/Trace";
+import { Legend } from "./picture/Legend";
 import { Picture } from "./picture/Picture";
 
 type Theme = "light" | "dark";
@@ -61,7 +62,7 @@ function Bar() {
           turn(to);
         }}
       >
-        {theme.value === "dark" ? "Light" : "Dark"}
+        {theme.value === "dark" ? "Light" : "Dark"}<span class="word"> theme</span>
       </button>
       <button type="button" class="quiet" aria-haspopup="dialog" onClick={() => (drawer.value = true)}>
         Threads{threads.value ? ` (${threads.value.length})` : ""}
@@ -71,6 +72,7 @@ function Bar() {
 }
 
 function Brain() {
+  const idle = view.value.phase === "idle";
   return (
     <main>
       <Composer />
@@ -81,15 +83,16 @@ function Brain() {
         </div>
       )}
       <section class="run" aria-label="The run">
-        <Gauges />
+        {!idle && <Gauges />}
         <Picture />
+        <Legend />
         <Steps />
       </section>
       <div class="panes">
         <Answer />
-        <Trace />
-        <Workspace />
-        <Recalled />
+        {(!idle || selected.value) && <Trace />}
+        {!idle && <Workspace />}
+        {!idle && <Recalled />}
       </div>
     </main>
   );

@@ -1,10 +1,9 @@
 // The answer, and how far to trust it.
 
-import { question, resume, view } from "../brain/store";
+import { geometry, question, resume, view } from "../brain/store";
 import type { View } from "../brain/view";
 import type { Result } from "../brain/wire";
 import { dollars, share, whole } from "../figures";
-import { geometry } from "../brain/store";
 import { plain } from "../words/markdown";
 import { Stream, Words } from "../words/Words";
 import { PauseForm } from "./PauseForm";
@@ -42,8 +41,9 @@ function Draft({ shown }: { shown: View }) {
   if (shown.phase === "running") return <p class="aside">The experts are at work.</p>;
   if (shown.phase === "idle" && !question.value)
     return (
-      <p class="aside">
-        Eight experts answer together. Each is shown above as it wakes, writes, and wakes others; choose one to read it.
+      <p class="intro">
+        The experts above answer one question together. Each lights up when a signal reaches it, writes, and wakes
+        others. Choose one to read its words as they come.
       </p>
     );
   return null;

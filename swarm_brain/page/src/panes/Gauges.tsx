@@ -15,7 +15,10 @@ export function Gauges() {
     <dl class="gauges">
       <div>
         <dt>step</dt>
-        <dd>{step || "–"}{maxSteps !== null && step > 0 && <small> of {maxSteps}</small>}</dd>
+        <dd>
+          {Math.min(step, maxSteps ?? step) || "–"}
+          {maxSteps !== null && step > 0 && <small> of {maxSteps}{step > maxSteps && ", and a revision"}</small>}
+        </dd>
       </div>
       <div>
         <dt>effort</dt>

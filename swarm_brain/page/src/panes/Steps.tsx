@@ -45,7 +45,10 @@ export function Steps() {
           }}
         />
         <ol aria-hidden="true">
-          {Array.from({ length: last + 2 }, (_, n) => <li class={n === place ? "here" : ""}>{name(n)}</li>)}
+          {Array.from({ length: last + 2 }, (_, n) => <li class={n === place ? "here" : ""}>
+              {n > 0 && n <= last && <span class="word">step </span>}
+              {n > 0 && n <= last ? n : name(n)}
+            </li>)}
         </ol>
       </div>
       <Runs />

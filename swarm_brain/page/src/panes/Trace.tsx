@@ -56,7 +56,7 @@ function spent(s: Saying): string {
 function gist(s: Saying): string {
   if (s.status === "failed") return plain(s.error ?? "");
   const text = s.status === "running" ? s.text.slice(-160) : s.text.slice(0, 160);
-  return plain(text).replace(/\s+/g, " ") || "…";
+  return plain(text).replace(/[*`#]+/g, "").replace(/\s+/g, " ") || "…";
 }
 
 function bar(start: number, took: number, total: number) {

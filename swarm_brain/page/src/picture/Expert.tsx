@@ -37,9 +37,8 @@ export function Expert({ box, lit, chosen, reachable, choose }: Props) {
       <text class="name" x="27" y="23.5" textLength={fitted(box.name, w)} lengthAdjust="spacingAndGlyphs">
         {box.name}
       </text>
-      {lit.revised && <text class="again" x={w - 9} y="12" text-anchor="end">rev.</text>}
       <text class="line" x="12" y={h > 70 ? 44 : 40}>{first(box, lit)}</text>
-      <text class="line faint" x="12" y={h > 70 ? 60 : 55}>{second(lit, w)}</text>
+      <text class="line faint" x="12" y={h > 70 ? 60 : 55}>{second(lit, Math.floor((w - 20) / 6.1))}</text>
       {salience !== null && (
         <g class="salience">
           <rect class="track" x="0" y={h - 4} width={w} height="4" />
@@ -56,8 +55,8 @@ function fitted(name: string, w: number): number | undefined {
 }
 
 function first(box: Box, { light, saying, gate }: Lit): string {
-  if (light === "resting") return box.kind;
-  if (light === "gated") return gate === null ? "not woken" : `gated off · gate ${share(gate)}`;
+  if (light === "resting") return box.kind === box.name ? "" : box.kind;
+  if (light === "gated") return gate === null ? "not woken" : IN_WORDS.gated;
   if (light === "running") return saying?.text ? "writing" : "reading";
   if (light === "ok") return saying?.human ? `by a person: ${saying.human}` : figures(saying);
   return IN_WORDS[light];
@@ -70,13 +69,13 @@ function figures(saying: Lit["saying"]): string {
   return [tokens, time].filter(Boolean).join(" · ");
 }
 
-function second({ light, saying, salience, gate }: Lit & { salience?: number | null }, w: number): string {
-  const room = Math.floor((w - 22) / 5.9);
+function second({ light, saying, gate, revised }: Lit, room: number): string {
   if (light === "running" && saying) return tail(saying.text, room);
   if (light === "failed" || light === "simulated") return tail(saying?.error ?? "", room, true);
-  const known = saying?.salience ?? salience ?? null;
-  if (light === "ok" && known !== null) return `salience ${share(known)}`;
-  return light === "resting" && gate !== null ? `gate ${share(gate)}` : "";
+  if ((light === "gated" || light === "resting") && gate !== null) return `gate ${share(gate)}`;
+  const known = saying?.salience ?? null;
+  const salience = light === "ok" && known !== null ? `salience ${share(known)}` : "";
+  return revised ? [salience.replace("salience", "sal."), "revised"].filter(Boolean).join(" · ") : salience;
 }
 
 function tail(text: string, room: number, start = false): string {

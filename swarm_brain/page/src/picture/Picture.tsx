@@ -118,11 +118,15 @@ function Edge({ line }: { line: Line }) {
   const { state, activation } = glow(view.value, line);
   if (line.kind === "entry" && state === "idle") return null;
   const width = activation === null ? 1.2 : 1 + 3.4 * activation;
+  const { x, y, turn } = line.head;
   const near = selected.value === line.source || selected.value === line.target;
   return (
     <g class={`edge ${line.kind} ${state}${near ? " near" : ""}`} data-edge={`${line.source}>${line.target}`} data-state={state}>
       <path d={line.path} style={{ strokeWidth: `${width}px` }} />
       {state === "live" && <path class="pulse" d={line.path} />}
+      {line.kind !== "hears" && (
+        <path class="head" d="M0,0 L-8,-4.5 L-8,4.5 Z" transform={`translate(${x} ${y}) rotate(${turn})`} />
+      )}
     </g>
   );
 }
@@ -133,6 +137,7 @@ function Number({ line }: { line: Line }) {
   const { x, y, anchor } = line.label;
   return (
     <text class={`activation ${state}`} x={x} y={y} text-anchor={anchor} aria-hidden="true">
+      {line.kind === "revision" ? "revision " : ""}
       {share(activation)}
     </text>
   );

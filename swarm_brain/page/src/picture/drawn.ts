@@ -7,6 +7,7 @@ export interface Line {
   target: string;
   kind: LinkKind;
   path: string;
+  head: { x: number; y: number; turn: number }; // where it ends, and its direction in degrees
   label: { x: number; y: number; anchor: "start" | "end" };
 }
 
@@ -33,7 +34,8 @@ function line(edge: Arrow): Line {
     target: edge.target,
     kind: edge.kind,
     path: pathOf(edge.points),
-    label: { x: end[0] + (back ? 10 : -9), y: end[1] - 4, anchor: back ? "start" : "end" },
+    head: { x: end[0], y: end[1], turn: back ? 180 : 0 },
+    label: { x: end[0] + (back ? 10 : -9), y: end[1] - 5.5, anchor: back ? "start" : "end" },
   };
 }
 
@@ -87,7 +89,8 @@ function downward(edge: Arrow, from: Box, to: Box): Line {
     target: edge.target,
     kind: edge.kind,
     path: `M${x1},${y1} C${x1},${half} ${x2},${half} ${x2},${y2}`,
-    label: { x: x2 + 5, y: up ? y2 + 14 : y2 - 9, anchor: "start" },
+    head: { x: x2, y: y2, turn: up ? -90 : 90 },
+    label: { x: x2 + 6, y: up ? y2 + 15 : y2 - 9, anchor: "start" },
   };
 }
 
