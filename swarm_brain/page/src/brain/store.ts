@@ -40,6 +40,7 @@ let waiting: Event[] = [];
 
 /** Load what the page stands on; asks for a key where one is needed. */
 export async function open(): Promise<void> {
+  const named = /^#thread=([\w-]+)$/.exec(location.hash)?.[1];
   await guarded(async () => {
     me.value = await api.me();
     const [drawn, chosen, form] = await Promise.all([api.picture(), api.presets(), api.settings()]);
@@ -50,8 +51,7 @@ export async function open(): Promise<void> {
       locked.value = null;
     });
     await list();
-    const named = /^#thread=([\w-]+)$/.exec(location.hash)?.[1];
-    if (named) await show(named);
+    if (named && live.value.phase === "idle") await show(named);
   });
 }
 

@@ -3,6 +3,7 @@
 import { computed, signal } from "@preact/signals";
 import { bounds, fields, readField, shownValue, type Field } from "../brain/schema";
 import { schema } from "../brain/store";
+import { inline } from "../words/markdown";
 
 const typed = signal<Record<string, string>>({});
 const all = computed(() => fields(schema.value));
@@ -42,7 +43,8 @@ function Row({ field }: { field: Field }) {
       <label for={id}>{field.name}</label>
       <Input id={id} field={field} text={text} wrong={wrong !== ""} />
       <p id={`${id}-help`} class="aside">
-        {field.description} {bounds(field) && <span class="bounds">{bounds(field)}.</span>}
+        {inline(field.description).map(({ kind, text }) => (kind === "code" ? <code>{text}</code> : text))}{" "}
+        {bounds(field) && <span class="bounds">{bounds(field)}.</span>}
       </p>
       {wrong && <p class="wrong" role="alert">{wrong} It is not sent.</p>}
     </div>

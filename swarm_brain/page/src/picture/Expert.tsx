@@ -34,7 +34,7 @@ export function Expert({ box, lit, chosen, reachable, choose }: Props) {
       <rect class="body" width={w} height={h} rx="5" />
       {light === "simulated" && <rect class="hatch" width={w} height={h} rx="5" />}
       <Glyph light={light} x={15} y={19} />
-      <text class="name" x="27" y="23.5" textLength={fitted(box.name, w)} lengthAdjust="spacingAndGlyphs">
+      <text class="name" x="27" y="23.5" style={{ fontSize: `${fitted(box.name, w)}px` }}>
         {box.name}
       </text>
       <text class="line" x="12" y={h > 70 ? 44 : 40}>{first(box, lit)}</text>
@@ -49,9 +49,9 @@ export function Expert({ box, lit, chosen, reachable, choose }: Props) {
   );
 }
 
-// Longer names than the box has room for are drawn narrower, never over its edge.
-function fitted(name: string, w: number): number | undefined {
-  return name.length * 7.6 > w - 34 ? w - 34 : undefined;
+// Longer names than the box has room for are written smaller, never over its edge.
+function fitted(name: string, w: number): number {
+  return Math.min(13.5, (w - 33) / (name.length * 0.57));
 }
 
 function first(box: Box, { light, saying, gate }: Lit): string {

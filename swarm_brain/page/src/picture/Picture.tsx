@@ -137,7 +137,7 @@ function Number({ line }: { line: Line }) {
   const { x, y, anchor } = line.label;
   return (
     <text class={`activation ${state}`} x={x} y={y} text-anchor={anchor} aria-hidden="true">
-      {line.kind === "revision" ? "revision " : ""}
+      {line.kind === "revision" ? "rev. " : ""}
       {share(activation)}
     </text>
   );

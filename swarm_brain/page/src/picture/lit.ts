@@ -79,7 +79,8 @@ export function glow(view: View, line: Line): Glow {
     .filter((s) => s.expert === line.target)
     .flatMap((s) => s.wokenBy)
     .find((waking) => waking.from === line.source);
-  if (woken) return { state: now ? "live" : "fired", activation: woken.activation };
+  const live = now && target.wokenBy.some((waking) => waking.from === line.source);
+  if (woken) return { state: live ? "live" : "fired", activation: woken.activation };
   const edge = lastOf(view, line.source)?.edges.find((other) => other.to === line.target);
   if (!edge) return { state: "idle", activation: null };
   return { state: edge.fired ? "fired" : "below", activation: edge.activation };
