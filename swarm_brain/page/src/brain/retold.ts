@@ -1,5 +1,6 @@
 // A saved run as the events it would have told, so that past and present are seen alike. Pure.
 
+import { opening } from "./view";
 import type { Event, Limits, Reached, Run, Said } from "./wire";
 
 /** The events of a saved run. Edges that did not fire are known only where the server says so. */
@@ -37,13 +38,14 @@ export function retold(run: Run, thread: string): Event[] {
 /** The events a fork begins with: those up to `step`, with these experts' words replaced. */
 export function forked(events: Event[], step: number, edits: Record<string, string>): Event[] {
   return events
-    .filter((e) => ("step" in e ? e.step <= step : e.event === "begun"))
+    .filter((e) => ("step" in e ? e.step <= step : opening(e)))
     .filter((e) => !(e.event === "revised" && e.step === step && e.expert in edits))
     .map((e) => {
       if (!("expert" in e) || e.step !== step) return e;
       const text = edits[e.expert];
       if (text === undefined) return e;
       if (e.event === "token") return { ...e, text };
+      if (e.event === "said") return { ...e, content: text };
       return e.event === "answered" ? { ...e, human: "written", status: "ok" as const } : e;
     });
 }

@@ -32,6 +32,10 @@ export const view = computed<View>(() => {
   return { ...halted(then), phase: live.value.phase, thread: live.value.thread };
 });
 export const running = computed(() => live.value.phase === "running");
+/** Whether the thread's last run stands still in the middle. */
+export const unfinished = computed(
+  () => threads.value?.find((line) => line.id === thread.value)?.unfinished ?? false,
+);
 /** Only the last run of a thread can be forked or resumed. */
 export const latest = computed(() => shown.value === null || shown.value === runs.value.length - 1);
 
@@ -111,10 +115,12 @@ export async function remove(id: string): Promise<void> {
   });
 }
 
-export async function ask(asked: api.Asked): Promise<void> {
+/** Ask; false if the server did not begin with it. */
+export async function ask(asked: api.Asked): Promise<boolean> {
   question.value = asked.question;
   const on = thread.value ? { ...asked, thread: thread.value } : asked;
   await follow([], (cut) => api.ask(on, cut));
+  return live.value.run !== null;
 }
 
 /** Go on with a run that was cut short or waits for a person. */
@@ -230,7 +236,7 @@ async function guarded(what: () => Promise<void>, mine?: AbortController): Promi
     await what();
   } catch (error) {
     if (mine && flight !== mine) return; // it was left on purpose
-    if (mine) live.value = { ...halted(live.value), phase: live.value.step ? "cut" : "failed" };
+    if (mine) live.value = { ...halted(live.value), phase: live.value.step ? "cut" : "idle" };
     if (error instanceof api.Refusal && error.status === 401) {
       locked.value = api.hasKey() ? error.message : "";
       return;

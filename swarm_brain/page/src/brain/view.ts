@@ -86,6 +86,10 @@ export function viewOf(events: readonly Event[], from: View = NOTHING): View {
 /** The view after one event more. */
 export function next(view: View, event: Event): View {
   switch (event.event) {
+    case "started":
+      return { ...view, phase: "running", thread: event.thread, run: event.run };
+    case "said":
+      return changed(view, event.expert, event.step, (s) => ({ ...s, text: event.content }));
     case "begun":
       return {
         ...view,
@@ -132,8 +136,12 @@ export function next(view: View, event: Event): View {
       );
     case "finished":
       return finished(view, event.result);
-    case "error":
-      return halted({ ...view, phase: "failed", error: event.error.message });
+    case "error": {
+      const cut = event.error.code === "cancelled";
+      return halted({ ...view, phase: cut ? "cut" : "failed", error: cut ? null : event.error.message });
+    }
+    default: // a newer server tells more
+      return view;
   }
 }
 
@@ -148,6 +156,9 @@ export function lastOf(view: View, expert: string): Saying | undefined {
   return view.sayings.findLast((s) => s.expert === expert);
 }
 
+/** Whether an event comes before all steps. */
+export const opening = (e: Event) => e.event === "begun" || e.event === "started";
+
 /** The highest step of these events. */
 export function stepsOf(events: readonly Event[]): number {
   return events.reduce((most, e) => ("step" in e ? Math.max(most, e.step) : most), 0);
@@ -156,7 +167,7 @@ export function stepsOf(events: readonly Event[]): number {
 /** The events up to a step: 0 is before the first wave, null is all. */
 export function until(events: readonly Event[], step: number | null): Event[] {
   if (step === null) return [...events];
-  return events.filter((e) => ("step" in e ? e.step <= step : e.event === "begun"));
+  return events.filter((e) => ("step" in e ? e.step <= step : opening(e)));
 }
 
 /** One event more; the words of one expert are kept as one event, however many came. */

@@ -88,7 +88,7 @@ export interface Pause {
 
 export interface Begun {
   event: "begun";
-  thread?: string;
+  thread?: string | null;
   run?: string;
   effort: "low" | "high";
   max_steps?: number;
@@ -96,6 +96,20 @@ export interface Begun {
   woken: string[];
   recalled: Recall[];
   limits?: Limits;
+}
+
+export interface Started {
+  event: "started";
+  thread: string | null;
+  run: string;
+}
+
+/** The whole of what an expert has said, however much of it was streamed. */
+export interface Told {
+  event: "said";
+  expert: string;
+  step: number;
+  content: string;
 }
 
 export interface Woken {
@@ -168,7 +182,9 @@ export interface Failed {
 }
 
 export type Event =
+  | Started
   | Begun
+  | Told
   | Woken
   | Token
   | Answered

@@ -1,6 +1,6 @@
 // The answer, and how far to trust it.
 
-import { geometry, question, resume, view } from "../brain/store";
+import { geometry, latest, question, resume, unfinished, view } from "../brain/store";
 import type { View } from "../brain/view";
 import type { Result } from "../brain/wire";
 import { dollars, share, whole } from "../figures";
@@ -16,7 +16,7 @@ export function Answer() {
       {question.value && <p class="question" dir="auto">{plain(question.value)}</p>}
       {shown.paused.map((pause) => <PauseForm key={`${pause.expert}-${pause.step}`} pause={pause} />)}
       {shown.phase === "failed" && <p class="wrong" role="alert">{shown.error ?? "The run has failed."}</p>}
-      {shown.phase === "cut" && <Unfinished />}
+      {(shown.phase === "cut" || (shown.phase === "failed" && unfinished.value)) && latest.value && <Unfinished />}
       {shown.result ? <Given result={shown.result} /> : <Draft shown={shown} />}
     </section>
   );

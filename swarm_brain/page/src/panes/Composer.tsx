@@ -16,11 +16,12 @@ export function Composer() {
     if (!question || running.value) return;
     typed.value = "";
     const settings = changes.value;
-    void ask({
+    const asked = ask({
       question,
       ...(preset.value && { preset: preset.value }),
       ...(Object.keys(settings).length > 0 && { settings }),
     });
+    void asked.then((begun) => begun || (typed.value ||= question));
   };
   const on = thread.value !== null;
   const changed = Object.keys(changes.value).length;
