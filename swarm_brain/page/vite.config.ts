@@ -1,9 +1,12 @@
 import { defineConfig } from "vite";
 
-// Relative addresses, so that the page also works below a path; names without hashes would be cached
-// stale, names with them make the committed build say by itself what changed.
+// The server has the page at / and these files at /page/. Addresses are relative, so that it also
+// works below a path; names have hashes, so that nothing is cached stale.
 export default defineConfig({
   base: "./",
+  experimental: {
+    renderBuiltUrl: (name, { hostType }) => (hostType === "html" ? `page/${name}` : { relative: true }),
+  },
   build: {
     outDir: "../server/static",
     emptyOutDir: true,

@@ -208,7 +208,7 @@ export interface Said {
   error: string | null;
   salience?: number;
   verdict?: string | null;
-  edges?: Reached[];
+  edges?: Reached[] | null;
 }
 
 export interface Run {
@@ -258,6 +258,7 @@ export interface Geometry {
   height: number;
   nodes: Box[];
   edges: Arrow[];
+  roles?: Record<string, string>;
 }
 
 export interface Me {

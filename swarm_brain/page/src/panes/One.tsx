@@ -5,6 +5,7 @@ import { fork, geometry, latest, selected, view } from "../brain/store";
 import type { Saying } from "../brain/view";
 import { dollars, seconds, share, whole } from "../figures";
 import { Glyph } from "../picture/Glyph";
+import { role } from "../picture/Expert";
 import { IN_WORDS, lit } from "../picture/lit";
 import { plain } from "../words/markdown";
 import { Stream, Words } from "../words/Words";
@@ -22,6 +23,7 @@ export function One({ name }: { name: string }) {
         </h2>
         <button type="button" class="quiet" onClick={() => (selected.value = null)}>All experts</button>
       </header>
+      {role(name) && <p class="aside">It {role(name)}.</p>}
       {sayings.length === 0 && <p class="aside">{silence(look)}</p>}
       {sayings.map((s, n) => <Said key={s.step} said={s} replaced={n > 0} />)}
     </section>

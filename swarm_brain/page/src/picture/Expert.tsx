@@ -1,5 +1,6 @@
 // One box of the picture: who it is, what it does now, and what came of it.
 
+import { geometry } from "../brain/store";
 import type { Box } from "../brain/wire";
 import { dollars, seconds, share, whole } from "../figures";
 import { plain } from "../words/markdown";
@@ -17,6 +18,7 @@ interface Props {
 export function Expert({ box, lit, chosen, reachable, choose }: Props) {
   const { x, y, w, h } = box;
   const { light, saying } = lit;
+  const about = light === "resting" && lit.gate === null ? role(box.name) : "";
   const salience = light === "ok" || light === "simulated" ? (saying?.salience ?? null) : null;
   return (
     <g
@@ -37,7 +39,10 @@ export function Expert({ box, lit, chosen, reachable, choose }: Props) {
       <text class="name" x="27" y="23.5" style={{ fontSize: `${fitted(box.name, w)}px` }}>
         {box.name}
       </text>
-      <text class="line" x="12" y={h > 70 ? 44 : 40}>{first(box, lit)}</text>
+      {broken(about, Math.floor((w - 20) / 5.6)).map((part, n) => (
+        <text class="line faint" x="12" y={(h > 70 ? 44 : 40) + 15 * n}>{part}</text>
+      ))}
+      <text class="line" x="12" y={h > 70 ? 44 : 40}>{first(lit)}</text>
       <text class="line faint" x="12" y={h > 70 ? 60 : 55}>{second(lit, Math.floor((w - 20) / 6.1))}</text>
       {salience !== null && (
         <g class="salience">
@@ -54,8 +59,24 @@ function fitted(name: string, w: number): number {
   return Math.min(13.5, (w - 33) / (name.length * 0.57));
 }
 
-function first(box: Box, { light, saying, gate }: Lit): string {
-  if (light === "resting") return box.kind === box.name ? "" : box.kind;
+/** What its prompt says that it does. */
+export function role(name: string): string {
+  return /\((.*)\)\s*$/.exec(geometry.value?.roles?.[name] ?? "")?.[1] ?? "";
+}
+
+/** A text in lines of so many letters, at most three. */
+function broken(text: string, letters: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(" ").filter(Boolean)) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + word.length < letters) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines.slice(0, 3);
+}
+
+function first({ light, saying, gate }: Lit): string {
+  if (light === "resting") return "";
   if (light === "gated") return gate === null ? "not woken" : IN_WORDS.gated;
   if (light === "running") return saying?.text ? "writing" : "reading";
   if (light === "ok") return saying?.human ? `by a person: ${saying.human}` : figures(saying);
