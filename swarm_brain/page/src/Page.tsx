@@ -22,19 +22,25 @@ const theme = signal<Theme>((localStorage.getItem(KEPT) as Theme | null) ?? (dar
 document.documentElement.dataset["theme"] = theme.value;
 dark.addEventListener("change", () => localStorage.getItem(KEPT) ?? turn(dark.matches ? "dark" : "light"));
 
+// Whatever has the focus; but what is being typed must not vanish.
+addEventListener("keydown", ({ key, target }) => {
+  const typing = target instanceof HTMLElement && target.matches("input, textarea, select");
+  if (key === "Escape" && !typing && !drawer.value) selected.value = null;
+});
+
 function turn(to: Theme): void {
   theme.value = document.documentElement.dataset["theme"] = to;
 }
 
 export function Page() {
   return (
-    <div onKeyDown={(event) => event.key === "Escape" && !drawer.value && (selected.value = null)}>
+    <>
       <a class="skip" href="#answer-head">Skip to the answer</a>
       <Bar />
       {locked.value !== null ? <main><Key /></main> : <Brain />}
       <Threads />
       <p class="unseen" role="status" aria-live="polite">{news.value}</p>
-    </div>
+    </>
   );
 }
 

@@ -52,7 +52,6 @@ function keyed(event: KeyboardEvent, drawn: Drawn, enter: (name: string) => void
   if (!here || !name) return;
   const way = KEYS[event.key];
   if (event.key === "Enter" || event.key === " ") selected.value = selected.value === name ? null : name;
-  else if (event.key === "Escape" && selected.value) selected.value = null;
   else if (!way) return;
   event.preventDefault();
   event.stopPropagation();
