@@ -6,7 +6,6 @@ import re
 
 import httpx
 import pytest
-
 from playwright.sync_api import expect
 
 from tests.browser.serving import serve
@@ -84,7 +83,9 @@ def test_experts_light_up_by_waves_and_edges_show_what_they_carry(visit, says, h
     assert sorted(lit[:3]) == INTAKE
     assert sorted(lit[3:5]) == ["creative", "reasoning"]
     assert lit[5:] == ["synthesis", "meta_cognitive"]
-    assert "gate 0.10" in str(page.locator("[data-expert=analytical]").get_attribute("aria-label"))
+    assert "gate 0.10" in str(
+        page.locator("[data-expert=analytical] .touch").get_attribute("aria-label")
+    )
 
 
 def test_words_stream_workspace_fills_and_memory_is_shown(visit, says):
@@ -108,7 +109,10 @@ def test_words_stream_workspace_fills_and_memory_is_shown(visit, says):
 
 def test_a_revision_is_shown_with_what_it_replaced(visit, says):
     says["meta_cognitive"] = '{"defects": [{"quote": "all of this says", "problem": "vague"}]}'
-    says["synthesis"] = ["The subject is what all of this says.\nVerdict: 42", "Better.\nVerdict: 42"]
+    says["synthesis"] = [
+        "The subject is what all of this says.\nVerdict: 42",
+        "Better.\nVerdict: 42",
+    ]
     visit = visit()
     page = visit.open()
     visit.ask(HARD)

@@ -26,11 +26,9 @@ export const at = signal<number | null>(null); // the step looked at; null is th
 export const selected = signal<string | null>(null);
 
 /** What is looked at: the run as it is, or as it was after a step. */
-export const view = computed<View>(() => {
-  if (at.value === null) return live.value;
-  const then = viewOf(until(events.value, at.value));
-  return { ...halted(then), phase: live.value.phase, thread: live.value.thread };
-});
+export const view = computed<View>(() =>
+  at.value === null ? live.value : viewOf(until(events.value, at.value)),
+);
 export const running = computed(() => live.value.phase === "running");
 /** Whether the thread's last run stands still in the middle. */
 export const unfinished = computed(

@@ -1,6 +1,6 @@
 // The answer, and how far to trust it.
 
-import { geometry, latest, question, resume, unfinished, view } from "../brain/store";
+import { at, geometry, latest, question, resume, unfinished, view } from "../brain/store";
 import type { View } from "../brain/view";
 import type { Result } from "../brain/wire";
 import { dollars, share, whole } from "../figures";
@@ -38,7 +38,8 @@ function Draft({ shown }: { shown: View }) {
   const writer = geometry.value?.nodes.find((box) => box.kind === "synthesis")?.name;
   const draft = shown.sayings.findLast((s) => s.expert === writer);
   if (draft?.text) return <Stream text={draft.text} live={draft.status === "running"} />;
-  if (shown.phase === "running") return <p class="aside">The experts are at work.</p>;
+  if (shown.phase === "running")
+    return <p class="aside">{at.value === null ? "The experts are at work." : "No answer yet at this step."}</p>;
   if (shown.phase === "idle" && !question.value)
     return (
       <p class="intro">

@@ -1,7 +1,7 @@
 // One expert in full: what it said, what woke it, whom it woke; and other words for it.
 
 import { useState } from "preact/hooks";
-import { fork, geometry, latest, selected, view } from "../brain/store";
+import { fork, geometry, latest, live, selected, view } from "../brain/store";
 import type { Saying } from "../brain/view";
 import { dollars, seconds, share, whole } from "../figures";
 import { Glyph } from "../picture/Glyph";
@@ -97,8 +97,8 @@ function Figures({ said }: { said: Saying }) {
 /** Other words for this expert, and the run anew from there. */
 function Editor({ said }: { said: Saying }) {
   const [text, edit] = useState<string | null>(null);
-  const shown = view.value;
-  if (shown.phase !== "finished" || !shown.thread || said.status === "failed") return null;
+  const { phase, thread } = live.value;
+  if (phase !== "finished" || !thread || said.status === "failed") return null;
   if (!latest.value) return <p class="aside">Only the thread's last run can be changed.</p>;
   if (text === null)
     return <button type="button" onClick={() => edit(said.text)}>Edit and run on from here</button>;

@@ -63,7 +63,7 @@ function Runs() {
   return (
     <label class="runs">
       Run{" "}
-      <select value={here} onChange={(event) => look(event.currentTarget.selectedIndex)}>
+      <select aria-label="Run of this thread" value={here} onChange={(event) => look(event.currentTarget.selectedIndex)}>
         {runs.value.map((run, n) => (
           <option value={n}>
             {n + 1} of {runs.value.length}: {run.question.slice(0, 40)}

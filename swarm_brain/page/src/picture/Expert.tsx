@@ -25,10 +25,6 @@ export function Expert({ box, lit, chosen, reachable, choose }: Props) {
       class={`expert ${light}${chosen ? " chosen" : ""}${saying ? "" : " unasked"}`}
       data-expert={box.name}
       data-light={light}
-      role="button"
-      tabIndex={reachable ? 0 : -1}
-      aria-pressed={chosen}
-      aria-label={described(box, lit)}
       onClick={choose}
       transform={`translate(${x} ${y})`}
     >
@@ -36,20 +32,29 @@ export function Expert({ box, lit, chosen, reachable, choose }: Props) {
       <rect class="body" width={w} height={h} rx="5" />
       {light === "simulated" && <rect class="hatch" width={w} height={h} rx="5" />}
       <Glyph light={light} x={15} y={19} />
-      <text class="name" x="27" y="23.5" style={{ fontSize: `${fitted(box.name, w)}px` }}>
+      <text aria-hidden="true" class="name" x="27" y="23.5" style={{ fontSize: `${fitted(box.name, w)}px` }}>
         {box.name}
       </text>
       {broken(about, Math.floor((w - 20) / 5.6)).map((part, n) => (
-        <text class="line faint" x="12" y={(h > 70 ? 44 : 40) + 15 * n}>{part}</text>
+        <text aria-hidden="true" class="line faint" x="12" y={(h > 70 ? 44 : 40) + 15 * n}>{part}</text>
       ))}
-      <text class="line" x="12" y={h > 70 ? 44 : 40}>{first(lit)}</text>
-      <text class="line faint" x="12" y={h > 70 ? 60 : 55}>{second(lit, Math.floor((w - 20) / 6.1))}</text>
+      <text aria-hidden="true" class="line" x="12" y={h > 70 ? 44 : 40}>{first(lit)}</text>
+      <text aria-hidden="true" class="line faint" x="12" y={h > 70 ? 60 : 55}>{second(lit, Math.floor((w - 20) / 6.1))}</text>
       {salience !== null && (
         <g class="salience">
           <rect class="track" x="0" y={h - 4} width={w} height="4" />
           <rect class="fill" x="0" y={h - 4} width={w * Math.min(1, salience)} height="4" />
         </g>
       )}
+      <rect
+        class="touch"
+        role="button"
+        tabindex={reachable ? 0 : -1}
+        aria-pressed={chosen}
+        aria-label={described(box, lit)}
+        width={w}
+        height={h}
+      />
     </g>
   );
 }

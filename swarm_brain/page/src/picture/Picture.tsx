@@ -59,7 +59,7 @@ function keyed(event: KeyboardEvent, drawn: Drawn, enter: (name: string) => void
   if (!to) return;
   enter(to);
   if (selected.value) selected.value = to;
-  here.ownerSVGElement?.querySelector<SVGElement>(`[data-expert="${CSS.escape(to)}"]`)?.focus();
+  here.ownerSVGElement?.querySelector<SVGElement>(`[data-expert="${CSS.escape(to)}"] .touch`)?.focus();
 }
 
 function Svg({ drawn, entered, upright }: { drawn: Drawn; entered: string | null; upright: boolean }) {
