@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.browser.serving import Served, serve
 from tests.chromium import CHROMIUM
 from tests.fakes import DEFAULTS, Endpoint, Script, endpoint
+from tests.integration.serving.process import Served, serve
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.serving import serve
+from tests.integration.serving.process import serve
 
 HARD = "Why is the subject what it is, and what follows for the object?"
 INTAKE = ["attention", "memory", "perception"]
@@ -27,7 +27,8 @@ def embedded(tmp_path_factory):
 
     fetch("smollm2-135m")
     folder = tmp_path_factory.mktemp("embedded")
-    with serve(folder, model_url="", SWARM_BRAIN_MODEL="embedded:smollm2-135m") as running:
+    patient = {"OMP_WAIT_POLICY": "PASSIVE", "SWARM_BRAIN_MODEL": "embedded:smollm2-135m"}
+    with serve(folder, **patient) as running:
         yield running
 
 

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.serving import serve
 from tests.integration.processes import REPO
+from tests.integration.serving.process import serve
 
 HARD = "Why is the subject what it is, and what follows for the object?"
 AXE = REPO / "swarm_brain/page/node_modules/axe-core/axe.min.js"
