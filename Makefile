@@ -71,7 +71,7 @@ page: ## build the page (swarm_brain/page) into what is served (needs Node 20.19
 	@cd swarm_brain/page && npm ci $(NPM_QUIET) && npm run --silent check && npm test --silent && npm run --silent build
 
 check-page: ## types and tests of the page; that the committed build is what its source gives
-	@if ! node -e 'const [a, b] = process.versions.node.split("."); process.exit(!(a > 20 || (a == 20 && b >= 19)))' 2>/dev/null; then \
+	@if ! node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' 2>/dev/null; then \
 	  echo "SKIPPED: Node 20.19 or later is needed to compare the page with its source, and was not found"; \
 	else \
 	  fresh=$$(mktemp -d) && cd swarm_brain/page && npm ci $(NPM_QUIET) && npm run --silent check && npm test --silent && \

@@ -55,7 +55,7 @@ describe("a model's words", () => {
   test.each(["*".repeat(30_000), "`".repeat(30_001), "**a".repeat(10_000), "```\nx\n".repeat(5_000)])("are read in no time, however odd (%#)", (odd) => {
     const start = performance.now();
     blocks(odd);
-    expect(performance.now() - start).toBeLessThan(500);
+    expect(performance.now() - start).toBeLessThan(250);
   });
 });
 

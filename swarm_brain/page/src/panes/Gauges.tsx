@@ -17,7 +17,7 @@ export function Gauges() {
         <dt>step</dt>
         <dd>
           {Math.min(step, maxSteps ?? step) || "–"}
-          {maxSteps !== null && step > 0 && <small> of {maxSteps}{step > maxSteps && ", and a revision"}</small>}
+          {maxSteps !== null && step > 0 && <small> of {maxSteps}{step > maxSteps && " + revision"}</small>}
         </dd>
       </div>
       <div>

@@ -1,6 +1,6 @@
 // What every expert said, in the order of the run; or one of them in full.
 
-import { selected, view } from "../brain/store";
+import { geometry, selected, view } from "../brain/store";
 import type { Saying } from "../brain/view";
 import { seconds, whole } from "../figures";
 import { Glyph } from "../picture/Glyph";
@@ -24,7 +24,9 @@ function starts(sayings: Saying[]): { of: Map<number, number>; total: number } {
 }
 
 function All() {
-  const sayings = [...view.value.sayings].sort((a, b) => a.step - b.step);
+  const order = geometry.value?.nodes.map((box) => box.name) ?? [];
+  const place = (s: Saying) => s.step * 1000 + order.indexOf(s.expert);
+  const sayings = [...view.value.sayings].sort((a, b) => place(a) - place(b));
   const { of, total } = starts(sayings);
   return (
     <section class="trace" aria-labelledby="trace-head">

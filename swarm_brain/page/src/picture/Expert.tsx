@@ -35,11 +35,11 @@ export function Expert({ box, lit, chosen, reachable, choose }: Props) {
       <text aria-hidden="true" class="name" x="27" y="23.5" style={{ fontSize: `${fitted(box.name, w)}px` }}>
         {box.name}
       </text>
-      {broken(about, Math.floor((w - 20) / 5.6)).map((part, n) => (
+      {broken(about, Math.floor((w - 20) / 6)).map((part, n) => (
         <text aria-hidden="true" class="line faint" x="12" y={(h > 70 ? 44 : 40) + 15 * n}>{part}</text>
       ))}
       <text aria-hidden="true" class="line" x="12" y={h > 70 ? 44 : 40}>{first(lit)}</text>
-      <text aria-hidden="true" class="line faint" x="12" y={h > 70 ? 60 : 55}>{second(lit, Math.floor((w - 20) / 6.1))}</text>
+      <text aria-hidden="true" class="line faint" x="12" y={h > 70 ? 60 : 55}>{second(lit, Math.floor((w - 20) / 6.4))}</text>
       {salience !== null && (
         <g class="salience">
           <rect class="track" x="0" y={h - 4} width={w} height="4" />
@@ -61,7 +61,7 @@ export function Expert({ box, lit, chosen, reachable, choose }: Props) {
 
 // Longer names than the box has room for are written smaller, never over its edge.
 function fitted(name: string, w: number): number {
-  return Math.min(13.5, (w - 33) / (name.length * 0.57));
+  return Math.min(w > 130 ? 14.5 : 13.5, (w - 33) / (name.length * 0.57));
 }
 
 /** What its prompt says that it does. */

@@ -10,12 +10,12 @@ const AT_ONCE = 20_000; // of a long text that is shown before one asks for more
 
 /** Words as they come: the last of them, so that a long stream costs no more than a short one. */
 export function Stream({ text, live }: { text: string; live: boolean }) {
-  const cut = text.length > TAIL ? text.length - TAIL : 0;
+  const cut = text.length - TAIL;
+  if (cut <= 0) return <div class={live ? "words live" : "words"} dir="auto">{blocks(plain(text)).map(block)}</div>;
   return (
-    <div class="words stream" dir="auto">
-      {cut > 0 && <p class="aside">{whole(cut)} characters before</p>}
-      {plain(text.slice(cut))}
-      {live && <span class="caret" aria-hidden="true" />}
+    <div class={live ? "words stream live" : "words stream"} dir="auto">
+      <p class="aside">{whole(cut)} characters before</p>
+      <p>{plain(text.slice(cut))}</p>
     </div>
   );
 }

@@ -23,8 +23,8 @@ export function blocks(text: string): Block[] {
     const line = lines[n] as string;
     if (line.startsWith("```")) {
       close();
-      const end = lines.findIndex((other, m) => m > n && other.startsWith("```"));
-      const last = end < 0 ? lines.length : end;
+      let last = n + 1;
+      while (last < lines.length && !lines[last]?.startsWith("```")) last++;
       found.push({ kind: "pre", text: lines.slice(n + 1, last).join("\n") });
       n = last;
     } else if (line.trim() === "") close();
