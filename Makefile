@@ -15,12 +15,14 @@ CLUSTER := .venv-cluster
 PYTHON_CLUSTER ?= $(shell for p in python3.12 python3.13 \
 	$(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[23].*/bin/python); do \
 	$$p -c 'import sys; sys.exit(not (3, 12) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+NPM_QUIET := --no-audit --no-fund --ignore-scripts --loglevel=error
 Q ?= What is the nature of consciousness?
 override Q := $(value Q)# as it was typed, with every $
 export Q
 
 .DEFAULT_GOAL := help
-.PHONY: help install ask test test-unit test-evals test-integration test-cluster check format dev assistants picture bench lock
+.PHONY: help install ask test test-unit test-evals test-integration test-cluster test-browser \
+	page check-page check format dev assistants picture bench lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -62,6 +64,21 @@ $(CLUSTER)/.installed: pyproject.toml constraints.txt
 	  echo "Installing into $(CLUSTER) (about a minute)" && \
 	  $(CLUSTER)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[memory,postgres,aegra]" && \
 	  touch $@; \
+	fi
+
+test-browser: install ## the page in Chromium, before the real server; not part of `test`
+	@start=$$(date +%s); $(BIN)/pytest tests/browser -rs && echo "time: tests in the browser $$(($$(date +%s) - start)) s"
+
+page: ## build the page (swarm_brain/page) into what is served (needs Node 20.19)
+	@cd swarm_brain/page && npm ci $(NPM_QUIET) && npm run --silent check && npm test --silent && npm run --silent build
+
+check-page: ## types and tests of the page; that the committed build is what its source gives
+	@if ! node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' 2>/dev/null; then \
+	  echo "SKIPPED: Node 20.19 or later is needed to compare the page with its source, and was not found"; \
+	else \
+	  fresh=$$(mktemp -d) && cd swarm_brain/page && npm ci $(NPM_QUIET) && npm run --silent check && npm test --silent && \
+	  npm run --silent build -- --outDir "$$fresh" --logLevel error && \
+	  { diff -r "$$fresh" ../server/static || { echo "The committed build is not what the source gives: make page"; exit 1; }; }; \
 	fi
 
 check: install ## ruff, mypy --strict and the import directions

@@ -107,7 +107,7 @@ async def show_picture(owner: Asker) -> dict[str, Any]:
     """The experts and their edges as boxes and arrows with places."""
     topology = load()
     roles = {name: expert.role for name, expert in topology.experts.items()}
-    return {**layout(topology).as_json(), "roles": roles}
+    return {**layout(topology, labels=False).as_json(), "roles": roles}
 
 
 @router.get("/presets")
@@ -161,12 +161,7 @@ async def delete_thread(thread: Thread, owner: Asker, runs: Brains) -> dict[str,
     return {"id": thread}
 
 
-@router.post(
-    "/threads/{thread}/resume",
-    response_model=None,
-    response_class=EventSourceResponse,
-    responses=STREAMED,
-)
+@router.post("/threads/{thread}/resume", **STREAMED)
 async def resume(
     thread: Thread, body: Decided, request: Request, owner: Asker, runs: Brains
 ) -> Response:
@@ -177,12 +172,7 @@ async def resume(
     return await _streamed(request, runs.resume(owner, thread, budgets, body.decision))
 
 
-@router.post(
-    "/threads/{thread}/fork",
-    response_model=None,
-    response_class=EventSourceResponse,
-    responses=STREAMED,
-)
+@router.post("/threads/{thread}/fork", **STREAMED)
 async def fork(
     thread: Thread, body: Edited, request: Request, owner: Asker, runs: Brains
 ) -> Response:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from langgraph.types import StateSnapshot
 from typing_extensions import TypedDict
 
+from graph import propagation
 from graph.brain import Brain
-from graph.errors import ThreadError
+from graph.errors import BrainError, ThreadError
+from graph.events import Entered, Reached
 from graph.state import BEGIN, RESULT_KEYS, BrainState, Signal, Usage, Waking
 from graph.topology import Topology, load
 from nodes.finish import usage
+from nodes.settings import run_context
 from nodes.signals import PREVENTED
 from swarm_brain import __version__
 
@@ -20,10 +23,13 @@ BEFORE_ALL = {BEGIN, "__start__"}
 
 
 class Said(TypedDict):
-    """One expert in one superstep."""
+    """One expert in one superstep; `edges` is None where the topology is no longer what it was."""
 
     expert: str
     status: str
+    salience: float
+    verdict: str | None
+    edges: list[Reached] | None
     woken_by: list[Waking]
     content: str
     model: str
@@ -35,10 +41,11 @@ class Said(TypedDict):
 
 
 class Superstep(TypedDict):
-    """One wave: its number and its experts, in the order of the topology."""
+    """One wave: its number, its experts, and whose signals of it entered the workspace."""
 
     step: int
     experts: list[Said]
+    entered: list[Entered]
 
 
 class Run(TypedDict):
@@ -155,7 +162,7 @@ def _run(snapshot: StateSnapshot) -> Run:
         "question": state["query"],
         "date": snapshot.created_at or "",
         "topology": state["topology"]["name"],
-        "steps": supersteps(signals),
+        "steps": supersteps(state, signals),
         "result": result(state) if finished else None,
         "usage": usage(signals),
         "next": list(snapshot.next),
@@ -165,19 +172,55 @@ def _run(snapshot: StateSnapshot) -> Run:
     }
 
 
-def supersteps(signals: Sequence[Signal]) -> list[Superstep]:
+def supersteps(state: BrainState | dict[str, Any], signals: Sequence[Signal]) -> list[Superstep]:
     """Signals by their steps."""
+    edges = _edges(state, signals)
+    broadcasts = state["workspace"]["broadcasts"]
     return [
-        {"step": step, "experts": [_said(signal) for signal in signals if signal["step"] == step]}
+        {
+            "step": step,
+            "experts": [_said(s, edges) for s in signals if s["step"] == step],
+            "entered": [
+                {"source": entry["source"], "salience": entry["salience"]}
+                for entry in broadcasts
+                if entry["step"] == step
+            ],
+        }
         for step in sorted({signal["step"] for signal in signals})
     ]
 
 
-def _said(signal: Signal) -> Said:
+Edges = Mapping[tuple[str, int], list[Reached]]
+
+
+def _edges(state: BrainState | dict[str, Any], signals: Sequence[Signal]) -> Edges:
+    """What became of each expert's edges, as it was told while the run went."""
+    try:
+        topology, context = load(state["topology"]["name"]), run_context(state)  # type: ignore[arg-type]
+    except BrainError:  # its file is gone
+        return {}
+    if topology.hash != state["topology"]["hash"]:
+        return {}
+    return {
+        (signal["source"], signal["step"]): propagation.edges(
+            topology,
+            signal,
+            [other for other in signals if other["step"] <= signal["step"]],
+            state["effort"],
+            context,
+        )
+        for signal in signals
+    }
+
+
+def _said(signal: Signal, edges: Edges) -> Said:
     known = signal["input_tokens"] is not None and signal["output_tokens"] is not None
     return {
         "expert": signal["source"],
         "status": signal["status"],
+        "salience": signal["salience"],
+        "verdict": signal["verdict"],
+        "edges": edges.get((signal["source"], signal["step"])),
         "woken_by": signal["woken_by"],
         "content": signal["content"],
         "model": signal["model"],

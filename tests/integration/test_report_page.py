@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import struct
 import subprocess
 import zlib
@@ -12,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from evals.report import render
+from tests.chromium import CHROMIUM
 from tests.report_data import results
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH to open the report in"),
