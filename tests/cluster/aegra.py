@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -10,7 +9,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import pytest
 import yaml
 from langgraph_sdk import get_sync_client
 
+from swarm_brain.server.owners import new_key
 from tests.integration.cluster import Cluster
 from tests.integration.processes import (
     REPO,
@@ -30,8 +30,9 @@ from tests.integration.processes import (
 )
 
 PYTHON = REPO / ".venv-cluster" / "bin" / "python"
-CONFIG = "langgraph.json"
-PARTS = (CONFIG, "pyproject.toml", "graph", "nodes", "prompts", "swarm_brain")
+TESTER = "tests"
+USERS = (TESTER, "alice", "bob")
+PARTS = ("langgraph.json", "pyproject.toml", "graph", "nodes", "prompts", "swarm_brain")
 # A dead worker is noticed in seconds; as shipped it takes up to 50, as docs/deploy.md says.
 HURRIED = {
     "LEASE_DURATION_SECONDS": "5",
@@ -78,14 +79,15 @@ class Worker:
 
     child: Child
     url: str
+    keys: dict[str, str]
 
     @property
     def client(self) -> Any:
-        return self.client_of(None)
+        return self.client_of(TESTER)
 
-    def client_of(self, user: str | None) -> Any:
-        """A client of this process, as somebody who has signed in or as nobody."""
-        return get_sync_client(url=self.url, headers={"x-user": user} if user else None)
+    def client_of(self, user: str) -> Any:
+        """A client of this process with the key of this name."""
+        return get_sync_client(url=self.url, api_key=self.keys[user])
 
     def kill(self) -> None:
         """End it as a power cut would."""
@@ -102,34 +104,33 @@ class Aegra:
     redis: str
     endpoint: str
     folder: Path
+    keys: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        made = {name: new_key(name) for name in USERS}
+        self.keys = {name: key for name, (key, _) in made.items()}
+        settings = "".join(block for _, block in made.values())
+        (self.folder / "swarm-brain.toml").write_text(settings)
 
     @contextmanager
-    def worker(self, auth: str | None = None, **more: str) -> Iterator[Worker]:
-        """A process with our langgraph.json, ready for requests; ended with the block.
-
-        `auth` is a module for its `auth` key, `more` are variables.
-        """
+    def worker(self, **more: str) -> Iterator[Worker]:
+        """A process with our langgraph.json, ready for requests; ended with the block."""
         port = str(free_port())
         command = (PYTHON, "-m", "uvicorn", "aegra_api.main:app", "--port", port)
-        options = {"cwd": self._root(port, auth), "env": self._environment(more)}
+        options = {"cwd": self._root(port), "env": self._environment(more)}
         with (
             (self.folder / f"{port}.log").open("w") as log,
             process(*command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options) as child,
         ):
             until(lambda: healthy(f"http://127.0.0.1:{port}/health"), 60, child)
-            yield Worker(child, f"http://127.0.0.1:{port}")
+            yield Worker(child, f"http://127.0.0.1:{port}", self.keys)
 
-    def _root(self, name: str, auth: str | None) -> Path:
+    def _root(self, name: str) -> Path:
         """The repository without what its owner put there, such as .env."""
         root = self.folder / name
         root.mkdir()
         for part in PARTS:
             (root / part).symlink_to(REPO / part)
-        if auth:
-            (root / "auth.py").write_text(auth)
-            told = json.loads((REPO / CONFIG).read_text(encoding="utf-8"))
-            (root / CONFIG).unlink()
-            (root / CONFIG).write_text(json.dumps(told | {"auth": {"path": "./auth.py:auth"}}))
         return root
 
     def _environment(self, more: dict[str, str]) -> dict[str, str]:
@@ -137,6 +138,7 @@ class Aegra:
             "PYTHONPATH": str(REPO),
             "DATABASE_URL": self.postgres.url(self.database),
             "REDIS_URL": self.redis,
+            "SWARM_BRAIN_CONFIG": str(self.folder / "swarm-brain.toml"),
             "SWARM_BRAIN_MODEL": "openai-compatible:m",
             "OPENAI_COMPATIBLE_BASE_URL": self.endpoint,
             "OMP_WAIT_POLICY": "PASSIVE",

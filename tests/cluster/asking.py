@@ -12,7 +12,7 @@ from typing import Any
 
 from langgraph_sdk import get_client
 
-from tests.cluster.aegra import Worker
+from tests.cluster.aegra import TESTER, Worker
 
 # Each with a number of its own, by which the endpoint knows it and no other is recalled for it.
 HARD, SIMPLE = "Why is subject {} what it is?", "What does subject {} mean?"
@@ -40,13 +40,18 @@ class Asked:
     since: float = field(default_factory=time.monotonic)
 
 
+def client_of(worker: Worker) -> Any:
+    """The tester's client, to be used on one loop."""
+    return get_client(url=worker.url, api_key=worker.keys[TESTER])
+
+
 def ask(workers: Sequence[Worker], texts: Sequence[str]) -> Asked:
     """Put all questions to the workers in turn, as a balancer in front of them would."""
-    return asyncio.run(_ask([worker.url for worker in workers], texts))
+    return asyncio.run(_ask(workers, texts))
 
 
-async def _ask(urls: Sequence[str], texts: Sequence[str]) -> Asked:
-    clients = [get_client(url=url) for url in urls]
+async def _ask(workers: Sequence[Worker], texts: Sequence[str]) -> Asked:
+    clients = [client_of(worker) for worker in workers]
     threads = await asyncio.gather(*(clients[0].threads.create() for _ in texts))
     asked = Asked({text: made["thread_id"] for text, made in zip(texts, threads, strict=True)})
     await asyncio.gather(
@@ -62,11 +67,11 @@ async def _ask(urls: Sequence[str], texts: Sequence[str]) -> Asked:
 
 def results(worker: Worker, asked: Asked, seconds: float) -> tuple[dict[str, Any], float]:
     """Each question's final state, and the seconds that all took together."""
-    return asyncio.run(_results(worker.url, asked, seconds))
+    return asyncio.run(_results(client_of(worker), asked, seconds))
 
 
-async def _results(url: str, asked: Asked, seconds: float) -> tuple[dict[str, Any], float]:
-    client, deadline = get_client(url=url), time.monotonic() + seconds
+async def _results(client: Any, asked: Asked, seconds: float) -> tuple[dict[str, Any], float]:
+    deadline = time.monotonic() + seconds
     while await client.threads.search(status="busy", limit=1):
         assert time.monotonic() < deadline, "some questions have not ended"
         await asyncio.sleep(0.1)

@@ -48,7 +48,7 @@ def earlier(begun: Counter[Call]) -> set[Call]:
 
 def seconds_for_fifty(workers: list[Worker]) -> float:
     """How long fifty questions take, once every worker has loaded what it needs."""
-    results(workers[0], ask(workers, questions(4 * len(workers))), 60)
+    results(workers[0], ask(workers, questions(2 * len(workers))), 60)
     found, took = results(workers[0], ask(workers, questions(FIFTY)), 120)
     assert [state["provenance"] for state in found.values()] == ["full"] * FIFTY
     return took

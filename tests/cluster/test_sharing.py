@@ -11,25 +11,10 @@ import httpx
 import pytest
 
 from swarm_brain.memory.space import Space
-from tests.cluster.aegra import Aegra, Worker
+from tests.cluster.aegra import TESTER, Aegra, Worker
 from tests.fakes import DEFAULTS, Endpoint, endpoint
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
-
-# One file for `langgraph dev` and Aegra, which calls it with headers alone.
-AUTH = """
-from langgraph_sdk import Auth
-
-auth = Auth()
-
-
-@auth.authenticate
-async def who(headers: dict) -> dict:
-    name = headers.get("x-user") or headers.get(b"x-user", b"").decode()
-    if not name:
-        raise Auth.exceptions.HTTPException(status_code=401, detail="who are you?")
-    return {"identity": name}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +34,7 @@ def workers(aegra: Aegra, quick: Endpoint) -> Iterator[list[Worker]]:
         yield [one, other]
 
 
-@pytest.fixture(scope="module")
-def signed(aegra: Aegra, quick: Endpoint) -> Iterator[Worker]:
-    """A worker at which one signs in."""
-    where = {"OPENAI_COMPATIBLE_BASE_URL": quick.url}
-    with aegra.worker(auth=AUTH, WORKER_QUEUE_KEY="signed", **where) as worker:
-        yield worker
-
-
-def run(worker: Worker, question: str, user: str | None = None, **context: Any) -> dict[str, Any]:
+def run(worker: Worker, question: str, user: str = TESTER, **context: Any) -> dict[str, Any]:
     """The final state of one question in a thread of its own."""
     client = worker.client_of(user)
     thread = client.threads.create()["thread_id"]
@@ -79,7 +56,8 @@ def test_what_one_worker_was_told_another_recalls(workers):
     assert run(workers[1], "Who bakes sourdough bread?")["recalled"] == []
 
 
-def test_users_have_threads_and_memories_of_their_own(aegra, signed):
+def test_users_have_threads_and_memories_of_their_own(aegra, workers):
+    signed = workers[0]
     question = "What does quagga mean in zoology?"
     told = run(signed, question, "alice")
     assert run(signed, question, "bob")["recalled"] == []
@@ -130,5 +108,6 @@ def test_a_budget_holds(workers):
 
 def test_what_aegra_has_not_is_absent(workers):
     for path in ("/mcp", "/a2a/brain"):
-        answer = httpx.post(f"{workers[0].url}{path}", json={}, trust_env=False)
+        key = {"x-api-key": workers[0].keys[TESTER]}
+        answer = httpx.post(f"{workers[0].url}{path}", json={}, headers=key, trust_env=False)
         assert answer.status_code == 404
