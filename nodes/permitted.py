@@ -9,9 +9,20 @@ from __future__ import annotations
 from graph.context import Context
 from graph.errors import ConfigError
 from swarm_brain.memory.space import LOCAL_IDENTITY
-from swarm_brain.models.settings import open_to_all, server_settings
+from swarm_brain.models.settings import open_to_all, server_settings, variable
 
 FREE = "auto"  # the model that the server's owner has chosen
+
+
+def _keeps_the_key(context: Context) -> None:
+    """Whoever asks from this machine may name an endpoint, but any page in its browser may ask."""
+    own = variable("OPENAI_COMPATIBLE_BASE_URL")
+    elsewhere = context.base_url is not None and context.base_url != own
+    if elsewhere and variable("OPENAI_COMPATIBLE_API_KEY"):
+        raise ConfigError(
+            "base_url: on a server OPENAI_COMPATIBLE_API_KEY goes to OPENAI_COMPATIBLE_BASE_URL "
+            "alone. Set that, or a provider of its own in swarm-brain.toml."
+        )
 
 
 def check(context: Context, identity: str | None) -> None:
@@ -19,7 +30,10 @@ def check(context: Context, identity: str | None) -> None:
 
     `identity` is whom the server says it is; None: no server, so all is permitted.
     """
-    if identity is None or (identity == LOCAL_IDENTITY and not open_to_all()):
+    if identity is None:
+        return
+    if identity == LOCAL_IDENTITY and not open_to_all():
+        _keeps_the_key(context)
         return
     if context.base_url is not None:
         raise ConfigError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
@@ -32,16 +33,29 @@ def serve(
 
         make_key(new_key)
         return
+    _installed()
+    from swarm_brain.models.settings import open_to_all
     from swarm_brain.server.owners import keyed
 
-    if not keyed() and host not in LOOPBACK:
+    if not keyed() and not open_to_all() and host not in LOOPBACK:
         raise ConfigError(
             f"Without keys this server answers its own machine only, and {host} is more. Make a "
             "key with `swarm-brain serve --new-key NAME`, or leave --host away."
         )
     if not keyed():
-        err.print("no keys: only this machine is answered (swarm-brain serve --new-key NAME)")
+        whom = "everybody is" if open_to_all() else "only this machine is"
+        err.print(f"no keys: {whom} answered (swarm-brain serve --new-key NAME)")
     asyncio.run(_serve(host, port, grace, err))
+
+
+def _installed() -> None:
+    """Raise ConfigError unless the extra `server` is installed."""
+    missing = [name for name in ("fastapi", "uvicorn", "sse_starlette") if find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            "serve needs the extra `server` (pip install 'swarm-brain[server]'); missing: "
+            f"{', '.join(missing)}."
+        )
 
 
 async def _serve(host: str, port: int, grace: float, err: Any) -> None:

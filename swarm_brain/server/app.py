@@ -5,6 +5,7 @@ Building it reads no setting and opens nothing; that is its lifespan's affair.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 
 from swarm_brain import __version__
 from swarm_brain.server import brain, metrics, openai
+from swarm_brain.server.chat import models
 from swarm_brain.server.logs import RequestLog
 from swarm_brain.server.problems import Problem
 from swarm_brain.server.routing import Answer, answer_to
@@ -40,6 +42,7 @@ PAGE_HEADERS = {
 async def lifespan(application: FastAPI) -> AsyncIterator[None]:
     """Threads and memories are open as long as the server runs, and what happens is counted."""
     metrics.start()
+    await asyncio.to_thread(models)
     async with opened() as runs:
         application.state.runs = runs
         yield

@@ -30,6 +30,7 @@ from swarm_brain.server.routing import (
     Brains,
     Route,
     body_of,
+    note,
     problem_of,
 )
 from swarm_brain.server.running import Question
@@ -187,6 +188,7 @@ async def _streamed(request: Request, events: AsyncIterator[Event]) -> Response:
         return [await anext(events), await anext(events)]
 
     first = await while_connected(request, two())
+    note(request, first[0])
     return EventSourceResponse(_lines(first, events), ping=KEEP_ALIVE_SECONDS, sep="\n")
 
 

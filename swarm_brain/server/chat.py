@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
@@ -211,15 +212,16 @@ def _among(value: Any, neutral: tuple[Any, ...]) -> bool:
     )
 
 
-def models() -> dict[str, str]:
-    """The names by which the brain is asked, and what each is: presets, then topologies."""
+@lru_cache(maxsize=1)
+def models() -> Mapping[str, str]:
+    """The names by which the brain is asked, and what each is: presets, then topologies.
+
+    Looks into a folder, once: a server does it when it starts.
+    """
     named = {FAMILY: "The eight experts with their default settings."}
     named |= {f"{FAMILY}-{p.name}": p.description for p in PRESETS.values()}
-    return named | {f"{FAMILY}-{name}": f"The topology {name}." for name in _topologies()}
-
-
-def _topologies() -> list[str]:
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    shipped = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return named | {f"{FAMILY}-{name}": f"The topology {name}." for name in shipped}
 
 
 def question_of(request: ChatRequest) -> Question:
@@ -238,7 +240,7 @@ def question_of(request: ChatRequest) -> Question:
     return Question(
         {"messages": [message.said for message in request.messages]},
         make_context(settings if keep else settings | {"use_memory": False}),
-        topology=name if name in _topologies() and not preset else "eight",
+        topology="eight" if preset or not name else name,
         save=keep,
     )
 

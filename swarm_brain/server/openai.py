@@ -24,6 +24,7 @@ from swarm_brain.server.routing import (
     Brains,
     Route,
     body_of,
+    note,
     problem_of,
 )
 from swarm_brain.server.streaming import Event
@@ -75,9 +76,11 @@ async def chat_completions(
     if body.stream:
         # Up to the second event everything that is wrong with the question has shown itself.
         started, begun = await _first(request, events)
+        note(request, started)
         writer = Writer(body, started, question.topology)
         return _stream(writer.chunks(_again(begun, events)), started)
     whole = await while_connected(request, _whole(events))
+    note(request, whole[0])
     told = completion(body, question.topology, whole)
     return Answer(told, headers=dict(headers(whole[0], whole[-1])))
 

@@ -34,6 +34,7 @@ from swarm_brain.server.admission import day_spent
 from swarm_brain.server.owners import Owner, identify_caller, loopback
 from swarm_brain.server.problems import Problem
 from swarm_brain.server.running import Runs
+from swarm_brain.server.streaming import Event
 
 log = logging.getLogger(__name__)
 
@@ -213,6 +214,11 @@ def here(host: str | None) -> bool:
 def _runs(request: Request) -> Runs:
     found: Runs = request.app.state.runs
     return found
+
+
+def note(request: Request, started: Event) -> None:
+    """Run and thread of a request, for the log."""
+    request.state.run, request.state.thread = started["run"], started["thread"]
 
 
 Asker = Annotated[Owner, Depends(_owner)]

@@ -6,6 +6,7 @@ that it might have been resumed. `problem` says what happened.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import zlib
 from collections.abc import AsyncIterator, Iterator
@@ -225,7 +226,7 @@ async def open_threads() -> AsyncIterator[Threads]:
 @asynccontextmanager
 async def _open_sqlite(path: Path) -> AsyncIterator[Threads]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
         connection = await aiosqlite.connect(path, timeout=BUSY_SECONDS)
     except (sqlite3.Error, OSError) as error:
         raise MemoryUnavailable(str(path), error) from None
