@@ -2,7 +2,7 @@
 
 import { signal } from "@preact/signals";
 import { keyGiven } from "./brain/api";
-import { locked, me, news, problem, selected, threads, view } from "./brain/store";
+import { geometry, locked, me, news, open, problem, selected, threads, view } from "./brain/store";
 import { dollars } from "./figures";
 import { Answer } from "./panes/Answer";
 import { Composer } from "./panes/Composer";
@@ -18,7 +18,9 @@ import { Picture } from "./picture/Picture";
 type Theme = "light" | "dark";
 const KEPT = "swarm-brain-theme";
 const dark = matchMedia("(prefers-color-scheme: dark)");
-const theme = signal<Theme>((localStorage.getItem(KEPT) as Theme | null) ?? (dark.matches ? "dark" : "light"));
+const theme = signal<Theme>(
+  (localStorage.getItem(KEPT) as Theme | null) ?? (dark.matches ? "dark" : "light"),
+);
 document.documentElement.dataset["theme"] = theme.value;
 dark.addEventListener("change", () => localStorage.getItem(KEPT) ?? turn(dark.matches ? "dark" : "light"));
 
@@ -35,11 +37,21 @@ function turn(to: Theme): void {
 export function Page() {
   return (
     <>
-      <a class="skip" href="#answer-head">Skip to the answer</a>
+      <a class="skip" href="#answer-head">
+        Skip to the answer
+      </a>
       <Bar />
-      {locked.value !== null ? <main><Key /></main> : <Brain />}
+      {locked.value !== null ? (
+        <main>
+          <Key />
+        </main>
+      ) : (
+        <Brain />
+      )}
       <Threads />
-      <p class="unseen" role="status" aria-live="polite">{news.value}</p>
+      <p class="unseen" role="status" aria-live="polite">
+        {news.value}
+      </p>
     </>
   );
 }
@@ -57,7 +69,9 @@ function Bar() {
         </span>
       )}
       {me.value?.keys && (
-        <button type="button" class="quiet" onClick={() => (keyGiven(null), (locked.value = ""))}>Forget key</button>
+        <button type="button" class="quiet" onClick={() => (keyGiven(null), (locked.value = ""))}>
+          Forget key
+        </button>
       )}
       <button
         type="button"
@@ -68,7 +82,8 @@ function Bar() {
           turn(to);
         }}
       >
-        {theme.value === "dark" ? "Light" : "Dark"}<span class="word"> theme</span>
+        {theme.value === "dark" ? "Light" : "Dark"}
+        <span class="word"> theme</span>
       </button>
       <button type="button" class="quiet" aria-haspopup="dialog" onClick={() => (drawer.value = true)}>
         Threads{threads.value ? ` (${threads.value.length})` : ""}
@@ -84,8 +99,17 @@ function Brain() {
       <Composer />
       {problem.value && (
         <div class="problem" role="alert">
-          <p><strong>{problem.value.message}</strong> {problem.value.hint}</p>
-          <button type="button" class="quiet" onClick={() => (problem.value = null)}>Dismiss</button>
+          <p>
+            <strong>{problem.value.message}</strong> {problem.value.hint}
+          </p>
+          <button type="button" class="quiet" onClick={() => (problem.value = null)}>
+            Dismiss
+          </button>
+          {!geometry.value && (
+            <button type="button" onClick={() => ((problem.value = null), void open())}>
+              Try again
+            </button>
+          )}
         </div>
       )}
       <section class="run" aria-label="The run">

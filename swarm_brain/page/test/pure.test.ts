@@ -5,11 +5,14 @@ import { neighbour, upright } from "../src/picture/drawn";
 import { blocks, inline, plain } from "../src/words/markdown";
 
 describe("server-sent events", () => {
-  const text = "event: token\r\ndata: {\"a\":1}\r\n\r\n: keep-alive\n\nevent: x\ndata: 1\ndata: 2\n\n";
+  const text = 'event: token\r\ndata: {"a":1}\r\n\r\n: keep-alive\n\nevent: x\ndata: 1\ndata: 2\n\n';
 
   test("are the same however the stream is cut", () => {
     const whole = splitter()(text);
-    expect(whole).toEqual([{ name: "token", data: '{"a":1}' }, { name: "x", data: "1\n2" }]);
+    expect(whole).toEqual([
+      { name: "token", data: '{"a":1}' },
+      { name: "x", data: "1\n2" },
+    ]);
     for (let at = 0; at <= text.length; at++) {
       const split = splitter();
       expect([...split(text.slice(0, at)), ...split(text.slice(at))]).toEqual(whole);
@@ -40,9 +43,16 @@ describe("settings", () => {
 
 describe("a model's words", () => {
   test("Markdown that is not known stays text", () => {
-    const hostile = '<img src=x onerror=alert(1)> [x](javascript:alert(1))';
+    const hostile = "<img src=x onerror=alert(1)> [x](javascript:alert(1))";
     expect(blocks(hostile)).toEqual([{ kind: "p", inline: [{ kind: "text", text: hostile }] }]);
-    expect(inline("a **b** `c` *d*").map((i) => i.kind)).toEqual(["text", "strong", "text", "code", "text", "em"]);
+    expect(inline("a **b** `c` *d*").map((i) => i.kind)).toEqual([
+      "text",
+      "strong",
+      "text",
+      "code",
+      "text",
+      "em",
+    ]);
     expect(blocks("1. a\n2. b\n\n```\n# c\n```\n# d").map((b) => b.kind)).toEqual(["ol", "pre", "h"]);
     expect(blocks("```\nnever closed")).toEqual([{ kind: "pre", text: "never closed" }]);
   });
@@ -52,17 +62,44 @@ describe("a model's words", () => {
     expect(plain("שלום 👩‍👩‍👧")).toBe("שלום 👩‍👩‍👧");
   });
 
-  test.each(["*".repeat(30_000), "`".repeat(30_001), "**a".repeat(10_000), "```\nx\n".repeat(5_000)])("are read in no time, however odd (%#)", (odd) => {
-    const start = performance.now();
-    blocks(odd);
-    expect(performance.now() - start).toBeLessThan(250);
-  });
+  test.each(["*".repeat(30_000), "`".repeat(30_001), "**a".repeat(10_000), "```\nx\n".repeat(5_000)])(
+    "are read in no time, however odd (%#)",
+    (odd) => {
+      const start = performance.now();
+      blocks(odd);
+      expect(performance.now() - start).toBeLessThan(250);
+    },
+  );
 });
 
 describe("the picture", () => {
-  const box = (name: string, level: number, y: number) => ({ name, kind: "proposer", gated: false, level, x: level * 200, y, w: 132, h: 84 });
+  const box = (name: string, level: number, y: number) => ({
+    name,
+    kind: "proposer",
+    gated: false,
+    level,
+    x: level * 200,
+    y,
+    w: 132,
+    h: 84,
+  });
   const nodes = [box("a", 1, 0), box("b", 1, 100), box("c", 2, 60), { ...box("end", 3, 60), kind: "finish" }];
-  const geometry = { width: 800, height: 300, nodes, edges: [{ source: "a", target: "c", kind: "wakes" as const, points: [[0, 0], [1, 1]] as [number, number][] }] };
+  const geometry = {
+    width: 800,
+    height: 300,
+    nodes,
+    edges: [
+      {
+        source: "a",
+        target: "c",
+        kind: "wakes" as const,
+        points: [
+          [0, 0],
+          [1, 1],
+        ] as [number, number][],
+      },
+    ],
+  };
 
   test("the arrow keys find the neighbour", () => {
     expect(neighbour(nodes, "a", "down")).toBe("b");
@@ -76,6 +113,11 @@ describe("the picture", () => {
     for (const one of boxes)
       for (const other of boxes)
         if (one !== other)
-          expect(one.x + one.w <= other.x || other.x + other.w <= one.x || one.y + one.h <= other.y || other.y + other.h <= one.y).toBe(true);
+          expect(
+            one.x + one.w <= other.x ||
+              other.x + other.w <= one.x ||
+              one.y + one.h <= other.y ||
+              other.y + other.h <= one.y,
+          ).toBe(true);
   });
 });

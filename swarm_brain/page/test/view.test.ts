@@ -4,21 +4,54 @@ import { lastOf, logged, stepsOf, until, viewOf } from "../src/brain/view";
 import type { Event, Run } from "../src/brain/wire";
 import { glow, lit } from "../src/picture/lit";
 
-const begun: Event = { event: "begun", thread: "t", run: "r", effort: "high", max_steps: 4, model: "m", woken: ["attention"], recalled: [] };
+const begun: Event = {
+  event: "begun",
+  thread: "t",
+  run: "r",
+  effort: "high",
+  max_steps: 4,
+  model: "m",
+  woken: ["attention"],
+  recalled: [],
+};
 const woken = (expert: string, step: number, from = "begin"): Event => ({
-  event: "woken", expert, step, model: "m", woken_by: [{ from, activation: 0.8 }],
+  event: "woken",
+  expert,
+  step,
+  model: "m",
+  woken_by: [{ from, activation: 0.8 }],
 });
 const token = (expert: string, step: number, text: string): Event => ({ event: "token", expert, step, text });
 const answered = (expert: string, step: number, more: object = {}): Event => ({
-  event: "answered", expert, step, model: "m", status: "ok", salience: 0.9, verdict: null, edges: [],
-  input_tokens: 10, output_tokens: 5, cost_usd: null, latency_s: 1, human: null, error: null, ...more,
+  event: "answered",
+  expert,
+  step,
+  model: "m",
+  status: "ok",
+  salience: 0.9,
+  verdict: null,
+  edges: [],
+  input_tokens: 10,
+  output_tokens: 5,
+  cost_usd: null,
+  latency_s: 1,
+  human: null,
+  error: null,
+  ...more,
 });
 const edges = [
   { to: "reasoning", gate: null, activation: 0.9, fired: true },
   { to: "creative", gate: 0.2, activation: 0.18, fired: false },
 ];
 const wave = [begun, woken("attention", 1), token("attention", 1, "a "), answered("attention", 1, { edges })];
-const line = (source: string, target: string) => ({ source, target, kind: "wakes" as const, path: "", head: { x: 0, y: 0, turn: 0 }, label: { x: 0, y: 0, anchor: "end" as const } });
+const line = (source: string, target: string) => ({
+  source,
+  target,
+  kind: "wakes" as const,
+  path: "",
+  head: { x: 0, y: 0, turn: 0 },
+  label: { x: 0, y: 0, anchor: "end" as const },
+});
 
 describe("the view of a run", () => {
   test("an edge that fired calls its target, a weak one gates it off", () => {
@@ -35,8 +68,16 @@ describe("the view of a run", () => {
   });
 
   test("a withdrawn text is kept apart from the new one", () => {
-    const view = viewOf([woken("synthesis", 3), token("synthesis", 3, "old"), { event: "revised", expert: "synthesis", step: 3, reason: "broken" }, token("synthesis", 3, "new")]);
-    expect(lastOf(view, "synthesis")).toMatchObject({ text: "new", withdrawn: [{ text: "old", reason: "broken" }] });
+    const view = viewOf([
+      woken("synthesis", 3),
+      token("synthesis", 3, "old"),
+      { event: "revised", expert: "synthesis", step: 3, reason: "broken" },
+      token("synthesis", 3, "new"),
+    ]);
+    expect(lastOf(view, "synthesis")).toMatchObject({
+      text: "new",
+      withdrawn: [{ text: "old", reason: "broken" }],
+    });
   });
 
   test("unknown tokens stay unknown", () => {
@@ -50,7 +91,13 @@ describe("the view of a run", () => {
   });
 
   test("words of one expert are one event of the log, until they are withdrawn", () => {
-    const events = [token("a", 1, "x"), token("b", 1, "y"), token("a", 1, "z"), { event: "revised", expert: "a", step: 1, reason: "r" } as Event, token("a", 1, "n")];
+    const events = [
+      token("a", 1, "x"),
+      token("b", 1, "y"),
+      token("a", 1, "z"),
+      { event: "revised", expert: "a", step: 1, reason: "r" } as Event,
+      token("a", 1, "n"),
+    ];
     const log = events.reduce(logged, [] as Event[]);
     expect(log).toHaveLength(4);
     expect(viewOf(log)).toEqual(viewOf(events));
@@ -58,16 +105,39 @@ describe("the view of a run", () => {
 });
 
 describe("replay", () => {
-  const said = (expert: string, from: string, text: string) => ({ expert, status: "ok" as const, woken_by: [{ from, activation: 0.7 }], content: text, model: "m", tokens: 15, cost_usd: 0.5, latency_s: 1, human: null, error: null });
+  const said = (expert: string, from: string, text: string) => ({
+    expert,
+    status: "ok" as const,
+    woken_by: [{ from, activation: 0.7 }],
+    content: text,
+    model: "m",
+    tokens: 15,
+    cost_usd: 0.5,
+    latency_s: 1,
+    human: null,
+    error: null,
+  });
   const run: Run = {
-    run_id: "r", question: "q", date: "", topology: "eight", result: null, next: ["synthesis"], paused: [],
+    run_id: "r",
+    question: "q",
+    date: "",
+    topology: "eight",
+    result: null,
+    next: ["synthesis"],
+    paused: [],
     usage: { calls: 2, input_tokens: 1, output_tokens: 1, cached_tokens: 0, cost_usd: 1 },
-    steps: [{ step: 1, experts: [said("perception", "begin", "one")] }, { step: 2, experts: [said("reasoning", "perception", "two")] }],
+    steps: [
+      { step: 1, experts: [said("perception", "begin", "one")] },
+      { step: 2, experts: [said("reasoning", "perception", "two")] },
+    ],
   };
 
   test("a saved run shows what a live one showed", () => {
     const view = viewOf(retold(run, "t"));
-    expect(view.sayings.map((s) => [s.expert, s.text, s.status])).toEqual([["perception", "one", "ok"], ["reasoning", "two", "ok"]]);
+    expect(view.sayings.map((s) => [s.expert, s.text, s.status])).toEqual([
+      ["perception", "one", "ok"],
+      ["reasoning", "two", "ok"],
+    ]);
     expect(glow(view, line("perception", "reasoning"))).toEqual({ state: "fired", activation: 0.7 });
     expect(view.spent).toEqual({ tokens: 30, usd: 1, seconds: null });
   });

@@ -57,8 +57,7 @@ export const picture = () => read<Geometry>("picture");
 export const presets = () => read<Preset[]>("presets");
 export const settings = () => read<Record<string, unknown>>("settings");
 export const threads = () => read<ThreadLine[]>("threads?limit=200");
-export const thread = (id: string) =>
-  read<{ id: string; runs: Run[] }>(`threads/${encodeURIComponent(id)}`);
+export const thread = (id: string) => read<{ id: string; runs: Run[] }>(`threads/${encodeURIComponent(id)}`);
 
 export async function forget(id: string): Promise<void> {
   await request(`threads/${encodeURIComponent(id)}`, { method: "DELETE" });
@@ -80,12 +79,8 @@ export type Stream = AsyncGenerator<Event[]>;
 export const ask = (asked: Asked, signal: AbortSignal) => streamed("runs", asked, signal);
 export const resume = (id: string, decision: object | null, signal: AbortSignal) =>
   streamed(`threads/${encodeURIComponent(id)}/resume`, decision ? { decision } : {}, signal);
-export const fork = (
-  id: string,
-  step: number,
-  edits: Record<string, string>,
-  signal: AbortSignal,
-) => streamed(`threads/${encodeURIComponent(id)}/fork`, { step, edits }, signal);
+export const fork = (id: string, step: number, edits: Record<string, string>, signal: AbortSignal) =>
+  streamed(`threads/${encodeURIComponent(id)}/fork`, { step, edits }, signal);
 
 async function* streamed(path: string, body: object, signal: AbortSignal): Stream {
   const response = await request(path, { method: "POST", body: JSON.stringify(body), signal });

@@ -101,6 +101,8 @@ export function shownValue(value: unknown): string {
   if (value === null || value === undefined) return "";
   if (Array.isArray(value)) return value.join(", ");
   if (typeof value === "object")
-    return Object.entries(value).map(([key, item]) => `${key} = ${item}`).join("\n");
+    return Object.entries(value)
+      .map(([key, item]) => `${key} = ${item}`)
+      .join("\n");
   return String(value);
 }

@@ -173,9 +173,7 @@ export function until(events: readonly Event[], step: number | null): Event[] {
 /** One event more; the words of one expert are kept as one event, however many came. */
 export function logged(events: Event[], event: Event): Event[] {
   if (event.event !== "token") return [...events, event];
-  const at = events.findLastIndex(
-    (e) => "expert" in e && e.expert === event.expert && e.step === event.step,
-  );
+  const at = events.findLastIndex((e) => "expert" in e && e.expert === event.expert && e.step === event.step);
   const before = events[at];
   if (before?.event !== "token") return [...events, event];
   return events.with(at, { ...before, text: before.text + event.text });

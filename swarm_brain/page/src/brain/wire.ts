@@ -230,6 +230,7 @@ export interface ThreadLine {
   provenance: Provenance | null;
   cost_usd: number | null;
   unfinished: boolean;
+  paused?: boolean;
 }
 
 export interface Box {

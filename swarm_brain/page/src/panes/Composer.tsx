@@ -57,10 +57,14 @@ export function Composer() {
           Preset{" "}
           <select value={preset.value} onChange={(event) => (preset.value = event.currentTarget.value)}>
             <option value="">default</option>
-            {presets.value.map(({ name }) => <option value={name}>{name}</option>)}
+            {presets.value.map(({ name }) => (
+              <option value={name}>{name}</option>
+            ))}
           </select>
         </label>
-        <span class="aside preset">{presets.value.find(({ name }) => name === preset.value)?.description}</span>
+        <span class="aside preset">
+          {presets.value.find(({ name }) => name === preset.value)?.description}
+        </span>
         <span class="apart" />
         {on && (
           <button type="button" class="quiet" onClick={() => (clear(), field.current?.focus())}>

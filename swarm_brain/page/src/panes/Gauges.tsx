@@ -17,15 +17,33 @@ export function Gauges() {
         <dt>step</dt>
         <dd>
           {Math.min(step, maxSteps ?? step) || "–"}
-          {maxSteps !== null && step > 0 && <small> of {maxSteps}{step > maxSteps && " + revision"}</small>}
+          {maxSteps !== null && step > 0 && (
+            <small>
+              {" "}
+              of {maxSteps}
+              {step > maxSteps && " + revision"}
+            </small>
+          )}
         </dd>
       </div>
       <div>
         <dt>effort</dt>
         <dd>{effort ?? "–"}</dd>
       </div>
-      <Gauge name="tokens" value={started ? whole(tokens) : "–"} of={limits?.tokens ?? null} now={tokens} shown={whole(limits?.tokens)} />
-      <Gauge name="cost" value={started ? dollars(usd) : "–"} of={limits?.usd ?? null} now={usd ?? null} shown={dollars(limits?.usd)} />
+      <Gauge
+        name="tokens"
+        value={started ? whole(tokens) : "–"}
+        of={limits?.tokens ?? null}
+        now={tokens}
+        shown={whole(limits?.tokens)}
+      />
+      <Gauge
+        name="cost"
+        value={started ? dollars(usd) : "–"}
+        of={limits?.usd ?? null}
+        now={usd ?? null}
+        shown={dollars(limits?.usd)}
+      />
       <Clock limit={limits?.seconds ?? null} />
       <div class="model">
         <dt>model</dt>
@@ -72,7 +90,9 @@ function Clock({ limit }: { limit: number | null }) {
   }, [going]);
   const took = began.value === null ? told() : ((end ?? performance.now()) - began.value) / 1000;
   const shown = took === null ? "–" : seconds(Math.max(0, took));
-  return <Gauge name="time" value={shown} now={took} of={limit} shown={limit === null ? "" : seconds(limit)} />;
+  return (
+    <Gauge name="time" value={shown} now={took} of={limit} shown={limit === null ? "" : seconds(limit)} />
+  );
 }
 
 /** A saved run's time, as its waves took it: the slowest expert of each. */

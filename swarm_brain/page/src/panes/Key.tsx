@@ -17,14 +17,27 @@ export function Key() {
     >
       <h2>This server asks for a key</h2>
       <p>
-        Whoever runs it makes one with <code>swarm-brain serve --new-key NAME</code>. It is kept for this tab only, until
-        you close it.
+        Whoever runs it makes one with <code>swarm-brain serve --new-key NAME</code>. It is kept for this tab
+        only, until you close it.
       </p>
-      {locked.value && <p class="wrong" role="alert">{locked.value}</p>}
+      {locked.value && (
+        <p class="wrong" role="alert">
+          {locked.value}
+        </p>
+      )}
       <label for="key">Key</label>
       <div class="asking">
-        <input id="key" type="password" autocomplete="off" required value={key} onInput={(event) => type(event.currentTarget.value)} />
-        <button type="submit" class="main">Open</button>
+        <input
+          id="key"
+          type="password"
+          autocomplete="off"
+          required
+          value={key}
+          onInput={(event) => type(event.currentTarget.value)}
+        />
+        <button type="submit" class="main">
+          Open
+        </button>
       </div>
     </form>
   );

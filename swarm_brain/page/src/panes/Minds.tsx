@@ -4,6 +4,8 @@ import { selected, view } from "../brain/store";
 import { moment, share } from "../figures";
 import { plain } from "../words/markdown";
 
+const LONGEST = 320; // letters of a memory
+
 export function Workspace() {
   const waves = view.value.waves;
   return (
@@ -17,7 +19,9 @@ export function Workspace() {
           <ol>
             {entered.map(({ source, salience }) => (
               <li>
-                <button type="button" class="quiet" onClick={() => (selected.value = source)}>{source}</button>
+                <button type="button" class="quiet" onClick={() => (selected.value = source)}>
+                  {source}
+                </button>
                 <meter min={0} max={1} value={salience} aria-label={`salience ${share(salience)}`} />
                 <span class="figure">{share(salience)}</span>
               </li>
@@ -41,8 +45,11 @@ export function Recalled() {
           <li key={id}>
             <span class="figure">{share(score)}</span>
             <div>
-              <p dir="auto">{plain(text.slice(0, 600))}</p>
-              <p class="aside">{kind}, from {plain(origin)}{moment(date) && `, ${moment(date)}`}</p>
+              <p dir="auto">{plain(text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text)}</p>
+              <p class="aside">
+                {kind}, from {plain(origin)}
+                {moment(date) && `, ${moment(date)}`}
+              </p>
             </div>
           </li>
         ))}

@@ -18,14 +18,23 @@ export function One({ name }: { name: string }) {
     <section class="one" aria-labelledby="one-head" data-one={name}>
       <header>
         <h2 id="one-head">
-          <svg width="16" height="16" viewBox="-7 -7 14 14" aria-hidden="true"><Glyph light={look.light} x={0} y={0} /></svg>
-          {name} <small>{kind}, {IN_WORDS[look.light]}</small>
+          <svg width="16" height="16" viewBox="-7 -7 14 14" aria-hidden="true">
+            <Glyph light={look.light} x={0} y={0} />
+          </svg>
+          {name}{" "}
+          <small>
+            {kind}, {IN_WORDS[look.light]}
+          </small>
         </h2>
-        <button type="button" class="quiet" onClick={() => (selected.value = null)}>All experts</button>
+        <button type="button" class="quiet" onClick={() => (selected.value = null)}>
+          All experts
+        </button>
       </header>
       {role(name) && <p class="aside">It {role(name)}.</p>}
       {sayings.length === 0 && <p class="aside">{silence(look)}</p>}
-      {sayings.map((s, n) => <Said key={s.step} said={s} replaced={n > 0} />)}
+      {sayings.map((s, n) => (
+        <Said key={s.step} said={s} replaced={n > 0} />
+      ))}
     </section>
   );
 }
@@ -44,7 +53,9 @@ function Said({ said, replaced }: { said: Saying; replaced: boolean }) {
     <article class={`saying ${status}${replaced ? " replaced" : ""}`} data-step={step}>
       {replaced && <p class="aside">Step {step}; replaced by what stands above.</p>}
       {withdrawn.length > 0 && <p class="aside">Written anew: {withdrawn.map((w) => w.reason).join("; ")}</p>}
-      {status === "simulated" && <p class="simulation">Simulated: no model wrote this, and no other expert saw it.</p>}
+      {status === "simulated" && (
+        <p class="simulation">Simulated: no model wrote this, and no other expert saw it.</p>
+      )}
       {error && <p class="wrong">{plain(error)}</p>}
       {text && (status === "running" ? <Stream text={text} live /> : <Words text={text} />)}
       {!text && status === "running" && <p class="aside">It reads what it was given.</p>}
@@ -52,7 +63,9 @@ function Said({ said, replaced }: { said: Saying; replaced: boolean }) {
       {withdrawn.some((w) => w.text) && (
         <details>
           <summary>What was withdrawn</summary>
-          {withdrawn.map((w) => <Stream text={w.text} live={false} />)}
+          {withdrawn.map((w) => (
+            <Stream text={w.text} live={false} />
+          ))}
         </details>
       )}
       {!replaced && <Editor key={`${said.expert}-${step}`} said={said} />}
@@ -80,16 +93,40 @@ function Figures({ said }: { said: Saying }) {
           </dd>
         </div>
       )}
-      {said.salience !== null && <div><dt>salience</dt><dd>{share(said.salience)}</dd></div>}
+      {said.salience !== null && (
+        <div>
+          <dt>salience</dt>
+          <dd>{share(said.salience)}</dd>
+        </div>
+      )}
       {said.latency !== null && (
         <>
-          <div><dt>tokens</dt><dd>{whole(said.tokens)}</dd></div>
-          <div><dt>time</dt><dd>{seconds(said.latency)}</dd></div>
-          <div><dt>cost</dt><dd>{dollars(said.cost)}</dd></div>
+          <div>
+            <dt>tokens</dt>
+            <dd>{whole(said.tokens)}</dd>
+          </div>
+          <div>
+            <dt>time</dt>
+            <dd>{seconds(said.latency)}</dd>
+          </div>
+          <div>
+            <dt>cost</dt>
+            <dd>{dollars(said.cost)}</dd>
+          </div>
         </>
       )}
-      {said.model && <div class="wide"><dt>model</dt><dd>{said.model}</dd></div>}
-      {said.human && <div><dt>a person</dt><dd>{said.human}</dd></div>}
+      {said.model && (
+        <div class="wide">
+          <dt>model</dt>
+          <dd>{said.model}</dd>
+        </div>
+      )}
+      {said.human && (
+        <div>
+          <dt>a person</dt>
+          <dd>{said.human}</dd>
+        </div>
+      )}
     </dl>
   );
 }
@@ -101,12 +138,20 @@ function Editor({ said }: { said: Saying }) {
   if (phase !== "finished" || !thread || said.status === "failed") return null;
   if (!latest.value) return <p class="aside">Only the thread's last run can be changed.</p>;
   if (text === null)
-    return <button type="button" onClick={() => edit(said.text)}>Edit and run on from here</button>;
+    return (
+      <button type="button" onClick={() => edit(said.text)}>
+        Edit and run on from here
+      </button>
+    );
   return (
     <div class="editor">
-      <label for="edited">What {said.expert} says at step {said.step} instead</label>
+      <label for="edited">
+        What {said.expert} says at step {said.step} instead
+      </label>
       <textarea id="edited" rows={8} value={text} onInput={(event) => edit(event.currentTarget.value)} />
-      <p class="aside">The run goes on from step {said.step} with these words, as a run of its own in this thread.</p>
+      <p class="aside">
+        The run goes on from step {said.step} with these words, as a run of its own in this thread.
+      </p>
       <div class="buttons">
         <button
           type="button"
@@ -116,7 +161,9 @@ function Editor({ said }: { said: Saying }) {
         >
           Run on
         </button>
-        <button type="button" onClick={() => edit(null)}>Leave it</button>
+        <button type="button" onClick={() => edit(null)}>
+          Leave it
+        </button>
       </div>
     </div>
   );

@@ -12,13 +12,15 @@ export function PauseForm({ pause }: { pause: Pause }) {
   return (
     <div class="pause" role="group" aria-label={`Decide about ${pause.expert}`}>
       <p>
-        <strong>{pause.expert}</strong> is about to be asked at step {pause.step}, and waits for you. Nothing runs
-        meanwhile.
+        <strong>{pause.expert}</strong> is about to be asked at step {pause.step}, and waits for you. Nothing
+        runs meanwhile.
       </p>
       {sees === null ? (
         <details>
           <summary>What it would see</summary>
-          <pre tabIndex={0} dir="auto">{plain(pause.sees)}</pre>
+          <pre tabIndex={0} dir="auto">
+            {plain(pause.sees)}
+          </pre>
         </details>
       ) : (
         <>
@@ -29,17 +31,32 @@ export function PauseForm({ pause }: { pause: Pause }) {
       <div class="buttons">
         {sees === null ? (
           <>
-            <button type="button" class="main" onClick={() => decide("approve")}>Approve</button>
-            <button type="button" onClick={() => edit(pause.sees)}>Edit</button>
-            <button type="button" onClick={() => decide("skip")}>Skip it</button>
-            <button type="button" onClick={() => decide("stop")}>Stop here</button>
+            <button type="button" class="main" onClick={() => decide("approve")}>
+              Approve
+            </button>
+            <button type="button" onClick={() => edit(pause.sees)}>
+              Edit
+            </button>
+            <button type="button" onClick={() => decide("skip")}>
+              Skip it
+            </button>
+            <button type="button" onClick={() => decide("stop")}>
+              Stop here
+            </button>
           </>
         ) : (
           <>
-            <button type="button" class="main" disabled={!sees.trim()} onClick={() => decide("edit", { sees })}>
+            <button
+              type="button"
+              class="main"
+              disabled={!sees.trim()}
+              onClick={() => decide("edit", { sees })}
+            >
               Ask with this
             </button>
-            <button type="button" onClick={() => edit(null)}>Back</button>
+            <button type="button" onClick={() => edit(null)}>
+              Back
+            </button>
           </>
         )}
       </div>

@@ -27,7 +27,9 @@ export function Settings() {
         </button>
       </p>
       <div class="fields">
-        {all.value.map((field) => <Row key={field.name} field={field} />)}
+        {all.value.map((field) => (
+          <Row key={field.name} field={field} />
+        ))}
       </div>
     </div>
   );
@@ -46,7 +48,11 @@ function Row({ field }: { field: Field }) {
         {inline(field.description).map(({ kind, text }) => (kind === "code" ? <code>{text}</code> : text))}{" "}
         {bounds(field) && <span class="bounds">{bounds(field)}.</span>}
       </p>
-      {wrong && <p class="wrong" role="alert">{wrong} It is not sent.</p>}
+      {wrong && (
+        <p class="wrong" role="alert">
+          {wrong} It is not sent.
+        </p>
+      )}
     </div>
   );
 }
@@ -67,13 +73,21 @@ function Input({ id, field, text, wrong }: InputProps) {
     return (
       <select {...common} value={text} onChange={(event) => set(event.currentTarget.value)}>
         <option value="">default ({fallback})</option>
-        {choices.map((choice) => <option value={choice}>{choice}</option>)}
+        {choices.map((choice) => (
+          <option value={choice}>{choice}</option>
+        ))}
       </select>
     );
   }
   if (field.kind === "table")
     return (
-      <textarea {...common} rows={2} value={text} placeholder="name = value" onInput={(event) => set(event.currentTarget.value)} />
+      <textarea
+        {...common}
+        rows={2}
+        value={text}
+        placeholder="name = value"
+        onInput={(event) => set(event.currentTarget.value)}
+      />
     );
   const numeric = field.kind === "number" || field.kind === "whole";
   return (

@@ -17,7 +17,8 @@ export function Steps() {
     return () => clearTimeout(timer);
   }, [playing.value, place]);
   if (last === 0) return null;
-  const name = (n: number) => (n === 0 ? "begin" : n > last ? (running.value ? "now" : "answer") : `step ${n}`);
+  const name = (n: number) =>
+    n === 0 ? "begin" : n > last ? (running.value ? "now" : "answer") : `step ${n}`;
   return (
     <div class="steps">
       <button
@@ -45,10 +46,12 @@ export function Steps() {
           }}
         />
         <ol aria-hidden="true">
-          {Array.from({ length: last + 2 }, (_, n) => <li class={n === place ? "here" : ""}>
+          {Array.from({ length: last + 2 }, (_, n) => (
+            <li class={n === place ? "here" : ""}>
               {n > 0 && n <= last && <span class="word">step </span>}
               {n > 0 && n <= last ? n : name(n)}
-            </li>)}
+            </li>
+          ))}
         </ol>
       </div>
       <Runs />
@@ -63,7 +66,11 @@ function Runs() {
   return (
     <label class="runs">
       Run{" "}
-      <select aria-label="Run of this thread" value={here} onChange={(event) => look(event.currentTarget.selectedIndex)}>
+      <select
+        aria-label="Run of this thread"
+        value={here}
+        onChange={(event) => look(event.currentTarget.selectedIndex)}
+      >
         {runs.value.map((run, n) => (
           <option value={n}>
             {n + 1} of {runs.value.length}: {run.question.slice(0, 40)}

@@ -26,10 +26,16 @@ export function Threads() {
       <div class="inside">
         <header>
           <h2 id="threads-head">Threads</h2>
-          <button type="button" class="quiet" onClick={() => (drawer.value = false)}>Close</button>
+          <button type="button" class="quiet" onClick={() => (drawer.value = false)}>
+            Close
+          </button>
         </header>
         {threads.value?.length === 0 && <p class="aside">No thread is saved yet. Each question is one.</p>}
-        <ul>{threads.value?.map((line) => <Line key={line.id} line={line} />)}</ul>
+        <ul>
+          {threads.value?.map((line) => (
+            <Line key={line.id} line={line} />
+          ))}
+        </ul>
       </div>
     </dialog>
   );
@@ -38,8 +44,8 @@ export function Threads() {
 const sure = signal<string | null>(null);
 
 function Line({ line }: { line: ThreadLine }) {
-  const { id, question, date, provenance, cost_usd, unfinished } = line;
-  const state = unfinished ? "unfinished" : (provenance ?? "");
+  const { id, question, date, provenance, cost_usd, unfinished, paused } = line;
+  const state = paused ? "paused" : unfinished ? "unfinished" : (provenance ?? "");
   return (
     <li class={id === thread.value ? "here" : ""}>
       <button
@@ -51,7 +57,9 @@ function Line({ line }: { line: ThreadLine }) {
           void show(id);
         }}
       >
-        <span class="what" dir="auto">{plain(question) || id}</span>
+        <span class="what" dir="auto">
+          {plain(question) || id}
+        </span>
         <span class="aside">
           {moment(date)} · <b class={state}>{state}</b>
           {cost_usd !== null && ` · ${dollars(cost_usd)}`}

@@ -36,10 +36,16 @@ function All() {
         {sayings.map((s) => (
           <li key={`${s.expert}-${s.step}`}>
             <button type="button" class={`said ${s.status}`} onClick={() => (selected.value = s.expert)}>
-              <svg width="14" height="14" viewBox="-7 -7 14 14" aria-hidden="true"><Glyph light={s.status} x={0} y={0} /></svg>
+              <svg width="14" height="14" viewBox="-7 -7 14 14" aria-hidden="true">
+                <Glyph light={s.status} x={0} y={0} />
+              </svg>
               <span class="who">{s.expert}</span>
-              <span class="when">step {s.step} · {s.status === "ok" ? spent(s) : IN_WORDS[s.status]}</span>
-              <span class="gist" dir="auto">{gist(s)}</span>
+              <span class="when">
+                step {s.step} · {s.status === "ok" ? spent(s) : IN_WORDS[s.status]}
+              </span>
+              <span class="gist" dir="auto">
+                {gist(s)}
+              </span>
               <span class="bar" aria-hidden="true">
                 <span style={bar(of.get(s.step) ?? 0, s.latency ?? 0, total)} />
               </span>
@@ -52,13 +58,19 @@ function All() {
 }
 
 function spent(s: Saying): string {
-  return [s.tokens !== null && `${whole(s.tokens)} tok`, s.latency && seconds(s.latency)].filter(Boolean).join(" · ");
+  return [s.tokens !== null && `${whole(s.tokens)} tok`, s.latency && seconds(s.latency)]
+    .filter(Boolean)
+    .join(" · ");
 }
 
 function gist(s: Saying): string {
   if (s.status === "failed") return plain(s.error ?? "");
   const text = s.status === "running" ? s.text.slice(-160) : s.text.slice(0, 160);
-  return plain(text).replace(/[*`#]+/g, "").replace(/\s+/g, " ") || "…";
+  return (
+    plain(text)
+      .replace(/[*`#]+/g, "")
+      .replace(/\s+/g, " ") || "…"
+  );
 }
 
 function bar(start: number, took: number, total: number) {

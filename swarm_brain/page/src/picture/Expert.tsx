@@ -36,10 +36,16 @@ export function Expert({ box, lit, chosen, reachable, choose }: Props) {
         {box.name}
       </text>
       {broken(about, Math.floor((w - 20) / 6)).map((part, n) => (
-        <text aria-hidden="true" class="line faint" x="12" y={(h > 70 ? 44 : 40) + 15 * n}>{part}</text>
+        <text aria-hidden="true" class="line faint" x="12" y={(h > 70 ? 44 : 40) + 15 * n}>
+          {part}
+        </text>
       ))}
-      <text aria-hidden="true" class="line" x="12" y={h > 70 ? 44 : 40}>{first(lit)}</text>
-      <text aria-hidden="true" class="line faint" x="12" y={h > 70 ? 60 : 55}>{second(lit, Math.floor((w - 20) / 6.4))}</text>
+      <text aria-hidden="true" class="line" x="12" y={h > 70 ? 44 : 40}>
+        {first(lit)}
+      </text>
+      <text aria-hidden="true" class="line faint" x="12" y={h > 70 ? 60 : 55}>
+        {second(lit, Math.floor((w - 20) / 6.4))}
+      </text>
       {salience !== null && (
         <g class="salience">
           <rect class="track" x="0" y={h - 4} width={w} height="4" />
@@ -74,7 +80,8 @@ function broken(text: string, letters: number): string[] {
   const lines: string[] = [];
   for (const word of text.split(" ").filter(Boolean)) {
     const last = lines.at(-1);
-    if (last !== undefined && last.length + word.length < letters) lines[lines.length - 1] = `${last} ${word}`;
+    if (last !== undefined && last.length + word.length < letters)
+      lines[lines.length - 1] = `${last} ${word}`;
     else lines.push(word);
   }
   return lines.slice(0, 3);

@@ -41,7 +41,11 @@ export function Picture() {
   };
   return (
     <div class={`picture${narrow.value ? " upright" : ""}`} ref={frame} onKeyDown={press}>
-      {picture ? <Svg drawn={picture} entered={entered.value} upright={narrow.value} /> : <p class="aside">Loading the picture…</p>}
+      {picture ? (
+        <Svg drawn={picture} entered={entered.value} upright={narrow.value} />
+      ) : (
+        <p class="aside">Loading the picture…</p>
+      )}
     </div>
   );
 }
@@ -79,9 +83,17 @@ function Svg({ drawn, entered, upright }: { drawn: Drawn; entered: string | null
         </pattern>
       </defs>
       {!upright && <Headings drawn={drawn} />}
-      {drawn.lines.map((line) => <Edge line={line} />)}
-      {drawn.lines.map((line) => <Number line={line} />)}
-      {drawn.boxes.filter((box) => !isExpert(box)).map((box) => <End box={box} />)}
+      {drawn.lines.map((line) => (
+        <Edge line={line} />
+      ))}
+      {drawn.lines.map((line) => (
+        <Number line={line} />
+      ))}
+      {drawn.boxes
+        .filter((box) => !isExpert(box))
+        .map((box) => (
+          <End box={box} />
+        ))}
       {experts.map((box) => (
         <Expert
           key={box.name}
@@ -120,7 +132,11 @@ function Edge({ line }: { line: Line }) {
   const { x, y, turn } = line.head;
   const near = selected.value === line.source || selected.value === line.target;
   return (
-    <g class={`edge ${line.kind} ${state}${near ? " near" : ""}`} data-edge={`${line.source}>${line.target}`} data-state={state}>
+    <g
+      class={`edge ${line.kind} ${state}${near ? " near" : ""}`}
+      data-edge={`${line.source}>${line.target}`}
+      data-state={state}
+    >
       <path d={line.path} style={{ strokeWidth: `${width}px` }} />
       {state === "live" && <path class="pulse" d={line.path} />}
       {line.kind !== "hears" && (
@@ -147,7 +163,9 @@ function End({ box }: { box: Box }) {
   return (
     <g class={`end${on ? " on" : ""}`} transform={`translate(${box.x} ${box.y})`}>
       <rect width={box.w} height={box.h} rx={box.h / 2} />
-      <text x={box.w / 2} y={box.h / 2 + 4} text-anchor="middle">{box.name}</text>
+      <text x={box.w / 2} y={box.h / 2 + 4} text-anchor="middle">
+        {box.name}
+      </text>
     </g>
   );
 }

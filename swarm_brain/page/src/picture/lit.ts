@@ -5,15 +5,7 @@ import type { Box } from "../brain/wire";
 import type { Line } from "./drawn";
 
 export type Light =
-  | "resting"
-  | "called"
-  | "running"
-  | "paused"
-  | "stopped"
-  | "ok"
-  | "failed"
-  | "simulated"
-  | "gated";
+  "resting" | "called" | "running" | "paused" | "stopped" | "ok" | "failed" | "simulated" | "gated";
 
 export interface Lit {
   light: Light;

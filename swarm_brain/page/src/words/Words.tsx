@@ -11,7 +11,12 @@ const AT_ONCE = 20_000; // of a long text that is shown before one asks for more
 /** Words as they come: the last of them, so that a long stream costs no more than a short one. */
 export function Stream({ text, live }: { text: string; live: boolean }) {
   const cut = text.length - TAIL;
-  if (cut <= 0) return <div class={live ? "words live" : "words"} dir="auto">{blocks(plain(text)).map(block)}</div>;
+  if (cut <= 0)
+    return (
+      <div class={live ? "words live" : "words"} dir="auto">
+        {blocks(plain(text)).map(block)}
+      </div>
+    );
   return (
     <div class={live ? "words stream live" : "words stream"} dir="auto">
       <p class="aside">{whole(cut)} characters before</p>
@@ -23,10 +28,17 @@ export function Stream({ text, live }: { text: string; live: boolean }) {
 /** Words that are complete. */
 export function Words({ text }: { text: string }) {
   const [all, setAll] = useState(false);
-  if (text.length <= MARKED) return <div class="words" dir="auto">{blocks(plain(text)).map(block)}</div>;
+  if (text.length <= MARKED)
+    return (
+      <div class="words" dir="auto">
+        {blocks(plain(text)).map(block)}
+      </div>
+    );
   return (
     <div class="words long" dir="auto">
-      {all ? slices(text).map((part) => <div class="part">{plain(part)}</div>) : plain(text.slice(0, AT_ONCE))}
+      {all
+        ? slices(text).map((part) => <div class="part">{plain(part)}</div>)
+        : plain(text.slice(0, AT_ONCE))}
       {!all && (
         <button type="button" class="quiet" onClick={() => setAll(true)}>
           Show all {whole(text.length)} characters
@@ -46,9 +58,21 @@ function block(b: Block) {
     case "pre":
       return <pre tabIndex={0}>{b.text}</pre>;
     case "ul":
-      return <ul>{b.items.map((item) => <li>{item.map(span)}</li>)}</ul>;
+      return (
+        <ul>
+          {b.items.map((item) => (
+            <li>{item.map(span)}</li>
+          ))}
+        </ul>
+      );
     case "ol":
-      return <ol start={b.start}>{b.items.map((item) => <li>{item.map(span)}</li>)}</ol>;
+      return (
+        <ol start={b.start}>
+          {b.items.map((item) => (
+            <li>{item.map(span)}</li>
+          ))}
+        </ol>
+      );
     case "quote":
       return <blockquote>{b.inline.map(span)}</blockquote>;
     case "h":

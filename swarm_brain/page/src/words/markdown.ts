@@ -47,8 +47,7 @@ function item(found: Block[], line: string): void {
   const [, number, text = ""] = ITEM.exec(line) ?? [];
   const kind = number === undefined ? "ul" : "ol";
   const last = found.at(-1);
-  if (last && (last.kind === "ul" || last.kind === "ol") && last.kind === kind)
-    last.items.push(inline(text));
+  if (last && (last.kind === "ul" || last.kind === "ol") && last.kind === kind) last.items.push(inline(text));
   else found.push({ kind, items: [inline(text)], start: Number(number ?? 1) });
 }
 
