@@ -3,7 +3,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-ALWAYS := embedded,memory,postgres,evals,server,pictures,dev
+ALWAYS := embedded,memory,postgres,evals,server,studio,pictures,dev
 EXTRAS ?=
 DEV ?=# more options for langgraph dev
 STAMP := $(VENV)/.installed
@@ -62,7 +62,7 @@ $(CLUSTER)/.installed: pyproject.toml constraints.txt
 	else \
 	  [ -x $(CLUSTER)/bin/python ] || { echo "Creating $(CLUSTER) with $$($(PYTHON_CLUSTER) --version)"; $(PYTHON_CLUSTER) -m venv $(CLUSTER); } && \
 	  echo "Installing into $(CLUSTER) (about a minute)" && \
-	  $(CLUSTER)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[memory,postgres,aegra]" && \
+	  $(CLUSTER)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[memory,postgres,server,aegra]" && \
 	  touch $@; \
 	fi
 

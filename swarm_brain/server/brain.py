@@ -18,11 +18,12 @@ from graph.context import Context, make_context
 from graph.errors import ConfigError
 from graph.topology import load
 from nodes.settings import BUDGETS
+from swarm_brain.models import daily
 from swarm_brain.picture.layout import layout
 from swarm_brain.presets import PRESETS
 from swarm_brain.server import threads
 from swarm_brain.server.openai import KEEP_ALIVE_SECONDS, while_connected
-from swarm_brain.server.owners import keyed
+from swarm_brain.server.owners import Owner, keyed
 from swarm_brain.server.routing import (
     ERRORS,
     Answer,
@@ -97,14 +98,22 @@ class Edited(_Body):
 
 
 @router.get("/me")
-async def me(owner: Asker) -> dict[str, Any]:
-    """Who asks, and what they may take."""
+def me(owner: Asker) -> dict[str, Any]:
+    """Who asks, what they may take, and what they have taken today."""
     limits = {key: value for key, value in asdict(owner).items() if key != "name"}
-    return {"name": owner.name, "keys": keyed(), "limits": limits}
+    return {"name": owner.name, "keys": keyed(), "limits": limits, "spent_today": _spent(owner)}
+
+
+def _spent(owner: Owner) -> dict[str, Any] | None:
+    """What the limits of a day have counted today; None where there are none."""
+    if not daily.allowances(owner.name):
+        return None
+    spent = daily.used(owner.name)
+    return {"usd": spent.usd, "tokens": spent.tokens}
 
 
 @router.get("/picture")
-async def show_picture(owner: Asker) -> dict[str, Any]:
+def show_picture(owner: Asker) -> dict[str, Any]:
     """The experts and their edges as boxes and arrows with places."""
     topology = load()
     roles = {name: expert.role for name, expert in topology.experts.items()}
@@ -112,13 +121,13 @@ async def show_picture(owner: Asker) -> dict[str, Any]:
 
 
 @router.get("/presets")
-async def presets(owner: Asker) -> list[dict[str, Any]]:
+def presets(owner: Asker) -> list[dict[str, Any]]:
     """Settings that go together, by name."""
     return [asdict(preset) for preset in PRESETS.values()]
 
 
 @router.get("/settings")
-async def settings(owner: Asker) -> dict[str, Any]:
+def settings(owner: Asker) -> dict[str, Any]:
     """All settings of a run as a JSON schema."""
     return Context.model_json_schema()
 

@@ -21,7 +21,10 @@ from tests.integration.processes import REPO, plain_environment
 pytestmark = pytest.mark.integration
 
 ROOT = "swarm-brain"
-EXTRAS = ("embedded", "huggingface", "memory", "postgres", "evals", "server", "dev")
+EXTRAS = (
+    "embedded", "huggingface", "memory", "postgres", "evals", "server", "studio", "pictures",
+    "aegra", "dev",
+)  # fmt: skip
 HEAVY = {
     "torch", "transformers", "accelerate", "gguf", "xllamacpp", "llama-cpp-python", "numpy",
     "wordllama", "langchain-huggingface", "langgraph-api", "langgraph-cli",
@@ -117,7 +120,7 @@ def test_core_alone_needs_no_torch_no_llama_and_no_web_server():
     assert not missing
     assert needed.keys() & HEAVY == set()
     assert {"langgraph", "langchain-openai", "typer"} <= needed.keys()
-    with_extras, _ = closure(("embedded", "server"))
+    with_extras, _ = closure(("embedded", "studio"))
     assert {"xllamacpp", "langgraph-api"} <= with_extras.keys()  # so the walk does find them
 
 

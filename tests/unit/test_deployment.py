@@ -93,6 +93,16 @@ def test_what_a_dockerfile_copies_is_there_and_nothing_else_is_sent():
         assert not any(fnmatch.fnmatch(path, keep) for keep in kept)
 
 
+def test_the_image_of_aegra_has_every_file_that_langgraph_json_names():
+    _, instructions = stages()["aegra"]
+    copied = [source for word, rest in instructions if word == "COPY"
+              and not rest.startswith("--from") for source in shlex.split(rest)[:-1]]  # fmt: skip
+    settings = json.loads((ROOT / "langgraph.json").read_text(encoding="utf-8"))
+    named = [settings["graphs"]["brain"]["path"], settings["auth"]["path"], settings["http"]["app"]]
+    for path in named:
+        assert path.removeprefix("./").split("/")[0] in copied, path
+
+
 def test_extras_of_an_image_exist():
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     for _, instructions in stages().values():
