@@ -218,7 +218,7 @@ def _runs(request: Request) -> Runs:
 
 def note(request: Request, started: Event) -> None:
     """Run and thread of a request, for the log."""
-    request.state.run, request.state.thread = started["run"], started["thread"]
+    request.state.run, request.state.thread_id = started["run"], started["thread"]
 
 
 Asker = Annotated[Owner, Depends(_owner)]
