@@ -127,7 +127,8 @@ class KeySettings(BaseModel):
 class ServerSettings(BaseModel):
     """The `[server]` table: what a server takes on, and which models a key may name.
 
-    `concurrency` runs at once in one process, `queue` more wait for a place.
+    `concurrency` runs at once in one process, `queue` more wait for a place. A stream that has
+    nothing to tell sends a comment each `keep_alive_seconds`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -135,6 +136,7 @@ class ServerSettings(BaseModel):
     concurrency: int = Field(default=16, ge=1)
     queue: int = Field(default=64, ge=0)
     max_body_bytes: int = Field(default=1_000_000, ge=1_000)
+    keep_alive_seconds: int = Field(default=10, ge=1)
     models: tuple[str, ...] = ()
 
 

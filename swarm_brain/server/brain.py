@@ -19,10 +19,11 @@ from graph.errors import ConfigError
 from graph.topology import load
 from nodes.settings import BUDGETS
 from swarm_brain.models import daily
+from swarm_brain.models.settings import server_settings
 from swarm_brain.picture.layout import layout
 from swarm_brain.presets import PRESETS
 from swarm_brain.server import threads
-from swarm_brain.server.openai import KEEP_ALIVE_SECONDS, while_connected
+from swarm_brain.server.openai import while_connected
 from swarm_brain.server.owners import Owner, keyed
 from swarm_brain.server.routing import (
     ERRORS,
@@ -198,7 +199,9 @@ async def _streamed(request: Request, events: AsyncIterator[Event]) -> Response:
 
     first = await while_connected(request, two())
     note(request, first[0])
-    return EventSourceResponse(_lines(first, events), ping=KEEP_ALIVE_SECONDS, sep="\n")
+    return EventSourceResponse(
+        _lines(first, events), ping=server_settings().keep_alive_seconds, sep="\n"
+    )
 
 
 async def _lines(first: list[Event], events: AsyncIterator[Event]) -> AsyncIterator[dict[str, str]]:

@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from sse_starlette import EventSourceResponse
 from starlette.requests import ClientDisconnect
 
+from swarm_brain.models.settings import server_settings
 from swarm_brain.server.chat import FAMILY, ChatRequest, models, question_of
 from swarm_brain.server.chunks import Writer
 from swarm_brain.server.completion import completion, headers
@@ -31,7 +32,6 @@ from swarm_brain.server.streaming import Event
 
 T = TypeVar("T")
 
-KEEP_ALIVE_SECONDS = 10
 router = APIRouter(prefix="/v1", route_class=Route, responses=ERRORS, default_response_class=Answer)
 
 
@@ -108,7 +108,7 @@ def _stream(chunks: AsyncIterator[dict[str, Any]], started: Event) -> Response:
     return EventSourceResponse(
         _lines(chunks),
         headers=dict(headers(started)),
-        ping=KEEP_ALIVE_SECONDS,
+        ping=server_settings().keep_alive_seconds,
         sep="\n",
     )
 

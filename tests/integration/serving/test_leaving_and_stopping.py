@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -14,10 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
-from swarm_brain.server.openai import KEEP_ALIVE_SECONDS
 from tests.fakes import Endpoint, endpoint
-from tests.integration.processes import until
-from tests.integration.serving.process import serve
+from tests.integration.processes import REPO, plain_environment, until
+from tests.integration.serving.process import COMMAND, serve
 from tests.integration.serving.test_openai_client import ANSWER, HARD, said
 
 pytestmark = [pytest.mark.integration, pytest.mark.parallel]
@@ -78,7 +78,8 @@ def test_a_client_that_leaves_ends_the_run_and_its_calls(slow, tmp_path: Path, s
 def test_a_waiting_client_is_kept_alive(slow, tmp_path: Path):
     """Nothing is told while all three experts of the first wave are waited for."""
     for expert in ("perception", "attention", "memory"):
-        slow.script.says[expert] = lambda request: time.sleep(KEEP_ALIVE_SECONDS + 2) or "late"
+        slow.script.says[expert] = lambda request: time.sleep(2) or "late"
+    (tmp_path / "swarm-brain.toml").write_text("[server]\nkeep_alive_seconds = 1\n")
     with (
         serve(tmp_path, model_url=slow.url) as served,
         httpx.stream("POST", served.url + CHAT, json=body(True), timeout=30) as reply,
@@ -177,40 +178,28 @@ def test_a_run_is_cancelled_by_its_id(slow, tmp_path: Path):
         assert settled(slow) <= 3
 
 
-def test_without_keys_only_this_machine_is_served(tmp_path: Path):
-    import subprocess
-
-    from tests.integration.processes import REPO, plain_environment
-    from tests.integration.serving.process import COMMAND
-
-    done = subprocess.run(
-        [*COMMAND, "--host", "0.0.0.0", "--port", "0"],
+def refused(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """A `serve` that ends at once."""
+    return subprocess.run(
+        [*COMMAND, *options],
         capture_output=True,
         text=True,
         timeout=60,
-        cwd=tmp_path,
-        env=plain_environment(tmp_path, PYTHONPATH=str(REPO)),
+        cwd=folder,
+        env=plain_environment(folder, PYTHONPATH=str(REPO)),
     )
+
+
+def test_without_keys_only_this_machine_is_served(tmp_path: Path):
+    done = refused(tmp_path, "--host", "0.0.0.0", "--port", "0")
     assert done.returncode == 2
     assert "--new-key" in done.stderr
 
 
 def test_a_port_in_use_is_an_error_that_names_it(tmp_path: Path):
-    import subprocess
-
-    from tests.integration.processes import REPO, plain_environment
-    from tests.integration.serving.process import COMMAND
-
     with serve(tmp_path) as served:
         port = served.url.rpartition(":")[2]
-        done = subprocess.run(
-            [*COMMAND, "--port", port],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            cwd=tmp_path,
-            env=plain_environment(tmp_path, PYTHONPATH=str(REPO)),
-        )
+        done = refused(tmp_path, "--port", port)
     assert done.returncode == 2
     assert port in done.stderr
     assert "Traceback" not in done.stderr
