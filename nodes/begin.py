@@ -60,10 +60,8 @@ async def begin(topology: Topology, state: BrainState, config: RunnableConfig) -
     _open_ledger(run_id, limits, context)
     telling.begun(topology, context, plan, main.spec, recalled.items)
     return {
+        **_fixed(topology, context),
         "run_id": run_id,
-        "settings": context.model_dump(mode="json"),
-        "topology": {"name": topology.source or topology.name, "hash": topology.hash},
-        "version": __version__,
         "limits": limits,
         "query": query,
         "instructions": instructions,
@@ -73,6 +71,15 @@ async def begin(topology: Topology, state: BrainState, config: RunnableConfig) -
         "all_simulated": all(binding.simulated for binding, _ in bindings.values()),
         "memory": _memory(short, recalled),
         "messages": leaving(earlier),
+    }
+
+
+def _fixed(topology: Topology, context: Context) -> dict[str, Any]:
+    """What is the same for every question, and what the last run has left, emptied."""
+    return {
+        "settings": context.model_dump(mode="json"),
+        "topology": {"name": topology.source or topology.name, "hash": topology.hash},
+        "version": __version__,
         "signals": None,
         "step": None,
         "workspace": {"capacity": context.capacity, "broadcasts": []},
