@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import openai
 import pytest
 
 from swarm_brain.memory.space import Space
@@ -111,3 +112,25 @@ def test_what_aegra_has_not_is_absent(workers):
         key = {"x-api-key": workers[0].keys[TESTER]}
         answer = httpx.post(f"{workers[0].url}{path}", json={}, headers=key, trust_env=False)
         assert answer.status_code == 404
+
+
+def test_openais_clients_ask_any_worker_with_the_same_keys(workers):
+    """Our own routes, mounted into Aegra by the same langgraph.json."""
+    question = [{"role": "user", "content": "What does numbat mean in zoology?"}]
+    for worker in workers:
+        client = openai.OpenAI(base_url=f"{worker.url}/v1", api_key=worker.keys[TESTER])
+        reply = client.chat.completions.create(
+            model="swarm-brain-fast", messages=question, store=False
+        )
+        assert reply.choices[0].message.content == DEFAULTS["synthesis"]
+        assert reply.model_extra["swarm"]["provenance"] == "full"
+        pieces = list(
+            client.chat.completions.create(model="swarm-brain-fast", messages=question, stream=True)
+        )
+        said = "".join(piece.choices[0].delta.content or "" for piece in pieces)
+        assert said == DEFAULTS["synthesis"]
+        refused = openai.OpenAI(base_url=f"{worker.url}/v1", api_key="sb-wrong")
+        with pytest.raises(openai.AuthenticationError):
+            refused.models.list()
+        page = httpx.get(f"{worker.url}/", trust_env=False)
+        assert "default-src 'none'" in page.headers["content-security-policy"]
