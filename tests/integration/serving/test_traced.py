@@ -23,6 +23,7 @@ def test_a_reply_leads_to_its_trace(tmp_path: Path):
             "LANGSMITH_API_KEY": "lsv2-test",
             "LANGSMITH_ENDPOINT": recorded.url,
             "LANGSMITH_HIDE_INPUTS": "true",
+            "LANGSMITH_HIDE_OUTPUTS": "true",
         }
         with serve(tmp_path, model_url=model.url, **traced) as served:
             reply = httpx.post(
