@@ -37,7 +37,7 @@ VARIABLES: Mapping[str, str] = {
     "HF_ENDPOINT": "address of the Hugging Face hub or of a mirror; default: the hub itself",
     "LANGSMITH_TRACING": "true sends traces to LangSmith",
     "LANGSMITH_API_KEY": "key for LangSmith",
-    "LANGSMITH_HIDE_INPUTS": "true sends LangSmith no prompts; outputs hold the question too: hide both",
+    "LANGSMITH_HIDE_INPUTS": "true sends LangSmith no prompts; the question is in outputs too",
     "LANGSMITH_HIDE_OUTPUTS": "true sends LangSmith no replies and no keys of questions",
 }
 
