@@ -172,5 +172,14 @@ def test_langgraph_json_has_nothing_that_a_server_would_refuse():
     assert not (ROOT / "aegra.json").exists()  # Aegra would prefer it
 
 
+def test_what_langgraph_json_names_is_in_the_image_that_reads_it():
+    """Aegra does not start without the app, and lets everybody in where it finds no sign-in."""
+    named = re.findall(r'"\./([^"]+):\w+"', (ROOT / "langgraph.json").read_text(encoding="utf-8"))
+    copied = [shlex.split(rest)[0] for rest in said("aegra", "COPY") if rest[:6] != "--from"]
+    assert len(named) == 3
+    for path in named:
+        assert any(path.startswith(f"{folder}/") for folder in copied), path
+
+
 def test_the_guide_names_the_shipped_cap():
     assert f"`N_JOBS_PER_WORKER` {SERVICES['worker']['environment']['N_JOBS_PER_WORKER']}" in GUIDE

@@ -128,12 +128,41 @@ def test_a_schema_may_want_any_json(text):
         ({"pattern": "("}, "regex"),
         ({"const": float("nan")}, "not JSON"),
         ({"enum": ["x" * 30_000]}, "characters"),
+        # These ended the process, or kept it busy for hours.
+        ({"unevaluatedProperties": False, "allOf": [{"$ref": "#"}]}, "unevaluatedProperties"),
+        ({"unevaluatedItems": False, "$ref": "#"}, "unevaluatedItems"),
+        ({"$defs": {"a": {"$dynamicRef": "#x"}}}, "$dynamicRef"),
+        ({"properties": {"a": {"$id": "http://a/", "type": "string"}}}, "$id"),
+        ({"$ref": "#anchor"}, "not followed"),
+        (
+            {
+                "$defs": {"0": {"type": "string"}}
+                | {str(n): {"anyOf": [{"$ref": f"#/$defs/{n - 1}"}] * 2} for n in range(1, 99)},
+                "$ref": "#/$defs/98",
+            },
+            "parts",
+        ),
     ],
 )
 def test_what_is_no_schema_is_refused_before_any_call(schema, why, script: Script):
     with pytest.raises(ConfigError, match="answer_schema") as caught:
         make_context({"answer_schema": schema})
     assert why in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"properties": {"left": {"$ref": "#"}, "$id": {"type": "string"}}}, {"left": {"left": 1}}),
+        ({"$defs": {"a/b~%": {"type": "integer"}}, "$ref": "#/$defs/a~1b~0%25"}, 1),
+        ({"allOf": [{"const": {"$ref": "#nowhere"}}]}, {"$ref": "#nowhere"}),
+        ({"prefixItems": [{"type": "null"}], "items": {"$ref": "#/prefixItems/0"}}, [None, None]),
+        ({"dependentRequired": {"$id": ["a"]}, "allOf": [{"$ref": "#"}]}, {}),
+    ],
+)
+def test_a_schema_may_refer_to_itself(schema, value):
+    assert form.problem(schema) is None
+    assert form.fits(value, schema)
 
 
 def test_a_schema_nested_too_deeply_is_refused():
