@@ -207,7 +207,7 @@ def _ungraded(data: Row, arms: list[Row]) -> str:
 def _counts(arms: list[Row]) -> list[str]:
     sentences = {
         "simulated": "Simulated answers, counted apart and never scored",
-        "errors": "Answers that failed with an error",
+        "errors": "Answers on the way to which something failed",
         "unextracted": "No final answer could be read (counted as such, not as wrong)",
     }
     return [f"{text}: {named}." for key, text in sentences.items() if (named := _named(arms, key))]
