@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = logging.getLogger(__name__)
-OF_A_REQUEST = ("owner", "run", "thread")  # what routes put into `request.state`
+OF_A_REQUEST = ("owner", "run", "thread_id")  # what routes put into `request.state`
 OF_A_RESULT = ("thread_id", "provenance", "stop_reason", "effort", "steps", "model")
 
 

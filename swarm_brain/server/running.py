@@ -243,6 +243,8 @@ class Runs:
             raise stopping()
         place = Place(owner, thread, uuid.uuid4())
         async with admit(owner), self.alone(place.private):
+            if self.draining:  # begun while this one waited for its place
+                raise stopping()
             if place.private is not None:
                 self.kept.problems.pop(place.private, None)
             self._places[place.run] = place, asyncio.current_task()
@@ -269,14 +271,8 @@ class Runs:
 
 def stopping(thread: str | None = None) -> Problem:
     """The server is on its way out."""
-    where = f" The thread {thread} can be resumed." if thread else ""
-    return Problem(
-        503,
-        f"The server is stopping.{where}",
-        type="server_error",
-        code="draining",
-        headers={"Retry-After": "5"},
-    )
+    told = "The server is stopping." + (f" The thread {thread} can be resumed." if thread else "")
+    return Problem(503, told, type="server_error", code="draining", headers={"Retry-After": "5"})
 
 
 def no_thread(thread: str) -> Problem:

@@ -440,3 +440,4 @@ def test_secrets_are_nowhere(server, client, asked):
     reply = raw(client, model="swarm-brain", messages=said(HARD))
     assert CANARY not in reply.text
     assert CANARY not in server.log.read_text()
+    assert "Traceback" not in server.log.read_text()  # of no request before this one either
