@@ -77,13 +77,14 @@ def check(request: ChatRequest, finished: Event) -> None:
             "budget": (429, "budget_exceeded"),
         }.get(result["stop_reason"], (502, "no_answer"))
         raise Problem(status, f"No model answered: {error}", type="server_error", code=code)
-    if _formed(request) and not finished["all_simulated"] and not _is_json(result["final_output"]):
+    if formed(request) and not finished["all_simulated"] and not _is_json(result["final_output"]):
         raise Problem(
             502, f"The answer has not the form asked for: {error}", type="server_error", code="form"
         )
 
 
-def _formed(request: ChatRequest) -> bool:
+def formed(request: ChatRequest) -> bool:
+    """Whether the answer is to be JSON."""
     return request.response_format is not None and request.response_format.type != "text"
 
 
