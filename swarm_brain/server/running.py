@@ -125,7 +125,7 @@ class Runs:
         async with self._place(owner, thread) as place:
             brain = self._brain(load(question.topology), kept=saved)
             if question.thread:
-                await free(brain, place.private or "", "its `resume`")
+                await free(brain, place.private or "", "its `resume`", called=question.thread)
             async for event in self._events(place, brain, question.input, question.context):
                 yield event
 
@@ -262,7 +262,10 @@ class Runs:
             yield
             return
         lock = self.kept.alone(private)
-        await asyncio.to_thread(lock.__enter__)
+        try:
+            await asyncio.to_thread(lock.__enter__)
+        except ThreadError:  # which names it as it is kept
+            raise ThreadError("Another run is under way in this thread.") from None
         try:
             yield
         finally:
