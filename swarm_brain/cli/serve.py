@@ -12,6 +12,7 @@ import typer
 from graph.errors import ConfigError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LAST_SECONDS = 5  # for clients to take what they are sent, once all runs have ended
 
 
 def serve(
@@ -89,7 +90,13 @@ async def _serve(host: str, port: int, grace: float, err: Any) -> None:
     shown = f"[{address}]" if ":" in address else address
     err.print(f"http://{shown}:{bound}/ (page), http://{shown}:{bound}/v1 (OpenAI's clients)")
     config = uvicorn.Config(
-        application, log_config=None, log_level="warning", access_log=False, server_header=False
+        application,
+        http="h11",  # it bounds headers, which httptools does not
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=LAST_SECONDS,
     )
     await Server(config).serve(sockets=[listening])
 

@@ -19,6 +19,7 @@ from swarm_brain.server.completion import (
     check,
     ending,
     first_stop,
+    formed,
     frame,
     progress,
     told,
@@ -29,13 +30,19 @@ from swarm_brain.server.streaming import Event
 
 THINKING = re.compile(r"\s*<think>(.*?)(</think>|\Z)\s*", re.S)
 _MAYBE = "<think>"
+_FIRST_HALF = re.compile("[\ud800-\udbff]\\Z")  # of a character whose other half is to come
 
 
 @dataclass
 class Answer:
-    """What has been generated of the answer, and what of it was sent."""
+    """What has been generated of the answer, and what of it was sent.
+
+    One that is to be JSON (`formed`) waits for its end if it begins as anything else: the JSON is
+    then taken out of what stands around it.
+    """
 
     stops: tuple[str, ...]
+    formed: bool = False
     raw: str = ""
     sent: str = ""
     void: bool = False
@@ -50,12 +57,12 @@ class Answer:
         that may be the beginning of a word that ends it."""
         text = THINKING.sub("", self.raw, count=1) if THINKING.match(self.raw) else self.raw
         text = text.lstrip()
-        if text and _MAYBE.startswith(text):
+        if _MAYBE.startswith(text) or (self.formed and text[0] not in "{["):
             return ""
         if (at := first_stop(text, self.stops)) is not None:
             return text[:at].rstrip()
         held = max((_overlap(text, stop) for stop in self.stops), default=0)
-        return text[: len(text) - held].rstrip()
+        return _FIRST_HALF.sub("", text[: len(text) - held].rstrip())
 
     def _send(self, text: str) -> str:
         new = text[len(self.sent) :]
@@ -92,7 +99,7 @@ class Writer:
     answer: Answer = field(init=False)
 
     def __post_init__(self) -> None:
-        self.answer = Answer(self.request.stops)
+        self.answer = Answer(self.request.stops, formed(self.request))
 
     async def chunks(self, events: AsyncIterator[Event]) -> AsyncIterator[dict[str, Any]]:
         """All pieces, in order. Raises Problem where there is no answer."""

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graph.topology import load
-from swarm_brain.server.chat import ChatRequest
+from swarm_brain.server.admission import day_spent
+from swarm_brain.server.chat import ChatRequest, question_of
 from swarm_brain.server.problems import Problem
 from swarm_brain.server.streaming import Event
 
@@ -72,18 +73,32 @@ def check(request: ChatRequest, finished: Event) -> None:
     result = finished["result"]
     error = result["error"] or "no model answered"
     if result["provenance"] == "simulated" and not finished["all_simulated"]:
+        stop = result["stop_reason"]
+        if stop == "budget" and not _budgeted(request):
+            raise day_spent(f"No model answered: {error}.")
         status, code = {
             "deadline": (504, "deadline"),
             "budget": (429, "budget_exceeded"),
-        }.get(result["stop_reason"], (502, "no_answer"))
-        raise Problem(status, f"No model answered: {error}", type="server_error", code=code)
-    if _formed(request) and not finished["all_simulated"] and not _is_json(result["final_output"]):
-        raise Problem(
-            502, f"The answer has not the form asked for: {error}", type="server_error", code="form"
-        )
+        }.get(stop, (502, "no_answer"))
+        raise _paid_for(status, f"No model answered: {error}", code)
+    if formed(request) and not finished["all_simulated"] and not _is_json(result["final_output"]):
+        raise _paid_for(502, f"The answer has not the form asked for: {error}", "form")
 
 
-def _formed(request: ChatRequest) -> bool:
+def _paid_for(status: int, message: str, code: str) -> Problem:
+    """What OpenAI's clients would ask again by themselves, and pay again."""
+    again = {"x-should-retry": "false"}
+    return Problem(status, message, type="server_error", code=code, headers=again)
+
+
+def _budgeted(request: ChatRequest) -> bool:
+    """Whether the request has a budget of its own; if not, only the day's can be used up."""
+    context = question_of(request).context
+    return context.budget_tokens is not None or context.budget_usd is not None
+
+
+def formed(request: ChatRequest) -> bool:
+    """Whether the answer is to be JSON."""
     return request.response_format is not None and request.response_format.type != "text"
 
 

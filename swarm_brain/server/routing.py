@@ -112,7 +112,9 @@ def _invalid(error: RequestValidationError) -> Problem:
     first = error.errors()[0]
     place = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
     param = ".".join(place) or None
-    if first["type"] == "extra_forbidden":
+    if first["type"] == "json_invalid":  # `loc` is a number of characters
+        told = Problem(400, "The body is not JSON.", code="json_invalid")
+    elif first["type"] == "extra_forbidden":
         told = Problem(
             400, f"Unsupported parameter: {param}.", param=param, code="unsupported_parameter"
         )

@@ -125,7 +125,7 @@ class Runs:
         async with self._place(owner, thread) as place:
             brain = self._brain(load(question.topology), kept=saved)
             if question.thread:
-                await free(brain, place.private or "", "its `resume`")
+                await free(brain, place.private or "", "its `resume`", called=question.thread)
             async for event in self._events(place, brain, question.input, question.context):
                 yield event
 
@@ -243,6 +243,8 @@ class Runs:
             raise stopping()
         place = Place(owner, thread, uuid.uuid4())
         async with admit(owner), self.alone(place.private):
+            if self.draining:  # begun while this one waited for its place
+                raise stopping()
             if place.private is not None:
                 self.kept.problems.pop(place.private, None)
             self._places[place.run] = place, asyncio.current_task()
@@ -260,7 +262,10 @@ class Runs:
             yield
             return
         lock = self.kept.alone(private)
-        await asyncio.to_thread(lock.__enter__)
+        try:
+            await asyncio.to_thread(lock.__enter__)
+        except ThreadError:  # which names it as it is kept
+            raise ThreadError("Another run is under way in this thread.") from None
         try:
             yield
         finally:
@@ -269,14 +274,8 @@ class Runs:
 
 def stopping(thread: str | None = None) -> Problem:
     """The server is on its way out."""
-    where = f" The thread {thread} can be resumed." if thread else ""
-    return Problem(
-        503,
-        f"The server is stopping.{where}",
-        type="server_error",
-        code="draining",
-        headers={"Retry-After": "5"},
-    )
+    told = "The server is stopping." + (f" The thread {thread} can be resumed." if thread else "")
+    return Problem(503, told, type="server_error", code="draining", headers={"Retry-After": "5"})
 
 
 def no_thread(thread: str) -> Problem:

@@ -36,14 +36,17 @@ def resumable(thread: str, snapshot: StateSnapshot) -> Topology:
     return history.topology_of(snapshot)
 
 
-async def free(brain: Brain, thread: str, how: str) -> None:
-    """Raise ThreadError if a run of this thread stands unfinished; `how` says what ends it."""
+async def free(brain: Brain, thread: str, how: str, called: str | None = None) -> None:
+    """Raise ThreadError if a run of this thread stands unfinished; `how` says what ends it.
+
+    `called` is what its owner calls it, where it is kept under another name.
+    """
     try:
         snapshot = await history.latest(brain, thread)
     except ThreadError:
         return
     if history.unfinished(snapshot) and not history.failure(snapshot):
         raise ThreadError(
-            f"The thread {thread} has an unfinished run. Finish it with {how}, or ask in another "
-            "thread."
+            f"The thread {called or thread} has an unfinished run. Finish it with {how}, or ask in "
+            "another thread."
         )

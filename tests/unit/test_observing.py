@@ -145,7 +145,7 @@ def test_a_run_is_one_line_without_its_words(script, lines):
 
 async def test_a_request_is_one_line_when_its_stream_has_ended(lines):
     async def app(scope, receive, send):
-        scope["state"]["owner"], scope["state"]["run"] = "ada", "r1"
+        scope["state"] |= {"owner": "ada", "run": "r1", "thread_id": "t1"}
         await send({"type": "http.response.start", "status": 202, "headers": []})
         await send({"type": "http.response.body", "body": b"x", "more_body": True})
         assert lines() == []
@@ -154,7 +154,8 @@ async def test_a_request_is_one_line_when_its_stream_has_ended(lines):
     await served(app)
     (line,) = lines()
     assert (line["event"], line["method"], line["path"]) == ("request", "POST", "/v1/x")
-    assert (line["status"], line["owner"], line["run"]) == (202, "ada", "r1")
+    told = (line["status"], line["owner"], line["run"], line["thread_id"])
+    assert told == (202, "ada", "r1", "t1")
     assert "secret" not in json.dumps(line)
     assert line["seconds"] >= 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -181,6 +182,11 @@ def test_a_broken_body_is_refused(simulated: Served, name: str, path: str) -> No
     )
     told(reply)
     assert reply.status_code >= 400 or name in ("UTF-16", "a byte order mark")
+    if name == "half of it":
+        assert (reply.json()["error"]["code"], reply.json()["error"]["param"]) == (
+            "json_invalid",
+            None,
+        )
 
 
 def test_a_body_without_an_end_is_cut_off(simulated: Served) -> None:
@@ -194,6 +200,16 @@ def test_a_body_without_an_end_is_cut_off(simulated: Served) -> None:
     except httpx.HTTPError:  # it hung up while we went on
         return
     assert reply.status_code == 413
+
+
+def test_headers_without_an_end_are_cut_off(simulated: Served) -> None:
+    address = ("127.0.0.1", int(simulated.url.rpartition(":")[2]))
+    with socket.create_connection(address, timeout=30) as client, suppress(ConnectionError):
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n")
+        for number in range(200):
+            client.sendall(b"X-%d: %s\r\n" % (number, b"a" * 10_000))
+        client.sendall(b"\r\n")
+        assert b" 200 " not in client.recv(1000)
 
 
 NOT_OURS = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -131,6 +132,42 @@ def test_what_cannot_wait_is_stopped_after_its_wave_and_goes_on_elsewhere(slow, 
         with httpx.stream("POST", url, json={}, timeout=30) as resumed:
             assert '"event": "finished"' in resumed.read().decode()
     assert len(slow.bodies) == 8  # nothing finished was asked again
+
+
+def test_who_waits_for_a_place_when_it_stops_is_refused(slow, tmp_path: Path):
+    (tmp_path / "swarm-brain.toml").write_text("[server]\nconcurrency = 1\n")
+    with (
+        serve(tmp_path, "--grace", "0", model_url=slow.url) as served,
+        ThreadPoolExecutor() as pool,
+    ):
+        asking = [pool.submit(httpx.post, served.url + CHAT, json=body(), timeout=30)]
+        until(lambda: slow.bodies, 10, served.child)
+        asking += [
+            pool.submit(httpx.post, served.url + CHAT, json=body(stream), timeout=30)
+            for stream in (False, True)
+        ]
+        until(lambda: "swarm_brain_runs_queued 2.0" in metrics(served.url), 10, served.child)
+        served.child.send_signal(signal.SIGTERM)
+        replies = [one.result(30) for one in asking]
+        assert [(r.status_code, r.json()["error"]["code"]) for r in replies] == 3 * [
+            (503, "draining")
+        ]
+        assert served.child.wait(20) == 0
+    assert len(slow.bodies) == 3
+
+
+def metrics(url: str) -> str:
+    return httpx.get(f"{url}/metrics").text
+
+
+def test_a_client_that_sends_and_reads_nothing_more_keeps_no_server_from_ending(tmp_path: Path):
+    head = "Content-Type: application/json\r\nContent-Length: 1000"
+    with serve(tmp_path, "--grace", "0") as served, socket.socket() as half:
+        half.connect(("127.0.0.1", int(served.url.rpartition(":")[2])))
+        half.sendall(f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n{{".encode())
+        assert httpx.get(f"{served.url}/healthz").status_code == 200
+        served.child.send_signal(signal.SIGTERM)
+        assert served.child.wait(15) == 0
 
 
 def test_a_second_signal_ends_it_at_once(slow, tmp_path: Path):

@@ -362,6 +362,10 @@ def test_where_no_model_answers_there_is_an_error_and_no_answer(client, asked):
     with pytest.raises(openai.InternalServerError) as caught:
         create(client, model="swarm-brain-fast", messages=said(SIMPLE))
     assert (caught.value.status_code, caught.value.code) == (502, "no_answer")
+    asked.bodies.clear()
+    with pytest.raises(openai.InternalServerError):
+        create(client.with_options(max_retries=2), model="swarm-brain-fast", messages=said(SIMPLE))
+    assert len(asked.bodies) == 3  # what failed and was paid for is not asked again unasked
     stream = create(client, model="swarm-brain-fast", messages=said(SIMPLE), stream=True)
     with pytest.raises(openai.APIError, match="No model answered"):
         list(stream)
@@ -440,3 +444,4 @@ def test_secrets_are_nowhere(server, client, asked):
     reply = raw(client, model="swarm-brain", messages=said(HARD))
     assert CANARY not in reply.text
     assert CANARY not in server.log.read_text()
+    assert "Traceback" not in server.log.read_text()  # of no request before this one either
