@@ -22,7 +22,7 @@ from tests.integration.serving.process import Served, serve
 pytestmark = [pytest.mark.integration, pytest.mark.parallel]
 
 QUICK = settings(
-    max_examples=25,
+    max_examples=15,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=True,

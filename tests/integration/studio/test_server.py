@@ -17,7 +17,7 @@ from graph.state import BrainOutput
 from tests.integration.processes import CANARY, REPO, healthy
 from tests.integration.studio.serving import ANSWER, HARD, SIMPLE, dev, fresh_root
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.parallel]
 
 WAVES = [
     ["begin"],
