@@ -11,9 +11,9 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 CLUSTER := .venv-cluster
-# Aegra wants 3.12: from the path, else from pyenv, whose shims may name what is not switched on.
-PYTHON_CLUSTER ?= $(shell for p in python3.12 python3.13 \
-	$(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[23].*/bin/python); do \
+# Aegra wants 3.12: from the path, else beside the Python that runs here, as pyenv has them.
+BESIDE := $(shell $(or $(PYTHON),python3) -c 'import pathlib, sys; print(pathlib.Path(sys.base_prefix).parent)' 2>/dev/null)
+PYTHON_CLUSTER ?= $(shell for p in python3.12 python3.13 $(wildcard $(BESIDE)/3.1[23].*/bin/python); do \
 	$$p -c 'import sys; sys.exit(not (3, 12) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 NPM_QUIET := --no-audit --no-fund --ignore-scripts --loglevel=error
 Q ?= What is the nature of consciousness?

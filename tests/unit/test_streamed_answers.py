@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,43 +10,44 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from swarm_brain.models.call import _THINKING, writable
 from swarm_brain.server.chat import ChatRequest
 from swarm_brain.server.chunks import Answer, Writer
 from swarm_brain.server.completion import ending, first_stop
 from swarm_brain.server.problems import Problem
 
-TEXTS = st.text("ab \n<think>/", max_size=40)
-STOPS = st.lists(st.text("ab <", min_size=1, max_size=4), max_size=3).map(tuple)
+PIECES = st.lists(
+    st.sampled_from(
+        ["a", "b", " ", "\n", "END", "E", "ND", "<th", "ink>", "</think>", "\ud83d", "\ude00", "\0"]
+    ),
+    max_size=12,
+)
 
 
-def pieces(text: str, cuts: list[int]) -> list[str]:
-    at = [0, *sorted(cut % (len(text) + 1) for cut in cuts), len(text)]
-    return [text[a:b] for a, b in itertools.pairwise(at)]
-
-
-def final(text: str, stops: tuple[str, ...]) -> str:
+def final_of(raw: str, stops: tuple[str, ...]) -> str:
+    """The answer as it stands in the result, ended as a whole reply is."""
+    text = writable(_THINKING.sub("", raw)).strip()
     at = first_stop(text, stops)
     return text if at is None else text[:at].rstrip()
 
 
-@given(
-    text=TEXTS.filter(lambda t: "think" not in t), stops=STOPS, cuts=st.lists(st.integers(0, 99))
-)
-def test_what_was_sent_is_the_answer_whatever_the_pieces(text, stops, cuts):
-    answer = Answer(stops)
-    sent = "".join(answer.take(piece) for piece in pieces(text, cuts))
-    whole = final(text.strip(), stops)
-    assert whole.startswith(sent)
-    assert sent + answer.end(whole) == whole
+@given(PIECES, st.sampled_from([(), ("END",), ("ND", "a b")]))
+def test_what_goes_out_in_pieces_is_the_answer(pieces, stops):
+    raw = "".join(pieces)
+    if "</think>" in raw and not raw.lstrip().startswith("<think>"):
+        return  # an answer that was begun as a thought is withdrawn
+    answer, final = Answer(stops), final_of(raw, stops)
+    sent = "".join([answer.take(piece) for piece in pieces])
+    assert sent + answer.end(final) == final
 
 
-@given(thought=st.text("ab <>\n", max_size=20), said=st.text("ab ", min_size=1, max_size=20),
-       cuts=st.lists(st.integers(0, 99)))  # fmt: skip
-def test_thoughts_are_no_words_of_the_answer(thought, said, cuts):
-    answer = Answer(())
-    raw = f"<think>{thought}</think>\n{said}"
-    sent = "".join(answer.take(piece) for piece in pieces(raw, cuts))
-    assert sent == said.strip() or (sent + answer.end(said.strip())) == said.strip()
+@pytest.mark.parametrize("around", ["```json\n{}\n```", "Here it is: {}", "{}"])
+def test_json_is_taken_out_of_what_stands_around_it(around):
+    formed = '{"city": "Łódź"}'
+    answer = Answer((), formed=True)
+    sent = "".join([answer.take(letter) for letter in around.replace("{}", formed)])
+    assert sent + answer.end(formed) == formed
+    assert bool(sent) == (around == "{}")
 
 
 def test_words_go_out_at_once_where_nothing_speaks_against_it():
