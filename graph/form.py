@@ -36,6 +36,7 @@ def problem(schema: Mapping[str, Any]) -> str | None:
     if len(text) > LONGEST:
         return f"it has {len(text)} characters; {LONGEST} are allowed"
     try:
+        json.loads(text, parse_int=_kept)
         parts = _parts(schema, schema, {})
         if parts > MOST_PARTS:
             return f"with its references it has more than {MOST_PARTS} parts"
@@ -45,6 +46,12 @@ def problem(schema: Mapping[str, Any]) -> str | None:
     except ValueError as error:
         return str(error).split("\n", 1)[0]
     return None
+
+
+def _kept(digits: str) -> None:
+    """Raise ValueError for a number that no saved state can hold."""
+    if not -(2**63) <= int(digits) < 2**64:
+        raise ValueError("numbers of more than 64 bits are not supported in it")
 
 
 def _parts(part: Any, whole: Mapping[str, Any], sizes: dict[str, int], named: bool = False) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from langgraph.errors import GraphInterrupt
 from langgraph.types import interrupt
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from graph.errors import ConfigError, ModelError
 from graph.state import BrainState
@@ -40,7 +40,9 @@ class _Answer(BaseModel):
         description="approve: ask the expert; edit: ask it, showing `sees` instead; skip: do not "
         "ask it; stop: ask nobody any more and answer with what there is."
     )
-    sees: str | None = Field(None, description="What the expert is shown instead (with edit).")
+    sees: str | None = Field(  # bounded, which makes pydantic refuse half a surrogate pair, too
+        None, max_length=1_000_000, description="What the expert is shown instead (with edit)."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -78,6 +80,16 @@ def decide(turn: Turn, sees: str, ledger: Ledger) -> Decision | None:
         raise
     ledger.go_on()
     return {"action": answer.action, "sees": answer.sees}
+
+
+def check_decision(given: Any) -> None:
+    """Raise ConfigError for what is no form of a Decision."""
+    try:
+        _Answer.model_validate(given)
+    except ValidationError:
+        raise ConfigError(
+            'No decision: write "approve", "skip", "stop" or {"action": "edit", "sees": "..."}.'
+        ) from None
 
 
 def stopped(state: BrainState) -> bool:

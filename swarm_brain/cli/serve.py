@@ -35,15 +35,16 @@ def serve(
         make_key(new_key)
         return
     _installed()
-    from swarm_brain.models.settings import open_to_all
-    from swarm_brain.server.owners import keyed
+    _database()
+    from swarm_brain.models.settings import key_table, open_to_all
 
-    if not keyed() and not open_to_all() and host not in LOOPBACK:
+    keyed = bool(key_table())
+    if not keyed and not open_to_all() and host not in LOOPBACK:
         raise ConfigError(
             f"Without keys this server answers its own machine only, and {host} is more. Make a "
             "key with `swarm-brain serve --new-key NAME`, or leave --host away."
         )
-    if not keyed():
+    if not keyed:
         whom = "everybody is" if open_to_all() else "only this machine is"
         err.print(f"no keys: {whom} answered (swarm-brain serve --new-key NAME)")
     asyncio.run(_serve(host, port, grace, err))
@@ -57,6 +58,18 @@ def _installed() -> None:
             "serve needs the extra `server` (pip install 'swarm-brain[server]'); missing: "
             f"{', '.join(missing)}."
         )
+
+
+def _database() -> None:
+    """Raise ConfigError if the threads cannot be in the database that is named."""
+    from swarm_brain.memory.opening import check_postgres
+    from swarm_brain.models.settings import variable
+
+    if url := variable("SWARM_BRAIN_DATABASE_URL"):
+        check_postgres()
+        from swarm_brain.database.connecting import check
+
+        check(url)
 
 
 async def _serve(host: str, port: int, grace: float, err: Any) -> None:

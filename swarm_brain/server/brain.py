@@ -17,6 +17,7 @@ from sse_starlette import EventSourceResponse
 from graph.context import Context, make_context
 from graph.errors import ConfigError
 from graph.topology import load
+from nodes.pausing import check_decision
 from nodes.settings import BUDGETS
 from swarm_brain.models import daily
 from swarm_brain.models.settings import server_settings
@@ -179,6 +180,8 @@ async def resume(
     """Go on with an unfinished run; nothing finished is asked again."""
     if other := sorted(set(body.settings) - set(BUDGETS)):
         raise ConfigError(f"A run goes on with its own settings; {', '.join(other)}: not now.")
+    if body.decision is not None:
+        check_decision(body.decision)
     budgets = make_context(body.settings)
     return await _streamed(request, runs.resume(owner, thread, budgets, body.decision))
 

@@ -128,6 +128,7 @@ def test_a_schema_may_want_any_json(text):
         ({"pattern": "("}, "regex"),
         ({"const": float("nan")}, "not JSON"),
         ({"enum": ["x" * 30_000]}, "characters"),
+        ({"enum": [2**64]}, "64 bits"),
         # These ended the process, or kept it busy for hours.
         ({"unevaluatedProperties": False, "allOf": [{"$ref": "#"}]}, "unevaluatedProperties"),
         ({"unevaluatedItems": False, "$ref": "#"}, "unevaluatedItems"),

@@ -164,6 +164,10 @@ BODIES = {
     "many digits": b'{"model": "swarm-brain", "seed": ' + b"9" * 5_000 + b', "messages": []}',
     "the same key twice": b'{"model": "swarm-brain", "model": 5, "messages": []}',
     "many messages": json.dumps({**GOOD, "messages": GOOD["messages"] * 20_000}).encode(),
+    "a number that cannot be saved": json.dumps(
+        {**GOOD, "response_format": {"type": "json_schema", "json_schema": {
+            "name": "x", "schema": {"maximum": 2**64}}}}
+    ).encode(),
     "a reference to elsewhere": json.dumps(
         {**GOOD, "response_format": {"type": "json_schema", "json_schema": {
             "name": "x", "schema": {"$ref": "http://127.0.0.1:1/x"}}}}
@@ -187,6 +191,22 @@ def test_a_broken_body_is_refused(simulated: Served, name: str, path: str) -> No
             "json_invalid",
             None,
         )
+
+
+WRONG = (2**70, "\ud83d", "nope", [[1]], {"action": "edit", "sees": "\ud83d"}, {"action": "edit"})
+
+
+@pytest.mark.parametrize("decision", WRONG)
+def test_what_is_no_decision_is_refused_and_the_run_stays_paused(simulated: Served, decision: Any):
+    with httpx.Client(base_url=simulated.url, timeout=60) as client:
+        paused = {"question": "Why?", "settings": {"pause_before": ["synthesis"]}}
+        first = client.post("/brain/runs", json=paused).text
+        thread = first.split('"thread": "')[1].split('"')[0]
+        path = f"/brain/threads/{thread}/resume"
+        body = json.dumps({"decision": decision}).encode()
+        reply = client.post(path, content=body, headers={"Content-Type": "application/json"})
+        assert (reply.status_code, reply.json()["error"]["code"]) == (400, "invalid_setting")
+        assert "event: finished" in client.post(path, json={"decision": "approve"}).text
 
 
 def test_a_body_without_an_end_is_cut_off(simulated: Served) -> None:

@@ -215,31 +215,38 @@ def test_a_run_is_cancelled_by_its_id(slow, tmp_path: Path):
         assert settled(slow) <= 3
 
 
-def refused(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """A `serve` that ends at once."""
-    return subprocess.run(
+def refused(folder: Path, *options: str, **env: str) -> str:
+    """What is told where a server does not even start."""
+    done = subprocess.run(
         [*COMMAND, *options],
         capture_output=True,
         text=True,
         timeout=60,
         cwd=folder,
-        env=plain_environment(folder, PYTHONPATH=str(REPO)),
+        env=plain_environment(folder, PYTHONPATH=str(REPO), **env),
     )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    return done.stderr
 
 
 def test_without_keys_only_this_machine_is_served(tmp_path: Path):
-    done = refused(tmp_path, "--host", "0.0.0.0", "--port", "0")
-    assert done.returncode == 2
-    assert "--new-key" in done.stderr
+    assert "--new-key" in refused(tmp_path, "--host", "0.0.0.0", "--port", "0")
 
 
 def test_a_port_in_use_is_an_error_that_names_it(tmp_path: Path):
     with serve(tmp_path) as served:
         port = served.url.rpartition(":")[2]
-        done = refused(tmp_path, "--port", port)
-    assert done.returncode == 2
-    assert port in done.stderr
-    assert "Traceback" not in done.stderr
+        assert port in refused(tmp_path, "--port", port)
+
+
+def test_settings_that_cannot_be_are_told_before_it_serves(tmp_path: Path):
+    where = {"SWARM_BRAIN_DATABASE_URL": "mysql://ada:secret@host/x"}
+    told = refused(tmp_path, "--port", "0", **where)
+    assert "SWARM_BRAIN_DATABASE_URL" in told
+    assert "secret" not in told
+    (tmp_path / "swarm-brain.toml").write_text("[server]\nconcurrency = 0\n")
+    assert "server.concurrency" in refused(tmp_path, "--port", "0")
 
 
 def test_a_page_that_got_its_name_to_lead_here_is_refused(tmp_path: Path):
