@@ -92,7 +92,11 @@ def connect(url: str, graph: str = GRAPH) -> RemoteBrain:
 
 
 def _checked(url: str) -> str:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  raises for what is none
+    except ValueError:
+        raise ConfigError("This is no address of a server: write http://HOST:PORT") from None
     if parts.username or parts.password:  # not shown: it may hold a password
         raise ConfigError(f"The address of a server holds no user and no key: set {KEY} instead.")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:

@@ -126,7 +126,7 @@ def _value(line: bytes) -> Any:
         raise ValueError(f"longer than {MOST_BYTES:,} bytes")
     try:
         value = json.loads(line.decode("utf-8-sig"))
-        json.dumps(value, ensure_ascii=False).encode()
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error.msg} at character {error.pos + 1}") from None
     except UnicodeDecodeError:
@@ -166,4 +166,7 @@ def _messages(given: Mapping[str, Any]) -> list[Any]:
         return []
     if not isinstance(given["messages"], list):
         raise ValueError("messages: a list of messages")
-    return convert_to_messages(given["messages"])
+    try:
+        return convert_to_messages(given["messages"])
+    except (KeyError, AttributeError) as error:  # of a message that lacks what its role needs
+        raise ValueError(f"messages: one is no message ({error})") from None

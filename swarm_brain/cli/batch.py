@@ -83,7 +83,7 @@ def batch(
     settings = {name: value for name, value in named.items() if value is not None}
     wanted = Wanted(
         file,
-        output or (STREAM if file == STREAM else file.with_suffix(".answers.jsonl")),
+        output or _beside(file),
         {**settings, **_settings(setting or [])},
         topology,
         url,
@@ -93,6 +93,13 @@ def batch(
         (budget_tokens, budget_usd),
     )
     raise typer.Exit(answer(wanted))
+
+
+def _beside(file: Path) -> Path:
+    """Where the answers go if nobody says."""
+    if not file.name:
+        raise ConfigError(f"{file} is no file.")
+    return STREAM if file == STREAM else file.with_suffix(".answers.jsonl")
 
 
 def _settings(items: list[str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from graph.context import make_context
-from graph.errors import ThreadError
+from graph.errors import ServerError, ThreadError
 from graph.topology import load
 from nodes.conversation import asked as checked
 from swarm_brain.cli.ask import Ask, Running
@@ -57,15 +57,18 @@ async def thread_for(brain: RemoteBrain, name: str | None) -> str:
     threads = brain.client.threads if brain.client else None
     assert threads  # noqa: S101  `connect` has made it
     with translated(brain.url):
+        found: Any
         if name is None:
-            return str((await threads.create(graph_id=GRAPH))["thread_id"])
-        if _is_id(name):
+            found = await threads.create(graph_id=GRAPH)
+        elif _is_id(name):
             found = await threads.create(thread_id=name, if_exists="do_nothing", graph_id=GRAPH)
         else:
             named = await threads.search(metadata={"name": name}, limit=1)
             found = named[0] if named else await threads.create(
                 metadata={"name": name}, graph_id=GRAPH
             )  # fmt: skip
+    if not isinstance(found, dict) or not {"thread_id", "status"} <= found.keys():
+        raise ServerError(brain.url, "this is not how a LangGraph server answers.")
     if doing := UNFINISHED.get(found["status"]):
         raise ThreadError(
             f"The thread {name} on {brain.url} {doing}. Finish it in Studio or by langgraph-sdk, "

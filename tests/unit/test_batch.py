@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from graph.errors import BlankQuestion, ConfigError, ModelUnavailable, ServerError
 from graph.state import RESULT_KEYS
@@ -23,6 +24,7 @@ from swarm_brain.batch.rows import Row, Rows, indexed
 from swarm_brain.batch.running import BUDGET, SENT_IN_VAIN, VAIN, Batch, answered, run
 from swarm_brain.batch.writing import Stream, Total
 from swarm_brain.cli import batching
+from swarm_brain.cli.app import app
 from swarm_brain.models.ledger import Amount
 
 HEAD = {"questions": "abc", "settings": {"model": "m:n"}}
@@ -71,10 +73,13 @@ BAD = {
     b'{"messages": "x"}': "a list of messages",
     b'{"messages": []}': "empty",
     b'{"messages": [7]}': "message",
+    b'{"messages": [{"role": "tool", "content": "x"}]}': "tool_call_id",
     b'{"messages": [{"role": "nobody", "content": "x"}]}': "nobody",
     b'{"messages": [{"role": "assistant", "content": "x"}]}': "empty",
     b'{"question": "a\\ud800b"}': "lone surrogate",
     b'{"question": "x", "metadata": "\\udfff"}': "lone surrogate",
+    b'{"question": "x", "metadata": NaN}': "not JSON compliant",
+    b'{"question": "x", "metadata": 1e999}': "not JSON compliant",
     b'"caf\xe9"': "not UTF-8",
     b'{"question": "x", "id": [1]}': "id:",
     b'{"question": "x", "id": true}': "id:",
@@ -422,6 +427,12 @@ def test_wrong_usage_sends_nothing_and_leaves_nothing(tmp_path, content, given, 
     with pytest.raises(ConfigError, match=told):
         command(tmp_path, content, given, **more)
     assert {path.name for path in tmp_path.iterdir()} <= {"q.jsonl"}
+
+
+def test_a_folder_is_no_file_of_questions():
+    done = CliRunner().invoke(app, ["batch", "/"])
+    assert isinstance(done.exception, ConfigError)
+    assert "no file" in str(done.exception)
 
 
 def test_the_simulations_answers_end_with_a_code_of_their_own(tmp_path):

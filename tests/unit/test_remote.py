@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from graph.errors import BlankQuestion, ConfigError, ServerError
 from swarm_brain import remote
 from swarm_brain.cli.app import app
+from swarm_brain.cli.remote import thread_for
 
 URL = "http://brain.example:2024"
 SECRET = "canary-key-7f3a9b"
@@ -24,8 +25,10 @@ def no_key(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize(
-    "url", ["", "brain", "brain:2024", "ftp://brain", "http://", "http://brain?a=b", "http://b#c"]
-)
+    "url",
+    ["", "brain", "brain:2024", "ftp://brain", "http://", "http://brain?a=b", "http://b#c",
+     "http://[::1", "http://brain:99999", "http://brain:x"],
+)  # fmt: skip
 def test_what_is_no_address_is_refused_at_once(url):
     with pytest.raises(ConfigError, match="no address of a server"):
         remote.connect(url)
@@ -102,6 +105,20 @@ async def test_a_page_is_no_server():
     page = httpx.Response(200, html="<html>hello</html>")
     with pytest.raises(ServerError, match="not how a LangGraph server answers"):
         await asked(lambda request: page)
+
+
+@pytest.mark.parametrize("name", [None, "mine", "5f0b1e0a-0000-4000-8000-000000000000"])
+@pytest.mark.parametrize("thread", [None, [], {}, "x", 5, {"thread_id": "t"}])
+async def test_a_server_of_another_kind_is_told(name, thread):
+    http = httpx.AsyncClient(
+        base_url=URL,
+        transport=httpx.MockTransport(
+            lambda request: httpx.Response(200, json=[] if "search" in str(request.url) else thread)
+        ),
+    )
+    brain = remote.RemoteBrain("brain", client=LangGraphClient(http))
+    with pytest.raises(ServerError, match="not how a LangGraph server answers"):
+        await thread_for(brain, name)
 
 
 @pytest.mark.parametrize(
