@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from urllib.parse import urlsplit
 
 from graph.errors import ConfigError
 from swarm_brain.memory.space import LOCAL_IDENTITY
@@ -32,6 +33,13 @@ NO_KEYS = (
     "This server has no keys, so it answers only its own machine. Its owner can make a key with "
     "`swarm-brain serve --new-key NAME`, or set SWARM_BRAIN_OPEN=true."
 )
+
+
+ELSEWHERE = (
+    "Without keys this server answers to localhost and 127.0.0.1, by no other name, and to no page "
+    "of elsewhere but Studio."
+)
+STUDIO = ("https://smith.langchain.com", "https://eu.smith.langchain.com")  # as in langgraph.json
 
 
 @dataclass(frozen=True)
@@ -119,10 +127,34 @@ def identify_caller(headers: Mapping[str, str], host: str | None) -> Owner:
     Raises Problem(401), Problem(403) or Problem(503).
     """
     owner = identify(headers.get("authorization"), headers.get("x-api-key"))
-    from_here = loopback(host) and not any(name in headers for name in FORWARDED)
-    if owner.name is None and not from_here and not open_to_all():
+    if owner.name is not None or open_to_all():
+        return owner
+    if not loopback(host) or any(name in headers for name in FORWARDED):
         raise Problem(403, NO_KEYS, type="permission_error", code="no_keys")
+    if not _asks_here(headers):
+        raise Problem(403, ELSEWHERE, type="permission_error", code="host")
     return owner
+
+
+def _asks_here(headers: Mapping[str, str]) -> bool:
+    """Whether a request names this machine as its host and comes from no page of elsewhere.
+
+    A page that has got its own name to lead here (DNS rebinding) names itself as the host; one that
+    sends a form here is named by the browser as its origin.
+    """
+    host, origin = _hostname(f"//{headers.get('host', '')}"), headers.get("origin")
+    own = host is None or host == "localhost" or loopback(host)
+    if origin is None or origin in STUDIO:
+        return own
+    page = _hostname(origin)
+    return own and (page == "localhost" or loopback(page))
+
+
+def _hostname(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
 
 
 def loopback(host: str | None) -> bool:

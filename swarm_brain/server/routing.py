@@ -29,16 +29,15 @@ from graph.errors import (
     QuestionTooLong,
     ThreadError,
 )
-from swarm_brain.models.settings import open_to_all, server_settings
+from swarm_brain.models.settings import server_settings
 from swarm_brain.server.admission import day_spent
-from swarm_brain.server.owners import Owner, identify_caller, loopback
+from swarm_brain.server.owners import Owner, identify_caller
 from swarm_brain.server.problems import Problem
 from swarm_brain.server.running import Runs
 from swarm_brain.server.streaming import Event
 
 log = logging.getLogger(__name__)
 
-ELSEWHERE = "Without keys this server answers to localhost and 127.0.0.1, by no other name."
 INTERNAL = Problem(
     500, "Something went wrong here; the server's log says what.", type="server_error"
 )
@@ -201,16 +200,8 @@ def _owner(
     """Whom this request belongs to. Raises Problem(401) or Problem(403)."""
     headers, client = request.headers, request.client
     owner = identify_caller(headers, client.host if client else None)
-    if owner.name is None and not here(request.url.hostname):
-        raise Problem(403, ELSEWHERE, type="permission_error", code="host")
     request.state.owner = owner.name  # for the log
     return owner
-
-
-def here(host: str | None) -> bool:
-    """Whether a request names this machine as its host, or says nothing of it. A page of elsewhere
-    that has got its own name to lead here (DNS rebinding) names itself."""
-    return host in (None, "", "localhost") or loopback(host) or open_to_all()
 
 
 def _runs(request: Request) -> Runs:

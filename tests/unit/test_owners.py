@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -135,6 +136,39 @@ def test_without_keys_only_this_machine_is_answered(host, own, monkeypatch):
 def test_a_proxy_on_this_machine_does_not_make_the_world_local(header):
     with pytest.raises(Problem):
         identify_caller({header: "127.0.0.1"}, "127.0.0.1")
+
+
+OTHERS: list[dict[str, str]] = [
+    {"host": "evil.example"},
+    {"host": "127.0.0.1.evil.example"},
+    {"host": "localhost:2024", "origin": "https://evil.example"},
+    {"host": "localhost:2024", "origin": "null"},
+    {"host": "localhost:2024", "origin": "http://[::1"},
+    {"host": "evil.example", "origin": "https://smith.langchain.com"},
+]
+OWN: list[dict[str, str]] = [
+    {},
+    {"host": "[::1]:2024", "origin": "http://[::1]:2024"},
+    {"host": "127.0.0.1:2024", "origin": "http://localhost:3000"},
+    {"host": "localhost:2024", "origin": "https://smith.langchain.com"},
+]
+
+
+@pytest.mark.parametrize("headers", OWN)
+def test_pages_of_this_machine_and_studio_ask_in_the_local_users_name(headers):
+    assert identify_caller(headers, "127.0.0.1") is LOCAL
+
+
+@pytest.mark.parametrize("headers", OTHERS)
+def test_no_page_of_elsewhere_does(headers):
+    with pytest.raises(Problem) as refused:
+        identify_caller(headers, "127.0.0.1")
+    assert (refused.value.status, refused.value.code) == (403, "host")
+
+
+def test_studio_is_what_langgraph_json_says():
+    told = json.loads((Path(__file__).parents[2] / "langgraph.json").read_text(encoding="utf-8"))
+    assert tuple(told["http"]["cors"]["allow_origins"]) == owners.STUDIO
 
 
 def test_with_keys_the_address_does_not_matter(two):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import httpx
 import openai
 import pytest
@@ -54,6 +56,21 @@ def test_only_studio_may_ask_from_a_page_of_elsewhere(server):
 
     assert allowed("https://smith.langchain.com") == "https://smith.langchain.com"
     assert allowed("https://evil.example") is None
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Origin": "null"}]
+)
+def test_no_page_of_elsewhere_starts_a_run(server, served, headers):
+    """Neither by a name that leads here nor by a form, which no browser asks about before."""
+    question, before = {"assistant_id": "brain", "input": {"question": "Why?"}}, len(served.bodies)
+    reply = httpx.post(
+        f"{server}/runs/wait",
+        content=json.dumps(question),
+        headers={"Content-Type": "text/plain", **headers},
+    )
+    assert reply.status_code == 403
+    assert len(served.bodies) == before
 
 
 def test_the_key_of_the_endpoint_goes_to_its_own_address_alone(client, served):
