@@ -48,14 +48,16 @@ def test_the_page_and_both_interfaces_stand_side_by_side(server):
     assert {"/v1/chat/completions", "/threads", "/runs/stream"} <= set(paths)
 
 
-def test_only_studio_may_ask_from_a_page_of_elsewhere(server):
+def test_only_studio_and_pages_of_this_machine_may_ask(server):
     def allowed(origin: str) -> str | None:
         asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
         reply = httpx.options(f"{server}/threads", headers=asked)
         return reply.headers.get("access-control-allow-origin")
 
     assert allowed("https://smith.langchain.com") == "https://smith.langchain.com"
+    assert allowed("http://localhost:3000") == "http://localhost:3000"
     assert allowed("https://evil.example") is None
+    assert allowed("http://localhost.evil.example") is None
 
 
 @pytest.mark.parametrize(
