@@ -15,7 +15,8 @@ FREE = "auto"  # the model that the server's owner has chosen
 
 
 def _keeps_the_key(context: Context) -> None:
-    """Whoever asks from this machine may name an endpoint, but any page in its browser may ask."""
+    """Whoever asks from this machine may name an endpoint; should a page of elsewhere get through
+    to here, it gets no key by that."""
     own = variable("OPENAI_COMPATIBLE_BASE_URL")
     elsewhere = context.base_url is not None and context.base_url != own
     if elsewhere and variable("OPENAI_COMPATIBLE_API_KEY"):

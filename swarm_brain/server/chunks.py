@@ -29,7 +29,10 @@ from swarm_brain.server.problems import Problem
 from swarm_brain.server.streaming import Event
 
 THINKING = re.compile(r"\s*<think>(.*?)(</think>|\Z)\s*", re.S)
-_MAYBE = "<think>"
+_MAYBE, _END = "<think>", "</think>"
+# Models whose chat template opens the thought, so that a reply has its end alone. Nobody can tell
+# the first time, when the stream ends as withdrawn; from then on it waits for that end.
+_begin_in_thought: set[str] = set()
 _FIRST_HALF = re.compile("[\ud800-\udbff]\\Z")  # of a character whose other half is to come
 
 
@@ -43,6 +46,7 @@ class Answer:
 
     stops: tuple[str, ...]
     formed: bool = False
+    in_thought: bool = False
     raw: str = ""
     sent: str = ""
     void: bool = False
@@ -55,7 +59,10 @@ class Answer:
     def _safe(self) -> str:
         """What surely belongs to the answer: no thoughts, no blanks that may be its end, nothing
         that may be the beginning of a word that ends it."""
-        text = THINKING.sub("", self.raw, count=1) if THINKING.match(self.raw) else self.raw
+        raw = self.raw
+        if self.in_thought and not raw.lstrip().startswith(_MAYBE):
+            raw = raw.partition(_END)[2]
+        text = THINKING.sub("", raw, count=1) if THINKING.match(raw) else raw
         text = text.lstrip()
         if _MAYBE.startswith(text) or (self.formed and text[0] not in "{["):
             return ""
@@ -63,6 +70,11 @@ class Answer:
             return text[:at].rstrip()
         held = max((_overlap(text, stop) for stop in self.stops), default=0)
         return _FIRST_HALF.sub("", text[: len(text) - held].rstrip())
+
+    @property
+    def began_in_thought(self) -> bool:
+        """Whether the end of a thought came whose beginning did not."""
+        return _END in self.raw and not self.raw.lstrip().startswith(_MAYBE)
 
     def _send(self, text: str) -> str:
         new = text[len(self.sent) :]
@@ -96,6 +108,7 @@ class Writer:
     started: Event
     topology: str
     answering: str = ""
+    model: str = ""
     answer: Answer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -113,6 +126,9 @@ class Writer:
 
     def _delta(self, event: Event) -> dict[str, str]:
         """What an event adds to the message."""
+        if event["event"] == "woken" and event["expert"] == self.answering:
+            self.model = event["model"]
+            self.answer.in_thought = self.model in _begin_in_thought
         match event["event"]:
             case "begun":
                 self.answering = answering(self.topology, event)
@@ -131,6 +147,8 @@ class Writer:
 
     def _last(self, finished: Event) -> list[dict[str, Any]]:
         check(self.request, finished)
+        if self.answer.began_in_thought:
+            _begin_in_thought.add(self.model)
         text, why = ending(self.request, finished)
         rest = self.answer.end(text)
         end = self._piece({}, why) | {"swarm": told(self.started, finished)}

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarm_brain.models.call import _THINKING, writable
+from swarm_brain.server import chunks
 from swarm_brain.server.chat import ChatRequest
 from swarm_brain.server.chunks import Answer, Writer
 from swarm_brain.server.completion import ending, first_stop
@@ -119,6 +120,24 @@ def test_only_the_answering_experts_words_are_the_answer():
         request(), token("creative", "A draft."), token("synthesis", "It is "), result()
     )
     assert words(chunks) == "It is so."
+
+
+def test_a_model_whose_replies_begin_in_a_thought_is_known_after_the_first(monkeypatch):
+    monkeypatch.setattr(chunks, "_begin_in_thought", set())
+    woken = {"event": "woken", "expert": "synthesis", "step": 3, "model": "thinker:m",
+             "woken_by": []}  # fmt: skip
+    told = [
+        token("synthesis", piece) for piece in ("Let me see", "... </thi", "nk>\nIt is ", "so.")
+    ]
+    with pytest.raises(Problem, match="withdrawn"):
+        streamed(request(), woken, *told, result())
+    sent = [c["choices"][0]["delta"].get("content") for c in
+              streamed(request(), woken, *told, result())]  # fmt: skip
+    assert [piece for piece in pieces if piece] == ["It is", " so."]
+    other = {**woken, "model": "other:m"}
+    assert (
+        words(streamed(request(), other, token("synthesis", "It is so."), result())) == "It is so."
+    )
 
 
 def test_who_runs_alone_answers():
