@@ -126,18 +126,15 @@ def test_a_model_whose_replies_begin_in_a_thought_is_known_after_the_first(monke
     monkeypatch.setattr(chunks, "_begin_in_thought", set())
     woken = {"event": "woken", "expert": "synthesis", "step": 3, "model": "thinker:m",
              "woken_by": []}  # fmt: skip
-    told = [
-        token("synthesis", piece) for piece in ("Let me see", "... </thi", "nk>\nIt is ", "so.")
-    ]
+    pieces = ("Let me see", "... </thi", "nk>\nIt is ", "so.")
+    told = [token("synthesis", piece) for piece in pieces]
     with pytest.raises(Problem, match="withdrawn"):
         streamed(request(), woken, *told, result())
-    sent = [c["choices"][0]["delta"].get("content") for c in
-              streamed(request(), woken, *told, result())]  # fmt: skip
-    assert [piece for piece in pieces if piece] == ["It is", " so."]
-    other = {**woken, "model": "other:m"}
-    assert (
-        words(streamed(request(), other, token("synthesis", "It is so."), result())) == "It is so."
-    )
+    second = streamed(request(), woken, *told, result())
+    sent = [chunk["choices"][0]["delta"].get("content") for chunk in second]
+    assert [words for words in sent if words] == ["It is", " so."]
+    other = streamed(request(), {**woken, "model": "other:m"}, token("synthesis", "It"), result())
+    assert words(other) == "It is so."
 
 
 def test_who_runs_alone_answers():
