@@ -1,1 +1,10 @@
 """What is fast, measured: `python -m benchmarks`."""
+
+from __future__ import annotations
+
+import os
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 
+from benchmarks import cores
 from graph.brain import graph
 from swarm_brain.models import bind
 
@@ -23,7 +23,7 @@ def main() -> None:
     wall = time.perf_counter() - started
     usage = result["usage"]
     print(
-        f"{os.cpu_count()} cores: {wall:.1f} s (target < {TARGET_S}) after {loaded:.1f} s to load; "
+        f"{cores()} cores: {wall:.1f} s (target < {TARGET_S}) after {loaded:.1f} s to load; "
         f"{usage['calls']} calls, {usage['input_tokens']} tokens in, "
         f"{usage['output_tokens']} out; {result['provenance']}"
     )

@@ -7,11 +7,11 @@ loaded model and the same limits; one at a time is the same batcher with room fo
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks import cores
 from graph.brain import graph
 from swarm_brain.models import huggingface
 from swarm_brain.models.huggingface_batch import MAX_ROWS
@@ -55,7 +55,7 @@ def main(weights: Path | None = None) -> None:
     model = f"huggingface:{weights or fetch('smollm2-135m')}"
     started = time.perf_counter()
     huggingface.bind(model.partition(":")[2])
-    print(f"{os.cpu_count()} cores; loaded in {time.perf_counter() - started:.1f} s, imports too")
+    print(f"{cores()} cores; loaded in {time.perf_counter() - started:.1f} s, imports too")
     _timed(model, ("Hello",), MAX_ROWS)  # the first step of all is slow
     for count, target in TARGETS.items():
         questions = QUESTIONS[:count]

@@ -89,6 +89,16 @@ class Worker:
         """A client of this process with the key of this name."""
         return get_sync_client(url=self.url, api_key=self.keys[user])
 
+    def processor_seconds(self) -> float:
+        """What it has taken since its start, by Linux's account."""
+        words = Path(f"/proc/{self.child.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+    def most_memory(self) -> int:
+        """The most bytes that it has held."""
+        status = Path(f"/proc/{self.child.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
     def kill(self) -> None:
         """End it as a power cut would."""
         os.killpg(self.child.pid, signal.SIGKILL)
@@ -144,6 +154,13 @@ class Aegra:
             "OMP_WAIT_POLICY": "PASSIVE",
         }
         return plain_environment(self.folder, **own | shipped() | HURRIED | more)
+
+    def bytes_kept(self) -> int:
+        """The size of the database."""
+        ((size,),) = self.postgres.execute(
+            "SELECT pg_database_size(current_database())", self.database
+        )
+        return int(size)
 
     def runs_of(self, worker: Worker) -> set[str]:
         """The threads whose runs this process holds by a lease."""

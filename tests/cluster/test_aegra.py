@@ -56,10 +56,17 @@ def seconds_for_fifty(workers: list[Worker]) -> float:
 
 def test_a_second_worker_brings_what_it_can(aegra: Aegra):
     with aegra.worker(WORKER_QUEUE_KEY="throughput") as first:
+        before = aegra.bytes_kept()
         alone = seconds_for_fifty([first])
+        asked = FIFTY + 2
+        print(
+            f"\none worker: {first.processor_seconds() / asked:.2f} s of processor a question "
+            f"(its start included), {first.most_memory() / 1e6:.0f} MB at most, "
+            f"{(aegra.bytes_kept() - before) / asked / 1e3:.0f} kB a question in PostgreSQL"
+        )
         with aegra.worker(WORKER_QUEUE_KEY="throughput") as second:
             together = seconds_for_fifty([first, second])
-    print(f"\n{FIFTY} questions: one worker {alone:.1f} s, two {together:.1f} s")
+    print(f"{FIFTY} questions: one worker {alone:.1f} s, two {together:.1f} s")
     assert alone / together >= GAIN
 
 

@@ -1,4 +1,4 @@
-"""What belongs to a key at `swarm-brain serve`: threads, runs, memories, a day, a pace."""
+"""What belongs to a key at `swarm-brain serve`: threads, runs, memories, a day."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ CHAT = "/v1/chat/completions"
 LIMITS = {
     "ada": "",
     "bob": "",
-    "poor": "daily_tokens = 20_000",
-    "brisk": "requests_per_minute = 3",
-    "one": "concurrency = 1",
+    "poor": "daily_tokens = 10_000",
 }
 
 
@@ -135,18 +133,7 @@ def test_twenty_at_once_take_no_more_than_the_day_has(by):
     with ThreadPoolExecutor(20) as pool:
         replies = list(pool.map(ask, range(20)))
     used = [r.json()["usage"]["total_tokens"] for r in replies if r.status_code == 200]
-    assert sum(used) <= 20_000
+    assert sum(used) <= 10_000
     assert {r.status_code for r in replies} == {200, 429}
     refused = [r for r in replies if r.status_code == 429]
     assert all(int(r.headers["retry-after"]) > 0 for r in refused)
-
-
-def test_a_key_has_its_pace(by):
-    statuses = [by["brisk"].post(CHAT, json=CHEAP).status_code for _ in range(5)]
-    assert statuses == [200, 200, 200, 429, 429]
-    refused = by["brisk"].post(CHAT, json=CHEAP)
-    assert 0 < int(refused.headers["retry-after"]) <= 60
-    assert by["bob"].post(CHAT, json=CHEAP).status_code == 200
-
-
-CHEAP = {"model": "swarm-brain-fast", "messages": said("Why?")}
