@@ -45,6 +45,9 @@ FROM runtime AS aegra
 COPY --from=aegra-packages /opt/swarm-brain /opt/swarm-brain
 COPY langgraph.json ./
 COPY graph graph
+COPY nodes nodes
+COPY prompts prompts
+COPY evals evals
 COPY swarm_brain swarm_brain
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
   CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/health', timeout=4)"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from benchmarks import cores
-from graph.brain import graph
+from swarm_brain.graph.brain import graph
 from swarm_brain.models import bind
 
 QUESTION = "What is the nature of consciousness?"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import cores
-from graph.brain import graph
+from swarm_brain.graph.brain import graph
 from swarm_brain.models import huggingface
 from swarm_brain.models.huggingface_batch import MAX_ROWS
 from swarm_brain.models.weights import fetch

@@ -1,4 +1,4 @@
-"""`import graph.brain` against `import langgraph.graph`, in turn, in new processes."""
+"""`import swarm_brain.graph.brain` against `import langgraph.graph`, in turn, in new processes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def seconds(module: str) -> float:
 
 def main() -> None:
     """Print the median ratio of pairs; bytecode and disk are warm."""
-    for module in ("langgraph.graph", "graph.brain"):
+    for module in ("langgraph.graph", "swarm_brain.graph.brain"):
         seconds(module)
-    ratios = [seconds("graph.brain") / seconds("langgraph.graph") for _ in range(PAIRS)]
+    ratios = [seconds("swarm_brain.graph.brain") / seconds("langgraph.graph") for _ in range(PAIRS)]
     spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
     print(
-        "import graph.brain / import langgraph.graph, processor time: median "
+        "import swarm_brain.graph.brain / import langgraph.graph, processor time: median "
         f"{statistics.median(ratios):.2f} of {PAIRS} pairs ({spread}), target <= {TARGET}"
     )

@@ -11,7 +11,7 @@ import itertools
 import time
 from collections.abc import Callable
 
-from graph.brain import graph
+from swarm_brain.graph.brain import graph
 from tests.fakes import Endpoint, Script, endpoint
 
 LATENCY_S = 1.0

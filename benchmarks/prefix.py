@@ -12,7 +12,7 @@ import sys
 ROUNDS = 3
 CODE = """
 import json, sys, time
-from graph.brain import graph
+from swarm_brain.graph.brain import graph
 from swarm_brain.models import bind
 layout, question = sys.argv[1:]
 bind("embedded:smollm2-135m")

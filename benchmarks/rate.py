@@ -9,8 +9,8 @@ from collections import deque
 from dataclasses import replace
 from typing import Any
 
-from graph.brain import graph
 from swarm_brain import models
+from swarm_brain.graph.brain import graph
 from swarm_brain.models.limits import Pace
 from tests.fakes import Script, endpoint
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from graph.brain import graph
+from swarm_brain.graph.brain import graph
 
 README = Path(__file__).parent.parent / "README.md"
 START, END = "<!-- picture -->", "<!-- end of picture -->"

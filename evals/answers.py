@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from graph.context import Context
-from graph.topology import Topology
+from swarm_brain.graph.context import Context
+from swarm_brain.graph.topology import Topology
 from swarm_brain.models.asking import Reply
 
 

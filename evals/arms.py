@@ -17,12 +17,12 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
-from evals.answers import Answer, Setup
-from evals.baselines import self_consistency, self_moa, single, single_long
-from evals.examples import Example
-from evals.swarms import shuffled, swarm
-from graph.errors import BrainError, ConfigError, ModelUnavailable
-from graph.topology import Topology
+from swarm_brain.evals.answers import Answer, Setup
+from swarm_brain.evals.baselines import self_consistency, self_moa, single, single_long
+from swarm_brain.evals.examples import Example
+from swarm_brain.evals.swarms import shuffled, swarm
+from swarm_brain.graph.errors import BrainError, ConfigError, ModelUnavailable
+from swarm_brain.graph.topology import Topology
 
 NAMES = ("swarm", "single", "single-long", "self-consistency", "self-moa", "swarm-shuffled")
 REFERENCE = "single"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from langchain_core.messages import HumanMessage, SystemMessage
 
-from graph.context import Context
 from swarm_brain import models
+from swarm_brain.graph.context import Context
 from swarm_brain.models.asking import Call, Reply
 from swarm_brain.models.binding import Binding, JsonSchema, Sampling, estimate_tokens
 from swarm_brain.models.call import ask

@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
-from evals.answers import Answer, Setup
-from evals.asking import Model, bound, call, tagged
-from evals.examples import Example, prompt
-from evals.scoring import extract
-from graph.errors import ConfigError
-from nodes.reading import normal_verdict
+from swarm_brain.evals.answers import Answer, Setup
+from swarm_brain.evals.asking import Model, bound, call, tagged
+from swarm_brain.evals.examples import Example, prompt
+from swarm_brain.evals.scoring import extract
+from swarm_brain.graph.errors import ConfigError
 from swarm_brain.models.asking import Reply
+from swarm_brain.nodes.reading import normal_verdict
 
 OVERSPENT = 1.05  # of the allocation, at most
 SPENT = 0.9  # of the allocation, from which `single-long` no longer checks itself

@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from evals.resampling import share
-from evals.statistics import Interval, mcnemar, wilson
+from swarm_brain.evals.resampling import share
+from swarm_brain.evals.statistics import Interval, mcnemar, wilson
 
 Verdict = Literal["first", "second", "tie", "unparsed"]
 Winner = Literal["a", "b", "tie", "unparsed"]

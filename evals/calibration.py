@@ -14,8 +14,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from evals.resampling import RESAMPLES, Floats, Seed, numbers, share
-from evals.statistics import Interval, wilson
+from swarm_brain.evals.resampling import RESAMPLES, Floats, Seed, numbers, share
+from swarm_brain.evals.statistics import Interval, wilson
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from evals.examples import Example
-from evals.markup import plain
-from evals.numbers import read
+from swarm_brain.evals.examples import Example
+from swarm_brain.evals.markup import plain
+from swarm_brain.evals.numbers import read
 
 _EXPLANATION = re.compile(
     r"\b(?:because|since|as|for|given|while|whereas|although|though|but|so|therefore|where)\b"

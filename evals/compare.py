@@ -12,13 +12,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from evals import report
-from evals.arms import NAMES
-from evals.examples import Example, load
-from evals.experiments import Wanted, experiment
-from graph.context import make_context
-from graph.errors import BrainError, ConfigError
-from graph.topology import load as load_topology
+from swarm_brain.evals import report
+from swarm_brain.evals.arms import NAMES
+from swarm_brain.evals.examples import Example, load
+from swarm_brain.evals.experiments import Wanted, experiment
+from swarm_brain.graph.context import make_context
+from swarm_brain.graph.errors import BrainError, ConfigError
+from swarm_brain.graph.topology import load as load_topology
 
 DATASETS = Path(__file__).parent / "datasets"
 KEYED = ("logic", "arithmetic", "philosophy_facts")

@@ -7,21 +7,21 @@ from dataclasses import asdict
 from statistics import fmean, stdev
 from typing import Any
 
-from evals.arms import MINUS, REFERENCE
-from evals.bias import decide, judge_bias
-from evals.calibration import abstention, expected_calibration_error, reliability
-from evals.experiment import Experiment, tokens
-from evals.power import needed_sample_size, needed_sample_size_graded
-from evals.returns import return_on_tokens, valid_comparison, why_invalid
-from evals.running import Record
-from evals.statistics import (
+from swarm_brain.evals.arms import MINUS, REFERENCE
+from swarm_brain.evals.bias import decide, judge_bias
+from swarm_brain.evals.calibration import abstention, expected_calibration_error, reliability
+from swarm_brain.evals.experiment import Experiment, tokens
+from swarm_brain.evals.power import needed_sample_size, needed_sample_size_graded
+from swarm_brain.evals.returns import return_on_tokens, valid_comparison, why_invalid
+from swarm_brain.evals.running import Record
+from swarm_brain.evals.statistics import (
     Interval,
     holm,
     mcnemar_clustered,
     paired_bootstrap,
     wilson_clustered,
 )
-from evals.tables import groups, levels, question
+from swarm_brain.evals.tables import groups, levels, question
 
 SWARM = "swarm"
 LEAST_PAIRS = 2  # below that there is nothing to compare

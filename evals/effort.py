@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from graph.effort import estimate
+from swarm_brain.graph.effort import estimate
 
 DATASET = Path(__file__).parent / "datasets" / "effort.jsonl"
 

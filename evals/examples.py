@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from evals.numbers import read
-from graph.errors import ConfigError
+from swarm_brain.evals.numbers import read
+from swarm_brain.graph.errors import ConfigError
 
 _T = TypeVar("_T", str, int)
 Kind = Literal["open", "choice", "numeric", "text"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from evals.bias import JudgedPair
-from evals.examples import Example
-from evals.running import Record
+from swarm_brain.evals.bias import JudgedPair
+from swarm_brain.evals.examples import Example
+from swarm_brain.evals.running import Record
 
 
 @dataclass

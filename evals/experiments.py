@@ -14,23 +14,23 @@ from typing import Any
 
 from rich.console import Console
 
-from evals import report
-from evals.answers import Setup
-from evals.arms import ALLOCATED, MINUS, NAMES, PLACEBO, named
-from evals.asking import Model, bound
-from evals.bias import JudgedPair, judge_bias
-from evals.comparing import LEAST_PAIRS, SWARM, analysed
-from evals.examples import Example, content_hash
-from evals.experiment import Experiment, Judged
-from evals.judging import compare as judge_pair
-from evals.judging import grade, judge_of, judges_itself
-from evals.running import Key, Plan, Records, mean_tokens, open_records, run_arm
-from evals.tracing import Place, kept_home, place_of, tell
-from graph.context import Context
-from graph.errors import ConfigError, ModelError
-from graph.topology import Topology
-from swarm_brain import __version__
 from swarm_brain.cli.ask import with_weights
+from swarm_brain.evals import report
+from swarm_brain.evals.answers import Setup
+from swarm_brain.evals.arms import ALLOCATED, MINUS, NAMES, PLACEBO, named
+from swarm_brain.evals.asking import Model, bound
+from swarm_brain.evals.bias import JudgedPair, judge_bias
+from swarm_brain.evals.comparing import LEAST_PAIRS, SWARM, analysed
+from swarm_brain.evals.examples import Example, content_hash
+from swarm_brain.evals.experiment import Experiment, Judged
+from swarm_brain.evals.judging import compare as judge_pair
+from swarm_brain.evals.judging import grade, judge_of, judges_itself
+from swarm_brain.evals.running import Key, Plan, Records, mean_tokens, open_records, run_arm
+from swarm_brain.evals.tracing import Place, kept_home, place_of, tell
+from swarm_brain.graph.context import Context
+from swarm_brain.graph.errors import ConfigError, ModelError
+from swarm_brain.graph.topology import Topology
+from swarm_brain.version import __version__
 
 ANSWERS, JUDGED = "answers.jsonl", "judged.jsonl"
 

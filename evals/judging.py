@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Literal
 
-from evals.asking import Model, bound, call, tagged
-from evals.bias import JudgedPair
-from evals.examples import Example
-from graph.context import Context
-from graph.errors import ConfigError, ModelUnavailable
+from swarm_brain.evals.asking import Model, bound, call, tagged
+from swarm_brain.evals.bias import JudgedPair
+from swarm_brain.evals.examples import Example
+from swarm_brain.graph.context import Context
+from swarm_brain.graph.errors import ConfigError, ModelUnavailable
 from swarm_brain.models.binding import JsonSchema
 from swarm_brain.models.json_values import values_in
 

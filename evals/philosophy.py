@@ -17,14 +17,14 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from evals import report
-from evals.comparing import SWARM
-from evals.examples import Example, load
-from evals.experiments import Wanted, experiment
-from graph.context import make_context
-from graph.errors import BrainError, ConfigError
-from graph.topology import load as load_topology
 from swarm_brain.api import LOCAL_MODEL
+from swarm_brain.evals import report
+from swarm_brain.evals.comparing import SWARM
+from swarm_brain.evals.examples import Example, load
+from swarm_brain.evals.experiments import Wanted, experiment
+from swarm_brain.graph.context import make_context
+from swarm_brain.graph.errors import BrainError, ConfigError
+from swarm_brain.graph.topology import load as load_topology
 from swarm_brain.models.settings import key_for, use_keys
 
 DATASET = Path(__file__).parent / "datasets" / "philosophy.jsonl"

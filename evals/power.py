@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import stats
 
-from evals.resampling import share
+from swarm_brain.evals.resampling import share
 
 # Beyond this many questions the normal approximation is used alone: they agree within a percent.
 EXACT_UP_TO = 50_000

@@ -6,8 +6,8 @@ import datetime
 import re
 from collections.abc import Sequence
 
-from evals.choices import head
-from evals.numbers import find
+from swarm_brain.evals.choices import head
+from swarm_brain.evals.numbers import find
 
 MONTHS = (
     "january", "february", "march", "april", "may", "june", "july", "august", "september",

@@ -26,7 +26,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from graph.errors import ModelUnavailable
+from swarm_brain.graph.errors import ModelUnavailable
 from swarm_brain.memory import embeddings
 from swarm_brain.memory.alike import comparable
 

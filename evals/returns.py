@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evals.resampling import (
+from swarm_brain.evals.resampling import (
     RESAMPLES,
     Floats,
     Numbers,
@@ -17,7 +17,7 @@ from evals.resampling import (
     paired,
     studentised,
 )
-from evals.statistics import Difference, Interval, paired_bootstrap
+from swarm_brain.evals.statistics import Difference, Interval, paired_bootstrap
 
 LEAST_SPENT, MOST_SPENT = 0.80, 1.05
 

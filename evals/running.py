@@ -16,14 +16,14 @@ from typing import Any
 
 from rich.console import Console
 
-from evals.answers import Answer, Setup
-from evals.arms import Arm, answer, named
-from evals.examples import Example
-from evals.scoring import score
-from evals.tracing import Place, evaluated, run_id
-from graph.errors import ConfigError
 from swarm_brain.batch.counting import counting
 from swarm_brain.batch.records import begin, check_same, complete, line_of
+from swarm_brain.evals.answers import Answer, Setup
+from swarm_brain.evals.arms import Arm, answer, named
+from swarm_brain.evals.examples import Example
+from swarm_brain.evals.scoring import score
+from swarm_brain.evals.tracing import Place, evaluated, run_id
+from swarm_brain.graph.errors import ConfigError
 
 Record = dict[str, Any]
 KIND = "experiment"  # what the first line of the file says it holds

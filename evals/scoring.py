@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from evals import markup
-from evals.choices import choice, letters, normal, whole
-from evals.examples import Example
-from evals.numbers import read, same
-from evals.readers import NAMES, OPPOSITES, dates, members, numbers, short_text
+from swarm_brain.evals import markup
+from swarm_brain.evals.choices import choice, letters, normal, whole
+from swarm_brain.evals.examples import Example
+from swarm_brain.evals.numbers import read, same
+from swarm_brain.evals.readers import NAMES, OPPOSITES, dates, members, numbers, short_text
 
 Reader = Callable[[str], list[str]]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from evals.resampling import (
+from swarm_brain.evals.resampling import (
     RESAMPLES,
     Floats,
     Numbers,

@@ -9,12 +9,12 @@ from typing import Any
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import StateUpdate
 
-from evals.answers import Answer, Setup
-from evals.examples import Example, prompt
-from graph.brain import Brain, compile_brain
-from graph.context import Context
-from graph.errors import ConfigError
-from nodes import signals as reading
+from swarm_brain.evals.answers import Answer, Setup
+from swarm_brain.evals.examples import Example, prompt
+from swarm_brain.graph.brain import Brain, compile_brain
+from swarm_brain.graph.context import Context
+from swarm_brain.graph.errors import ConfigError
+from swarm_brain.nodes import signals as reading
 
 
 async def swarm(setup: Setup, example: Example, turn: int, without: str | None = None) -> Answer:

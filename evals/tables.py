@@ -7,9 +7,9 @@ from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
-from evals.examples import Example
-from evals.experiment import Experiment
-from evals.running import Record
+from swarm_brain.evals.examples import Example
+from swarm_brain.evals.experiment import Experiment
+from swarm_brain.evals.running import Record
 
 
 def levels(experiment: Experiment) -> list[dict[str, Any]]:

@@ -19,8 +19,8 @@ import langsmith
 from langsmith import schemas
 from langsmith.utils import LangSmithError, get_env_var
 
-from evals.examples import Example, content_hash, prompt
-from graph.errors import ModelUnavailable
+from swarm_brain.evals.examples import Example, content_hash, prompt
+from swarm_brain.graph.errors import ModelUnavailable
 from swarm_brain.models.settings import variable
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens there

@@ -13,15 +13,15 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import BaseStore
 from pydantic import ConfigDict
 
-from graph import propagation
-from graph.context import Context
-from graph.state import BEGIN, FINISH, BrainInput, BrainOutput, BrainState
-from graph.topology import Kind, Topology, load
-from nodes.begin import begin
-from nodes.expert import run_expert
-from nodes.finish import finish
-from nodes.settings import run_context
+from swarm_brain.graph import propagation
+from swarm_brain.graph.context import Context
+from swarm_brain.graph.state import BEGIN, FINISH, BrainInput, BrainOutput, BrainState
+from swarm_brain.graph.topology import Kind, Topology, load
 from swarm_brain.models.loop import wait_for
+from swarm_brain.nodes.begin import begin
+from swarm_brain.nodes.expert import run_expert
+from swarm_brain.nodes.finish import finish
+from swarm_brain.nodes.settings import run_context
 
 Work = Callable[[BrainState, RunnableConfig], Awaitable[dict[str, Any]]]
 Builder = StateGraph[BrainState, Context, BrainInput, BrainOutput]

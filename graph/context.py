@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from graph import form
-from graph.errors import ConfigError
+from swarm_brain.graph import form
+from swarm_brain.graph.errors import ConfigError
 
 
 class Context(BaseModel):

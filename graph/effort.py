@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from graph.state import Effort
+from swarm_brain.graph.state import Effort
 
 _POLITE = re.compile(
     r"^\W*((hi|hello|hey|dear|good (morning|afternoon|evening|day)|thanks( in advance| a lot)?|"

@@ -18,7 +18,7 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
-from graph.state import Effort, Human, Recall, SignalStatus, Waking
+from swarm_brain.graph.state import Effort, Human, Recall, SignalStatus, Waking
 
 
 class Limits(TypedDict):

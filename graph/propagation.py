@@ -14,10 +14,10 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 
-from graph.context import Context
-from graph.events import Reached
-from graph.state import BEGIN, EFFORTS, BrainState, Defect, Effort, Signal, Waking
-from graph.topology import Edge, Expert, Topology
+from swarm_brain.graph.context import Context
+from swarm_brain.graph.events import Reached
+from swarm_brain.graph.state import BEGIN, EFFORTS, BrainState, Defect, Effort, Signal, Waking
+from swarm_brain.graph.topology import Edge, Expert, Topology
 
 NEUTRAL = 1.0  # of a failed signal and of a missing gate: a failure must silence nobody else
 

@@ -11,8 +11,8 @@ from langgraph.graph.message import add_messages
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from graph.errors import FailureKind
-from graph.workspace import Broadcast, Workspace, compete
+from swarm_brain.graph.errors import FailureKind
+from swarm_brain.graph.workspace import Broadcast, Workspace, compete
 
 SignalStatus = Literal["ok", "simulated", "failed"]
 Provenance = Literal["full", "degraded", "simulated"]

@@ -15,10 +15,10 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-import prompts
-from graph.checks import check
-from graph.errors import TopologyError
-from graph.state import BEGIN, FINISH, Effort
+from swarm_brain import prompts
+from swarm_brain.graph.checks import check
+from swarm_brain.graph.errors import TopologyError
+from swarm_brain.graph.state import BEGIN, FINISH, Effort
 
 Kind = Literal["intake", "gate", "memory", "proposer", "synthesis", "critic"]
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")

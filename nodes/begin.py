@@ -11,20 +11,21 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
-from graph import effort, propagation
-from graph.context import Context
-from graph.errors import BudgetTooSmall, ConfigError, DaySpent, QuestionTooLong
-from graph.state import BrainState, Effort, Memory, RunLimits, Turn
-from graph.topology import Expert, Topology
-from nodes import pausing, planning, prompting, settings, telling
-from nodes.conversation import asked, instructions_of, leaving, question_of, short_term
-from nodes.settings import sampling_for, spec_for
-from swarm_brain import __version__, models
+from swarm_brain import models
+from swarm_brain.graph import effort, propagation
+from swarm_brain.graph.context import Context
+from swarm_brain.graph.errors import BudgetTooSmall, ConfigError, DaySpent, QuestionTooLong
+from swarm_brain.graph.state import BrainState, Effort, Memory, RunLimits, Turn
+from swarm_brain.graph.topology import Expert, Topology
 from swarm_brain.memory import embeddings
 from swarm_brain.memory.episodes import Recalled, recall
 from swarm_brain.models import daily, journal
 from swarm_brain.models.binding import Binding, estimate_tokens
 from swarm_brain.models.ledger import Amount, Budget, open_ledger
+from swarm_brain.nodes import pausing, planning, prompting, settings, telling
+from swarm_brain.nodes.conversation import asked, instructions_of, leaving, question_of, short_term
+from swarm_brain.nodes.settings import sampling_for, spec_for
+from swarm_brain.version import __version__
 
 SEED_BYTES = 4
 # Of one memory at worst, but for texts of mostly line ends or foreign letters.

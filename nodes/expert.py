@@ -9,16 +9,12 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
-from graph import propagation
-from graph.context import Context
-from graph.errors import ExpertFailed, ModelError, ModelUnavailable
-from graph.state import BrainState, Waking
-from graph.topology import Expert, Topology
-from nodes import pausing, prompting, signals, telling
-from nodes.account import Account, open_account
-from nodes.pausing import Decision
-from nodes.settings import run_context, same_topology, sampling_for, settings_of, spec_for, user
 from swarm_brain import models, observing
+from swarm_brain.graph import propagation
+from swarm_brain.graph.context import Context
+from swarm_brain.graph.errors import ExpertFailed, ModelError, ModelUnavailable
+from swarm_brain.graph.state import BrainState, Waking
+from swarm_brain.graph.topology import Expert, Topology
 from swarm_brain.models.asking import Call, Reply
 from swarm_brain.models.binding import Binding, Sampling, estimate_tokens
 from swarm_brain.models.cache import cache
@@ -26,6 +22,17 @@ from swarm_brain.models.call import ask
 from swarm_brain.models.faults import as_model_error
 from swarm_brain.models.ledger import close_ledger
 from swarm_brain.models.simulation import reply_to
+from swarm_brain.nodes import pausing, prompting, signals, telling
+from swarm_brain.nodes.account import Account, open_account
+from swarm_brain.nodes.pausing import Decision
+from swarm_brain.nodes.settings import (
+    run_context,
+    same_topology,
+    sampling_for,
+    settings_of,
+    spec_for,
+    user,
+)
 from swarm_brain.observing import Answered
 
 

@@ -9,23 +9,24 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
-from graph import propagation
-from graph.context import Context
-from graph.state import BrainState, ExpertReport, Provenance, Signal, StopReason, Usage
-from graph.topology import Topology
-from nodes import prompting, reading, settings, telling
-from nodes.conversation import exchanged
-from nodes.expert import insist
-from nodes.prompting import SIGNALS_CUT
-from nodes.settings import run_context, same_topology
-from nodes.signals import LIMITS, PREVENTED
-from swarm_brain import __version__, observing
+from swarm_brain import observing
+from swarm_brain.graph import propagation
+from swarm_brain.graph.context import Context
+from swarm_brain.graph.state import BrainState, ExpertReport, Provenance, Signal, StopReason, Usage
+from swarm_brain.graph.topology import Topology
 from swarm_brain.memory import background, embeddings
 from swarm_brain.memory.episodes import remember, worth_remembering
 from swarm_brain.models import journal
 from swarm_brain.models.ledger import close_ledger
 from swarm_brain.models.simulation import MARK
+from swarm_brain.nodes import prompting, reading, settings, telling
+from swarm_brain.nodes.conversation import exchanged
+from swarm_brain.nodes.expert import insist
+from swarm_brain.nodes.prompting import SIGNALS_CUT
+from swarm_brain.nodes.settings import run_context, same_topology
+from swarm_brain.nodes.signals import LIMITS, PREVENTED
 from swarm_brain.observing import Finished
+from swarm_brain.version import __version__
 
 _REPORTED = (
     "step", "status", "model", "attempts", "input_tokens", "output_tokens", "cached_tokens",

@@ -12,12 +12,12 @@ from langgraph.errors import GraphInterrupt
 from langgraph.types import interrupt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from graph.errors import ConfigError, ModelError
-from graph.state import BrainState
+from swarm_brain.graph.errors import ConfigError, ModelError
+from swarm_brain.graph.state import BrainState
 from swarm_brain.models.ledger import Ledger
 
 if TYPE_CHECKING:
-    from nodes.expert import Turn
+    from swarm_brain.nodes.expert import Turn
 
 Action = Literal["approve", "edit", "skip", "stop"]
 ACTIONS: tuple[Action, ...] = ("approve", "edit", "skip", "stop")

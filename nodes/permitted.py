@@ -6,8 +6,8 @@ the LangGraph server may write as they like.
 
 from __future__ import annotations
 
-from graph.context import Context
-from graph.errors import ConfigError
+from swarm_brain.graph.context import Context
+from swarm_brain.graph.errors import ConfigError
 from swarm_brain.memory.space import LOCAL_IDENTITY
 from swarm_brain.models.settings import open_to_all, server_settings, variable
 

@@ -11,11 +11,11 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from graph import propagation
-from graph.context import Context
-from graph.errors import BudgetTooSmall, ConfigError
-from graph.state import Effort
-from graph.topology import Expert, Topology
+from swarm_brain.graph import propagation
+from swarm_brain.graph.context import Context
+from swarm_brain.graph.errors import BudgetTooSmall, ConfigError
+from swarm_brain.graph.state import Effort
+from swarm_brain.graph.topology import Expert, Topology
 from swarm_brain.models.binding import Binding
 from swarm_brain.models.bound import prompt_bound
 from swarm_brain.models.ledger import LEAST_REPLY_TOKENS, Amount

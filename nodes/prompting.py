@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
-from graph.context import Context
-from graph.errors import ModelError
-from graph.propagation import usable
-from graph.state import BrainState, Recall, Signal
-from graph.topology import Expert, Topology
-from nodes.settings import answers
+from swarm_brain.graph.context import Context
+from swarm_brain.graph.errors import ModelError
+from swarm_brain.graph.propagation import usable
+from swarm_brain.graph.state import BrainState, Recall, Signal
+from swarm_brain.graph.topology import Expert, Topology
 from swarm_brain.models.binding import Layout
+from swarm_brain.nodes.settings import answers
 
 FORM = (
     "The answer is one JSON value that fits this JSON schema, and nothing else: no words around "

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from graph.form import fits
-from graph.state import Defect
-from graph.topology import Expert
+from swarm_brain.graph.form import fits
+from swarm_brain.graph.state import Defect
+from swarm_brain.graph.topology import Expert
 from swarm_brain.models.json_values import values_in
 
 # A number is complete only if white space, the next key or the end of the object follows: in a

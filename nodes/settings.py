@@ -16,13 +16,13 @@ from langgraph.runtime import get_runtime
 from langgraph.store.base import BaseStore
 from pydantic import ValidationError
 
-from graph.context import Context, describe, make_context
-from graph.errors import ConfigError, ThreadError
-from graph.state import BrainState
-from graph.topology import Expert, Topology
-from nodes import permitted
+from swarm_brain.graph.context import Context, describe, make_context
+from swarm_brain.graph.errors import ConfigError, ThreadError
+from swarm_brain.graph.state import BrainState
+from swarm_brain.graph.topology import Expert, Topology
 from swarm_brain.memory.space import LOCAL_IDENTITY, LOCAL_USER, Space
 from swarm_brain.models.binding import Binding, Sampling
+from swarm_brain.nodes import permitted
 
 log = logging.getLogger(__name__)
 

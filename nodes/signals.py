@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from graph import propagation
-from graph.context import Context
-from graph.errors import FailureKind
-from graph.state import BrainState, Signal
-from graph.topology import Expert, Topology
-from nodes import prompting, reading
-from nodes.settings import answers
+from swarm_brain.graph import propagation
+from swarm_brain.graph.context import Context
+from swarm_brain.graph.errors import FailureKind
+from swarm_brain.graph.state import BrainState, Signal
+from swarm_brain.graph.topology import Expert, Topology
 from swarm_brain.models.asking import Reply
 from swarm_brain.models.binding import Binding, JsonSchema
 from swarm_brain.models.journal import Entry, total
+from swarm_brain.nodes import prompting, reading
+from swarm_brain.nodes.settings import answers
 
 LIMITS: tuple[FailureKind, ...] = ("budget", "deadline")
 PERSONS: tuple[FailureKind, ...] = ("skipped", "stopped")  # what somebody at a pause decided

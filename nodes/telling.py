@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph.config import get_stream_writer
 
-from graph import propagation
-from graph.context import Context
-from graph.events import (
+from swarm_brain.graph import propagation
+from swarm_brain.graph.context import Context
+from swarm_brain.graph.events import (
     Answered,
     Begun,
     Broadcasting,
@@ -20,13 +20,13 @@ from graph.events import (
     Spending,
     Woken,
 )
-from graph.state import BrainState, Recall, Signal
-from graph.topology import Topology
-from nodes.planning import Plan
+from swarm_brain.graph.state import BrainState, Recall, Signal
+from swarm_brain.graph.topology import Topology
 from swarm_brain.models.ledger import Ledger
+from swarm_brain.nodes.planning import Plan
 
 if TYPE_CHECKING:
-    from nodes.expert import Turn
+    from swarm_brain.nodes.expert import Turn
 
 
 def _tell(event: Event) -> None:

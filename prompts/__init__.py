@@ -23,3 +23,9 @@ def load(name: str, folders: Iterable[Path] = ()) -> str:
             return text
     listed = ", ".join(str(folder) for folder in looked)
     raise FileNotFoundError(f"missing prompt {name}.md (looked in {listed})")
+
+
+if __name__ == "prompts":  # a checkout's own folder
+    from swarm_brain.checkout import alias
+
+    alias(__name__)

@@ -1,25 +1,31 @@
 """Swarm Brain: eight role-specialised LLM experts answer one question together.
 
-PhiBrain, BrainConfig, graph and build are exported on first use: importing the name costs nothing.
+PhiBrain, BrainConfig and build are imported on first use: importing this package costs nothing.
+The compiled graph is `swarm_brain.graph.brain.graph`.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from graph.brain import build, graph
-    from swarm_brain.api import BrainConfig, PhiBrain
+from swarm_brain.version import __version__
 
-__version__ = "0.1.0"
-__all__ = ["BrainConfig", "PhiBrain", "build", "graph"]
+if TYPE_CHECKING:
+    from swarm_brain.api import BrainConfig, PhiBrain
+    from swarm_brain.graph.brain import build
+
+__all__ = ["BrainConfig", "PhiBrain", "__version__", "build"]
+
+_HERE = Path(__file__).resolve().parent
+if not (_HERE / "graph").is_dir() and (_HERE.parent / "pyproject.toml").is_file():
+    __path__.append(str(_HERE.parent))  # a checkout whose symbolic links did not survive
 
 _HOMES = {
     "BrainConfig": "swarm_brain.api",
     "PhiBrain": "swarm_brain.api",
-    "build": "graph.brain",
-    "graph": "graph.brain",
+    "build": "swarm_brain.graph.brain",
 }
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from langgraph.store.base import BaseStore
 
-from graph.brain import Brain, compile_brain, graph
-from graph.context import Context, make_context
-from graph.state import RESULT_KEYS, Signal
+from swarm_brain.graph.brain import Brain, compile_brain, graph
+from swarm_brain.graph.context import Context, make_context
+from swarm_brain.graph.state import RESULT_KEYS, Signal
 from swarm_brain.memory.opening import in_process
 from swarm_brain.models.loop import wait_for
 from swarm_brain.models.settings import key_for, use_keys

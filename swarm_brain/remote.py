@@ -19,8 +19,8 @@ from langgraph.types import Interrupt
 from langgraph_sdk.client import LangGraphClient, SyncLangGraphClient
 from langgraph_sdk.errors import APIStatusError
 
-from graph.errors import BlankQuestion, BrainError, ConfigError, ServerError
-from graph.state import BrainOutput
+from swarm_brain.graph.errors import BlankQuestion, BrainError, ConfigError, ServerError
+from swarm_brain.graph.state import BrainOutput
 from swarm_brain.models.settings import variable
 
 GRAPH = "brain"

@@ -10,12 +10,12 @@ from typing import Any
 
 from rich.console import Console
 
-from evals.answers import Answer, Setup
-from evals.arms import answer, named
-from evals.examples import Example
-from evals.experiments import Wanted
-from graph.context import Context, make_context
-from graph.topology import load
+from swarm_brain.evals.answers import Answer, Setup
+from swarm_brain.evals.arms import answer, named
+from swarm_brain.evals.examples import Example
+from swarm_brain.evals.experiments import Wanted
+from swarm_brain.graph.context import Context, make_context
+from swarm_brain.graph.topology import load
 from tests.fakes import Script
 
 ANSWER, CHECK = "# Arm: answer", "# Arm: check"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from evals.report.elements import Html, el, join
-from evals.report.figures import (
+from swarm_brain.evals.report.elements import Html, el, join
+from swarm_brain.evals.report.figures import (
     NONE,
     Row,
     count,
@@ -20,7 +20,7 @@ from evals.report.figures import (
     signed,
     spread,
 )
-from evals.report.tables import (
+from swarm_brain.evals.report.tables import (
     INTERVAL,
     Axis,
     Cell,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from evals.report.figures import (
+from swarm_brain.evals.report.figures import (
     Row,
     count,
     difference_form,

@@ -12,14 +12,19 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from evals.report import plots
-from evals.report.comparisons import comparisons_table
-from evals.report.diagnostics import abstention_words, bins_table, judging_table, returns_table
-from evals.report.elements import Child, Html, clean, el, join
-from evals.report.figures import METRICS, NONE, Row, count, known, obj, score
-from evals.report.findings import Verdict, findings
-from evals.report.questions import questions_section
-from evals.report.results import arms_table, strata_table
+from swarm_brain.evals.report import plots
+from swarm_brain.evals.report.comparisons import comparisons_table
+from swarm_brain.evals.report.diagnostics import (
+    abstention_words,
+    bins_table,
+    judging_table,
+    returns_table,
+)
+from swarm_brain.evals.report.elements import Child, Html, clean, el, join
+from swarm_brain.evals.report.figures import METRICS, NONE, Row, count, known, obj, score
+from swarm_brain.evals.report.findings import Verdict, findings
+from swarm_brain.evals.report.questions import questions_section
+from swarm_brain.evals.report.results import arms_table, strata_table
 
 VERDICTS: Mapping[Verdict, tuple[str, str]] = {
     "loses": ("loses", "bad"),
@@ -65,7 +70,7 @@ def _page(data: Row) -> str:
 
 
 def _part(name: str) -> str:
-    return resources.files("evals.report").joinpath(name).read_text(encoding="utf-8")
+    return resources.files("swarm_brain.evals.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from evals.report.elements import Html, clean, el
-from evals.report.figures import Row, count, interval, known, obj, rows, signed
-from evals.report.findings import ABLATION, SWARM
+from swarm_brain.evals.report.elements import Html, clean, el
+from swarm_brain.evals.report.figures import Row, count, interval, known, obj, rows, signed
+from swarm_brain.evals.report.findings import ABLATION, SWARM
 
 Span = tuple[float, float, float]
 

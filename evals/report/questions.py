@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evals.report.elements import Html, el, join
-from evals.report.figures import NONE, Row, count, known, money, obj, rows, score, seconds
-from evals.report.findings import SWARM
+from swarm_brain.evals.report.elements import Html, el, join
+from swarm_brain.evals.report.figures import (
+    NONE,
+    Row,
+    count,
+    known,
+    money,
+    obj,
+    rows,
+    score,
+    seconds,
+)
+from swarm_brain.evals.report.findings import SWARM
 
 LONG = 1_500  # characters; a longer answer scrolls in its own region
 MARKS = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evals.report.elements import Html, el, join
-from evals.report.figures import (
+from swarm_brain.evals.report.elements import Html, el, join
+from swarm_brain.evals.report.figures import (
     NONE,
     Row,
     count,
@@ -22,7 +22,7 @@ from evals.report.figures import (
     spread,
     why_unmeasured,
 )
-from evals.report.tables import (
+from swarm_brain.evals.report.tables import (
     INTERVAL,
     Axis,
     Cell,

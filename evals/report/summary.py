@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from evals.report.elements import clean
-from evals.report.figures import (
+from swarm_brain.evals.report.elements import clean
+from swarm_brain.evals.report.figures import (
     NONE,
     Row,
     count,
@@ -19,7 +19,7 @@ from evals.report.figures import (
     spread,
     why_unmeasured,
 )
-from evals.report.findings import findings
+from swarm_brain.evals.report.findings import findings
 
 
 def summary(data: Row) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evals.report.elements import Child, Html, el, join
-from evals.report.figures import NONE, interval, known, p_value
+from swarm_brain.evals.report.elements import Child, Html, el, join
+from swarm_brain.evals.report.figures import NONE, interval, known, p_value
 
 INTERVAL = "95% interval"
 GLYPH_WIDTH, GLYPH_HEIGHT = 96, 12

@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from graph.brain import Brain, compile_brain
-from graph.context import Context, make_context
-from graph.errors import ServerError
-from graph.state import RESULT_KEYS
-from graph.topology import Topology
-from nodes.begin import prospect
 from swarm_brain.batch.rows import Row
+from swarm_brain.graph.brain import Brain, compile_brain
+from swarm_brain.graph.context import Context, make_context
+from swarm_brain.graph.errors import ServerError
+from swarm_brain.graph.state import RESULT_KEYS
+from swarm_brain.graph.topology import Topology
 from swarm_brain.models.ledger import Amount
+from swarm_brain.nodes.begin import prospect
 from swarm_brain.remote import RemoteBrain, translated
 
 Settings = Mapping[str, Any]

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from graph.errors import ConfigError
 from swarm_brain.batch.records import Record, begin, check_same, complete, line_of
+from swarm_brain.graph.errors import ConfigError
 from swarm_brain.models.ledger import Amount
 
 KIND = "batch"  # what the first line of the file says it holds

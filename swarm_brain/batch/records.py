@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from graph.errors import ConfigError
+from swarm_brain.graph.errors import ConfigError
 
 Record = dict[str, Any]
 CHUNK = 1 << 20

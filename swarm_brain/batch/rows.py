@@ -11,9 +11,9 @@ from typing import Any, BinaryIO
 
 from langchain_core.messages import convert_to_messages
 
-from graph.context import make_context
-from graph.errors import BrainError
-from nodes.conversation import question_of
+from swarm_brain.graph.context import make_context
+from swarm_brain.graph.errors import BrainError
+from swarm_brain.nodes.conversation import question_of
 
 MOST_BYTES = 8_000_000  # of one line: far more than any model reads
 TOLD = 5  # bad rows that are told before anything is sent

@@ -8,13 +8,19 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from graph.errors import BrainError, BudgetTooSmall, ConfigError, InputError, ModelUnavailable
-from graph.state import RESULT_KEYS
 from swarm_brain.batch.asking import Asker
 from swarm_brain.batch.journal import Journal
 from swarm_brain.batch.purse import Purse
 from swarm_brain.batch.records import Record
 from swarm_brain.batch.rows import Row, Rows
+from swarm_brain.graph.errors import (
+    BrainError,
+    BudgetTooSmall,
+    ConfigError,
+    InputError,
+    ModelUnavailable,
+)
+from swarm_brain.graph.state import RESULT_KEYS
 from swarm_brain.models.ledger import Amount
 
 SENT_IN_VAIN = 25  # rows that failed one after the other, after which no more are sent

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from graph.errors import BlankQuestion, BrainError, ConfigError, NotText
-from swarm_brain import __version__
 from swarm_brain.cli.text import printable
+from swarm_brain.graph.errors import BlankQuestion, BrainError, ConfigError, NotText
+from swarm_brain.version import __version__
 
 ANSWERED, ERROR, USAGE, SIMULATED, PAUSED = 0, 1, 2, 3, 4
 

@@ -13,22 +13,23 @@ from langgraph.types import Command
 from rich.console import Console
 from rich.text import Text
 
-from graph.brain import Brain
-from graph.context import Context, make_context
-from graph.errors import ModelUnavailable, ThreadError
-from graph.state import RESULT_KEYS
-from graph.topology import Topology, load
-from nodes import begin
-from nodes.finish import usage
-from swarm_brain import __version__, models
+from swarm_brain import models
 from swarm_brain.cli import pause
 from swarm_brain.cli.live import Board
 from swarm_brain.cli.session import Session, new_thread, session
 from swarm_brain.cli.text import printable, resuming
 from swarm_brain.cli.weights import fetch
+from swarm_brain.graph.brain import Brain
+from swarm_brain.graph.context import Context, make_context
+from swarm_brain.graph.errors import ModelUnavailable, ThreadError
+from swarm_brain.graph.state import RESULT_KEYS
+from swarm_brain.graph.topology import Topology, load
 from swarm_brain.models import EMBEDDED_DEFAULT
+from swarm_brain.nodes import begin
+from swarm_brain.nodes.finish import usage
 from swarm_brain.threads import history
 from swarm_brain.threads.resuming import free
+from swarm_brain.version import __version__
 
 if TYPE_CHECKING:
     from swarm_brain.remote import RemoteBrain

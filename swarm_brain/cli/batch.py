@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from graph.errors import ConfigError
+from swarm_brain.graph.errors import ConfigError
 
 STREAM = Path("-")
 

@@ -15,9 +15,6 @@ from typing import Any, BinaryIO
 
 from rich.console import Console
 
-from graph.context import Context, make_context
-from graph.errors import ConfigError, InputError
-from graph.topology import Topology, load
 from swarm_brain.batch.asking import Asker, There, here
 from swarm_brain.batch.counting import counting
 from swarm_brain.batch.journal import open_journal
@@ -30,6 +27,9 @@ from swarm_brain.cli.app import ANSWERED, ERROR, PAUSED, SIMULATED, err
 from swarm_brain.cli.ask import with_weights
 from swarm_brain.cli.batch import STREAM
 from swarm_brain.cli.text import printable
+from swarm_brain.graph.context import Context, make_context
+from swarm_brain.graph.errors import ConfigError, InputError
+from swarm_brain.graph.topology import Topology, load
 from swarm_brain.remote import connect
 
 

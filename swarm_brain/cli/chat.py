@@ -8,12 +8,12 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from graph.errors import BrainError
-from graph.topology import load
 from swarm_brain.cli.app import fail
 from swarm_brain.cli.ask import Ask, ask_in
 from swarm_brain.cli.session import Session, new_thread, session
 from swarm_brain.cli.text import printable, read_line
+from swarm_brain.graph.errors import BrainError
+from swarm_brain.graph.topology import load
 from swarm_brain.threads import history
 
 HELP = """\
@@ -90,7 +90,7 @@ class Chat:
             self._say("nothing was recalled")
 
     def _set(self, text: str) -> None:
-        from graph.context import make_context
+        from swarm_brain.graph.context import make_context
 
         name, sign, value = text.partition("=")
         if not sign:

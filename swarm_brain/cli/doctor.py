@@ -11,15 +11,16 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from rich.console import Console
 from rich.text import Text
 
-from graph.errors import BrainError, ModelError
-from swarm_brain import __version__, models
+from swarm_brain import models
 from swarm_brain.cli.text import printable
+from swarm_brain.graph.errors import BrainError, ModelError
 from swarm_brain.memory.opening import close_store, open_store, searching
 from swarm_brain.models.asking import Call
 from swarm_brain.models.binding import Binding, Sampling
 from swarm_brain.models.call import ask
 from swarm_brain.models.endpoint import HYPERBOLIC_URL
 from swarm_brain.models.settings import config_file, variable
+from swarm_brain.version import __version__
 
 SECONDS = 30.0
 TOKENS = 16

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graph.errors import ConfigError
 from swarm_brain.cli.text import name_given, printable
+from swarm_brain.graph.errors import ConfigError
 
 if TYPE_CHECKING:
-    from graph.topology import Topology
+    from swarm_brain.graph.topology import Topology
     from swarm_brain.threads.history import Run
 
 
@@ -42,8 +42,8 @@ def graph(
     if thread is not None and not (svg or png):
         raise ConfigError("--thread: say where to draw it, with --svg FILE or --png FILE.")
     if not (svg or png):
-        from graph.brain import compile_brain
-        from graph.topology import load
+        from swarm_brain.graph.brain import compile_brain
+        from swarm_brain.graph.topology import load
 
         typer.echo(compile_brain(load(topology or "eight")).get_graph().draw_mermaid())
         return
@@ -58,7 +58,7 @@ def graph(
 
 def _drawn(topology: str, thread: str | None, number: int | None) -> tuple[str, float, float]:
     """The SVG, its width and its height."""
-    from graph.topology import load
+    from swarm_brain.graph.topology import load
     from swarm_brain.picture.layout import layout
     from swarm_brain.picture.run import course
     from swarm_brain.picture.svg import FOOT, HEAD, svg
@@ -79,9 +79,9 @@ def _drawn(topology: str, thread: str | None, number: int | None) -> tuple[str, 
 
 
 async def _run_of(thread: str, number: int | None) -> tuple[Run, Topology]:
-    from graph.topology import load
     from swarm_brain.cli.app import err
     from swarm_brain.cli.session import session
+    from swarm_brain.graph.topology import load
     from swarm_brain.threads import history
     from swarm_brain.threads.resuming import brain_of
 

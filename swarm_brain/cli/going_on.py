@@ -7,19 +7,19 @@ from typing import Any
 
 from langgraph.types import Command, StateSnapshot
 
-from graph.context import make_context
-from graph.errors import MemoryUnavailable, ThreadError
-from graph.topology import load
-from swarm_brain import __version__
 from swarm_brain.cli.app import err
 from swarm_brain.cli.ask import Running
 from swarm_brain.cli.pause import ask
 from swarm_brain.cli.session import Session, session
+from swarm_brain.graph.context import make_context
+from swarm_brain.graph.errors import MemoryUnavailable, ThreadError
+from swarm_brain.graph.topology import load
 from swarm_brain.memory.space import Space
 from swarm_brain.models import journal
 from swarm_brain.threads import history
 from swarm_brain.threads.forking import fork
 from swarm_brain.threads.resuming import brain_of, resumable
+from swarm_brain.version import __version__
 
 
 async def resumed(

@@ -13,8 +13,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from graph.topology import Topology
 from swarm_brain.cli.text import printable
+from swarm_brain.graph.topology import Topology
 
 FRAMES_PER_SECOND = 8
 FIRST_WORDS = 60  # characters of a reply shown beside its expert

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from graph.errors import ConfigError
+from swarm_brain.graph.errors import ConfigError
 
 app = typer.Typer(help="Evals: the philosophy battery, and arms against each other.")
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
@@ -15,13 +15,13 @@ PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_opt
 @app.command(context_settings=PASSED_ON)
 def philosophy(context: typer.Context) -> None:
     """The battery of 40 questions in 8 levels; --help lists the options."""
-    _run("evals.philosophy", context.args)
+    _run("swarm_brain.evals.philosophy", context.args)
 
 
 @app.command(context_settings=PASSED_ON)
 def compare(context: typer.Context) -> None:
     """Ways of answering at equal tokens; --help lists the options."""
-    _run("evals.compare", context.args)
+    _run("swarm_brain.evals.compare", context.args)
 
 
 def _run(module: str, words: list[str]) -> None:
@@ -35,5 +35,5 @@ def _run(module: str, words: list[str]) -> None:
         )
     command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     command.command()(import_module(module).main)
-    sys.argv = [f"swarm-brain eval {module.removeprefix('evals.')}", *words]
+    sys.argv = [f"swarm-brain eval {module.rpartition('.')[2]}", *words]
     command(args=words, prog_name=sys.argv[0])

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from graph.errors import ConfigError, MemoryUnavailable
 from swarm_brain.cli.text import name_given, printable
+from swarm_brain.graph.errors import ConfigError, MemoryUnavailable
 
 app = typer.Typer(help="Memories: answered questions (episodes) and facts distilled from them.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -54,7 +54,7 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Memories by similarity, with their scores; those below the floor too."""
-    from graph.state import MEMORY_KINDS
+    from swarm_brain.graph.state import MEMORY_KINDS
 
     async def work(store: Any, place: Any) -> list[Any]:
         found = [
@@ -210,7 +210,7 @@ def consolidate(
     as_json: Json = False,
 ) -> None:
     """Distil facts from the answers that are new since the last time; remove near-duplicates."""
-    from graph.context import make_context
+    from swarm_brain.graph.context import make_context
     from swarm_brain.memory.consolidation import consolidate as run
 
     given = {"model": model, "base_url": base_url, "consolidation_tokens": tokens}

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from graph.errors import ConfigError
-from nodes.pausing import ACTIONS
 from swarm_brain.cli.text import printable, read_line
+from swarm_brain.graph.errors import ConfigError
+from swarm_brain.nodes.pausing import ACTIONS
 
 KEYS = {action[0]: action for action in ACTIONS if action != "stop"} | {"t": "stop"}
 PROMPT = "[a]pprove, [e]dit, [s]kip, s[t]op the run, [q]uit and go on later"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from graph.errors import ConfigError, NotText
 from swarm_brain.cli.text import name_given
+from swarm_brain.graph.errors import ConfigError, NotText
 
 if TYPE_CHECKING:
     from swarm_brain.cli.ask import Ask

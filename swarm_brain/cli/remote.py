@@ -8,12 +8,12 @@ from typing import Any
 
 from rich.console import Console
 
-from graph.context import make_context
-from graph.errors import ServerError, ThreadError
-from graph.topology import load
-from nodes.conversation import asked as checked
 from swarm_brain.cli.ask import Ask, Running
 from swarm_brain.cli.session import Session
+from swarm_brain.graph.context import make_context
+from swarm_brain.graph.errors import ServerError, ThreadError
+from swarm_brain.graph.topology import load
+from swarm_brain.nodes.conversation import asked as checked
 from swarm_brain.remote import GRAPH, RemoteBrain, connect, translated
 
 UNFINISHED = {"busy": "is at work", "interrupted": "waits for a decision, or was interrupted"}

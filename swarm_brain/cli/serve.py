@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from graph.errors import ConfigError
+from swarm_brain.graph.errors import ConfigError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LAST_SECONDS = 5  # for clients to take what they are sent, once all runs have ended

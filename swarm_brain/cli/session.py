@@ -14,10 +14,10 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.base import BaseStore
 from rich.console import Console
 
-from graph.brain import Brain, compile_brain
-from graph.errors import MemoryUnavailable
-from graph.topology import Topology
 from swarm_brain.cli.text import printable
+from swarm_brain.graph.brain import Brain, compile_brain
+from swarm_brain.graph.errors import MemoryUnavailable
+from swarm_brain.graph.topology import Topology
 from swarm_brain.memory import background
 from swarm_brain.memory.opening import close_store, open_store
 from swarm_brain.threads.saving import Threads, open_threads

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from graph.errors import ConfigError
 from swarm_brain.cli.text import name_given
+from swarm_brain.graph.errors import ConfigError
 
 
 def chat(

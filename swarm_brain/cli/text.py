@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from graph.errors import ConfigError
+from swarm_brain.graph.errors import ConfigError
 
 KEPT = "\n\t"
 Given = TypeVar("Given", str, str | None)

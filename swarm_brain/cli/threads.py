@@ -16,8 +16,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from graph.errors import ConfigError, MemoryUnavailable, ThreadError
 from swarm_brain.cli.text import name_given, printable
+from swarm_brain.graph.errors import ConfigError, MemoryUnavailable, ThreadError
 
 app = typer.Typer(help="Threads: what was asked, step by step; resume, fork, delete, prune.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -44,8 +44,8 @@ def list_(as_json: Json = False) -> None:
 
 
 async def _listed() -> list[dict[str, Any]]:
-    from graph.topology import load
     from swarm_brain.cli.session import session
+    from swarm_brain.graph.topology import load
     from swarm_brain.threads import history
     from swarm_brain.threads.resuming import brain_of
 
@@ -94,8 +94,8 @@ def show(thread: Thread, as_json: Json = False) -> None:
 
 
 async def _runs(thread: str) -> list[Any]:
-    from graph.topology import load
     from swarm_brain.cli.session import session
+    from swarm_brain.graph.topology import load
     from swarm_brain.threads import history
     from swarm_brain.threads.resuming import brain_of
 

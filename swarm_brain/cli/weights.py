@@ -9,7 +9,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from rich.table import Table
 from rich.text import Text
 
-from graph.errors import ConfigError
+from swarm_brain.graph.errors import ConfigError
 from swarm_brain.models import EMBEDDED_DEFAULT, PROVIDERS, choose, weights
 from swarm_brain.models.settings import named_providers
 

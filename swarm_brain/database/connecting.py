@@ -15,7 +15,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from graph.errors import ConfigError, MemoryUnavailable
+from swarm_brain.graph.errors import ConfigError, MemoryUnavailable
 
 VARIABLE = "SWARM_BRAIN_DATABASE_URL"
 WHERE = f"the database of {VARIABLE}"

@@ -8,8 +8,8 @@ import logging
 
 from langgraph.store.base import BaseStore
 
-from graph.context import Context
-from graph.errors import BrainError
+from swarm_brain.graph.context import Context
+from swarm_brain.graph.errors import BrainError
 from swarm_brain.memory.consolidation import consolidate
 from swarm_brain.memory.space import Space
 

@@ -17,11 +17,10 @@ from typing import Any
 from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.store.base import BaseStore, Item, Op, PutOp
 
-import prompts
-from graph.context import Context
-from graph.errors import ModelError
-from graph.state import MemoryKind
-from swarm_brain import models
+from swarm_brain import models, prompts
+from swarm_brain.graph.context import Context
+from swarm_brain.graph.errors import ModelError
+from swarm_brain.graph.state import MemoryKind
 from swarm_brain.memory import embeddings
 from swarm_brain.memory.alike import comparable
 from swarm_brain.memory.facts import facts_schema, read_facts

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graph.errors import MemoryUnavailable
+from swarm_brain.graph.errors import MemoryUnavailable
 from swarm_brain.models.settings import variable
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from langgraph.store.base import BaseStore, Op, PutOp, SearchItem
 
-from graph.errors import BrainError
-from graph.state import MEMORY_KINDS, Recall
+from swarm_brain.graph.errors import BrainError
+from swarm_brain.graph.state import MEMORY_KINDS, Recall
 from swarm_brain.memory import embeddings
 from swarm_brain.memory.alike import comparable
 from swarm_brain.memory.nearest import nearest

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 from langgraph.store.base import BaseStore, Item, Op, PutOp, SearchItem
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from graph.errors import ConfigError, MemoryUnavailable
-from graph.state import MEMORY_KINDS, MemoryKind, Provenance
+from swarm_brain.graph.errors import ConfigError, MemoryUnavailable
+from swarm_brain.graph.state import MEMORY_KINDS, MemoryKind, Provenance
 from swarm_brain.memory import embeddings
 from swarm_brain.memory.episodes import worth_remembering
 from swarm_brain.memory.opening import searching

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from langgraph.store.base import BaseStore
 
-from graph.errors import ConfigError
+from swarm_brain.graph.errors import ConfigError
 from swarm_brain.memory import embeddings
 from swarm_brain.memory.database import Postgres, Sqlite
 from swarm_brain.memory.store import SqlStore

@@ -12,8 +12,8 @@ from langgraph.store.base import Op, PutOp, Result, SearchOp
 from langgraph.store.postgres import PostgresStore
 from psycopg.rows import dict_row
 
-from graph.errors import MemoryUnavailable
 from swarm_brain.database.connecting import WHERE, Pool, opened, unavailable
+from swarm_brain.graph.errors import MemoryUnavailable
 from swarm_brain.memory.database import Postgres
 from swarm_brain.memory.embeddings import Embedder
 from swarm_brain.memory.store import FIELD

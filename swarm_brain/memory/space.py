@@ -6,7 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from graph.state import MemoryKind
+from swarm_brain.graph.state import MemoryKind
 
 ROOT = "swarm-brain"
 LONGEST = 100  # characters of a label; databases bound what they index

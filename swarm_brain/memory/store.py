@@ -28,8 +28,8 @@ from langgraph.store.base import (
     SearchOp,
 )
 
-from graph.errors import MemoryUnavailable
 from swarm_brain.database.transactions import Database, Execute, Row
+from swarm_brain.graph.errors import MemoryUnavailable
 from swarm_brain.memory.embeddings import Embedder
 from swarm_brain.memory.filters import matches
 

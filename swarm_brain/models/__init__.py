@@ -9,7 +9,7 @@ import importlib.util
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from graph.errors import ConfigError, ModelUnavailable
+from swarm_brain.graph.errors import ConfigError, ModelUnavailable
 from swarm_brain.models.binding import Binding
 from swarm_brain.models.settings import key_for, named_providers, variable
 

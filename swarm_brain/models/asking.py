@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from langchain_core.messages import BaseMessage
 
-from graph.errors import ModelError
+from swarm_brain.graph.errors import ModelError
 from swarm_brain.models.binding import JsonSchema, Sampling
 from swarm_brain.models.cache import Cache
 from swarm_brain.models.journal import Journal

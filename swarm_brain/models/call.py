@@ -19,7 +19,7 @@ from typing import Any
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
 
-from graph.errors import ModelError
+from swarm_brain.graph.errors import ModelError
 from swarm_brain.models import daily, faults, limits, wire
 from swarm_brain.models.afford import afford
 from swarm_brain.models.asking import Call, Reply

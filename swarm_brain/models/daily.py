@@ -12,8 +12,8 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from graph.errors import BrainError, ModelError
 from swarm_brain.database.transactions import Execute
+from swarm_brain.graph.errors import BrainError, ModelError
 from swarm_brain.models.accounts import book
 from swarm_brain.models.ledger import Amount
 from swarm_brain.models.settings import key_table, positive_number, variable

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from graph.errors import ModelUnavailable
+from swarm_brain.graph.errors import ModelUnavailable
 from swarm_brain.models import weights
 
 if TYPE_CHECKING:

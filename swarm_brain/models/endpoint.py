@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from graph.errors import ConfigError, ModelUnavailable
+from swarm_brain.graph.errors import ConfigError, ModelUnavailable
 from swarm_brain.models import pricing
 from swarm_brain.models.binding import UNPACED, Binding, JsonSchema, Sampling
 from swarm_brain.models.faults import Origin

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 
-from graph.errors import FailureKind, ModelError, ModelUnavailable
+from swarm_brain.graph.errors import FailureKind, ModelError, ModelUnavailable
 
 
 @dataclass(frozen=True)

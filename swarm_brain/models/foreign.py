@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from graph.errors import ConfigError, ModelUnavailable
+from swarm_brain.graph.errors import ConfigError, ModelUnavailable
 from swarm_brain.models.binding import Binding, Sampling
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from graph.errors import ConfigError, ModelUnavailable
+from swarm_brain.graph.errors import ConfigError, ModelUnavailable
 from swarm_brain.models import pretrained, weights
 from swarm_brain.models.binding import Binding, JsonSchema, Sampling, no_schema
 from swarm_brain.models.huggingface_generate import BatchChat, Engine

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from graph.errors import ModelError
+from swarm_brain.graph.errors import ModelError
 from swarm_brain.models.binding import Sampling
 
 THREAD = "swarm-brain-huggingface"

@@ -26,7 +26,7 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import PrivateAttr
 
-from graph.errors import ModelError
+from swarm_brain.graph.errors import ModelError
 from swarm_brain.models.binding import JsonSchema, Sampling
 from swarm_brain.models.decoding import Constraint, Constraints, Draw, Ended, draw, ends_of, padded
 from swarm_brain.models.huggingface_batch import Batcher, Piece, Request, Row, Text

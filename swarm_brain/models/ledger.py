@@ -11,7 +11,7 @@ import threading
 import time
 from dataclasses import dataclass, field, replace
 
-from graph.errors import ModelError
+from swarm_brain.graph.errors import ModelError
 
 CIRCUIT_FAILURES = 3  # consecutive final failures after which a run leaves an endpoint alone
 LEAST_REPLY_TOKENS = 64

@@ -18,7 +18,7 @@ from typing import Any
 
 import platformdirs
 
-from graph.errors import ModelUnavailable
+from swarm_brain.graph.errors import ModelUnavailable
 from swarm_brain.models import weights
 from swarm_brain.models.settings import variable
 

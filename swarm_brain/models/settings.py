@@ -16,7 +16,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from graph.errors import ConfigError
+from swarm_brain.graph.errors import ConfigError
 
 # Every variable that this project reads, with the line that .env.example shows for it.
 VARIABLES: Mapping[str, str] = {

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import platformdirs
 
-from graph.errors import ModelUnavailable
+from swarm_brain.graph.errors import ModelUnavailable
 from swarm_brain.models.settings import variable
 
 Progress = Callable[[int, int], None]

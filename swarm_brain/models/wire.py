@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
-from graph.errors import ModelError, ModelUnavailable
+from swarm_brain.graph.errors import ModelError, ModelUnavailable
 from swarm_brain.models import faults
 from swarm_brain.models.asking import Call
 from swarm_brain.models.binding import Binding, Sampling

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
-from graph.state import BEGIN, FINISH
-from graph.topology import Topology
+from swarm_brain.graph.state import BEGIN, FINISH
+from swarm_brain.graph.topology import Topology
 from swarm_brain.picture.columns import ordered, placed
 from swarm_brain.picture.links import Link, LinkKind, links
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from graph.propagation import starters
-from graph.state import BEGIN, FINISH
-from graph.topology import Edge, Expert, Topology
+from swarm_brain.graph.propagation import starters
+from swarm_brain.graph.state import BEGIN, FINISH
+from swarm_brain.graph.topology import Edge, Expert, Topology
 
 # wakes: a waking edge; hears: content only; revision: a quoted defect; ends: the answer;
 # entry: `begin` wakes it where max_steps leaves no time for those before it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from graph.errors import ConfigError
+from swarm_brain.graph.errors import ConfigError
 from swarm_brain.picture.svg import FONT
 
 ZOOM = 2.0  # pixels for each unit of the drawing

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from graph.topology import Topology
+from swarm_brain.graph.topology import Topology
 
 if TYPE_CHECKING:
     from swarm_brain.threads.history import Run, Said

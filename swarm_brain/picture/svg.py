@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from rich.cells import cell_len, set_cell_size
 
-from graph.state import BEGIN, FINISH
+from swarm_brain.graph.state import BEGIN, FINISH
 from swarm_brain.picture.layout import MARGIN, NAME_LETTER, Arrow, Box, Picture
 from swarm_brain.picture.links import LinkKind
 from swarm_brain.picture.run import STATUS, Course, Look

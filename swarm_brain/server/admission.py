@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
-from graph.errors import BrainError, ModelError
+from swarm_brain.graph.errors import BrainError, ModelError
 from swarm_brain.models import accounts, daily
 from swarm_brain.models.settings import server_settings
 from swarm_brain.server.owners import Owner

@@ -18,13 +18,13 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
-from swarm_brain import __version__
 from swarm_brain.server import brain, metrics, openai
 from swarm_brain.server.chat import models
 from swarm_brain.server.logs import RequestLog
 from swarm_brain.server.problems import Problem
 from swarm_brain.server.routing import Answer, answer_to
 from swarm_brain.server.running import Runs, opened
+from swarm_brain.version import __version__
 
 STATIC = Path(__file__).parent / "static"
 MOUNTED_GRACE = 0.0  # the server that mounts us has waited for its connections already

@@ -14,13 +14,13 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 from sse_starlette import EventSourceResponse
 
-from graph.context import Context, make_context
-from graph.errors import ConfigError
-from graph.topology import load
-from nodes.pausing import check_decision
-from nodes.settings import BUDGETS
+from swarm_brain.graph.context import Context, make_context
+from swarm_brain.graph.errors import ConfigError
+from swarm_brain.graph.topology import load
 from swarm_brain.models import daily
 from swarm_brain.models.settings import server_settings
+from swarm_brain.nodes.pausing import check_decision
+from swarm_brain.nodes.settings import BUDGETS
 from swarm_brain.picture.layout import layout
 from swarm_brain.presets import PRESETS
 from swarm_brain.server import threads

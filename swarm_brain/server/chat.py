@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
-from graph.context import Context, make_context
-from graph.topology import FOLDER
+from swarm_brain.graph.context import Context, make_context
+from swarm_brain.graph.topology import FOLDER
 from swarm_brain.presets import PRESETS
 from swarm_brain.server.problems import Problem
 from swarm_brain.server.running import Question

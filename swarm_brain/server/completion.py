@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from graph.topology import load
+from swarm_brain.graph.topology import load
 from swarm_brain.server.admission import day_spent
 from swarm_brain.server.chat import ChatRequest, question_of
 from swarm_brain.server.problems import Problem

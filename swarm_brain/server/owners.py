@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from urllib.parse import urlsplit
 
-from graph.errors import ConfigError
+from swarm_brain.graph.errors import ConfigError
 from swarm_brain.memory.space import LOCAL_IDENTITY
 from swarm_brain.models import settings
 from swarm_brain.models.settings import KeySettings, open_to_all

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from graph.errors import (
+from swarm_brain.graph.errors import (
     BrainError,
     BudgetTooSmall,
     ConfigError,

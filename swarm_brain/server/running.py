@@ -21,11 +21,11 @@ from langgraph.runtime import RunControl
 from langgraph.store.base import BaseStore
 from langgraph.types import Command
 
-from graph.brain import Brain, compile_brain
-from graph.context import Context
-from graph.errors import MemoryUnavailable, ThreadError
-from graph.state import BrainInput
-from graph.topology import Topology, load
+from swarm_brain.graph.brain import Brain, compile_brain
+from swarm_brain.graph.context import Context
+from swarm_brain.graph.errors import MemoryUnavailable, ThreadError
+from swarm_brain.graph.state import BrainInput
+from swarm_brain.graph.topology import Topology, load
 from swarm_brain.memory import background
 from swarm_brain.memory.opening import close_store, open_store
 from swarm_brain.server.admission import admit

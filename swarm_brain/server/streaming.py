@@ -13,7 +13,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
-from graph.state import RESULT_KEYS
+from swarm_brain.graph.state import RESULT_KEYS
 from swarm_brain.server.problems import Problem
 
 Event = dict[str, Any]

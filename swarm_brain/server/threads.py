@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from graph.errors import MemoryUnavailable, ThreadError
+from swarm_brain.graph.errors import MemoryUnavailable, ThreadError
 from swarm_brain.server.owners import Owner
 from swarm_brain.server.problems import Problem
 from swarm_brain.server.running import THREAD_ID, Runs, no_thread, private_id

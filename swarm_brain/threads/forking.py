@@ -8,12 +8,12 @@ from typing import Any
 
 from langgraph.types import StateSnapshot, StateUpdate
 
-from graph.brain import Brain
-from graph.errors import ThreadError
-from graph.state import Signal
-from graph.topology import Topology
-from nodes import signals as reading
-from nodes.settings import run_context
+from swarm_brain.graph.brain import Brain
+from swarm_brain.graph.errors import ThreadError
+from swarm_brain.graph.state import Signal
+from swarm_brain.graph.topology import Topology
+from swarm_brain.nodes import signals as reading
+from swarm_brain.nodes.settings import run_context
 from swarm_brain.threads.history import snapshots
 
 

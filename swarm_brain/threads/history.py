@@ -8,16 +8,16 @@ from typing import Any
 from langgraph.types import StateSnapshot
 from typing_extensions import TypedDict
 
-from graph import propagation
-from graph.brain import Brain
-from graph.errors import BrainError, ThreadError
-from graph.events import Entered, Reached
-from graph.state import BEGIN, RESULT_KEYS, BrainState, Signal, Usage, Waking
-from graph.topology import Topology, load
-from nodes.finish import usage
-from nodes.settings import run_context
-from nodes.signals import PREVENTED
-from swarm_brain import __version__
+from swarm_brain.graph import propagation
+from swarm_brain.graph.brain import Brain
+from swarm_brain.graph.errors import BrainError, ThreadError
+from swarm_brain.graph.events import Entered, Reached
+from swarm_brain.graph.state import BEGIN, RESULT_KEYS, BrainState, Signal, Usage, Waking
+from swarm_brain.graph.topology import Topology, load
+from swarm_brain.nodes.finish import usage
+from swarm_brain.nodes.settings import run_context
+from swarm_brain.nodes.signals import PREVENTED
+from swarm_brain.version import __version__
 
 BEFORE_ALL = {BEGIN, "__start__"}
 

@@ -15,7 +15,6 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from graph.errors import MemoryUnavailable, ThreadError
 from swarm_brain.database.connecting import (
     BUSY_SECONDS,
     CONNECT_SECONDS,
@@ -26,6 +25,7 @@ from swarm_brain.database.connecting import (
     reach,
     unavailable,
 )
+from swarm_brain.graph.errors import MemoryUnavailable, ThreadError
 from swarm_brain.threads.saving import BUSY, LATEST_FIRST, Compressed, Forgiving, Threads
 
 # Two processes that open a new database at once must not both make its tables.

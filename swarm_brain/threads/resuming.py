@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from langgraph.types import StateSnapshot
 
-from graph.brain import Brain
-from graph.errors import ConfigError, ThreadError
-from graph.topology import Topology, load
+from swarm_brain.graph.brain import Brain
+from swarm_brain.graph.errors import ConfigError, ThreadError
+from swarm_brain.graph.topology import Topology, load
 from swarm_brain.threads import history
 
 

@@ -22,7 +22,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-from graph.errors import MemoryUnavailable, ThreadError
+from swarm_brain.graph.errors import MemoryUnavailable, ThreadError
 from swarm_brain.memory.opening import check_postgres
 from swarm_brain.models.settings import data_folder, variable
 

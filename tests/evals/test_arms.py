@@ -6,11 +6,11 @@ from statistics import fmean
 
 import pytest
 
-from evals import baselines
-from evals.arms import NAMES, named
-from graph.errors import ConfigError, ModelError, ModelUnavailable
-from graph.topology import load
 from swarm_brain import models
+from swarm_brain.evals import baselines
+from swarm_brain.evals.arms import NAMES, named
+from swarm_brain.graph.errors import ConfigError, ModelError, ModelUnavailable
+from swarm_brain.graph.topology import load
 from tests.evaluating import (
     AGGREGATE,
     ANSWER,

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from langsmith import testing
 
-from graph.brain import graph
-from graph.errors import ModelError
+from swarm_brain.graph.brain import graph
+from swarm_brain.graph.errors import ModelError
 from tests.evaluating import EIGHT
 from tests.fakes import Script
 

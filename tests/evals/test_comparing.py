@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from evals import experiments, report
-from evals.bias import JudgedPair
-from evals.comparing import analysed
-from evals.examples import Example
-from evals.experiment import Experiment, Judged
-from evals.experiments import experiment
-from graph.errors import ConfigError, ModelUnavailable
+from swarm_brain.evals import experiments, report
+from swarm_brain.evals.bias import JudgedPair
+from swarm_brain.evals.comparing import analysed
+from swarm_brain.evals.examples import Example
+from swarm_brain.evals.experiment import Experiment, Judged
+from swarm_brain.evals.experiments import experiment
+from swarm_brain.graph.errors import ConfigError, ModelUnavailable
 from tests.evaluating import (
     AGGREGATE,
     ANSWER,
@@ -373,7 +373,7 @@ async def test_a_judgement_is_paid_once(harness: Script, answered: Path):
 
 
 async def test_a_failed_judgement_is_asked_for_again(harness: Script, answered: Path):
-    from graph.errors import ModelError
+    from swarm_brain.graph.errors import ModelError
 
     down = ModelError("not_found", "no such model", status=404)
     harness.says |= {PAIRWISE: down, RUBRIC: down}

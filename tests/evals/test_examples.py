@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from evals.examples import Example, content_hash, load, prompt, to_json
-from evals.numbers import read
-from evals.scoring import score
-from graph.errors import ConfigError
+from swarm_brain.evals.examples import Example, content_hash, load, prompt, to_json
+from swarm_brain.evals.numbers import read
+from swarm_brain.evals.scoring import score
+from swarm_brain.graph.errors import ConfigError
 
 DATASETS = Path(__file__).parents[2] / "evals" / "datasets"
 SHIPPED = ("logic", "arithmetic", "philosophy_facts", "philosophy")

@@ -11,9 +11,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from evals import philosophy, report
-from evals.philosophy import chosen, model_of
-from graph.errors import ConfigError, ModelError
+from swarm_brain.evals import philosophy, report
+from swarm_brain.evals.philosophy import chosen, model_of
+from swarm_brain.graph.errors import ConfigError, ModelError
 from tests.evaluating import RUBRIC
 from tests.fakes import Script
 

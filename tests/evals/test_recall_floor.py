@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from evals.recall import DATASET, FLOORS, Pair, choose, halve, measure, score
-from graph.errors import ModelUnavailable
+from swarm_brain.evals.recall import DATASET, FLOORS, Pair, choose, halve, measure, score
+from swarm_brain.graph.errors import ModelUnavailable
 from swarm_brain.memory import embeddings
 
 ROWS = [json.loads(line) for line in DATASET.read_text(encoding="utf-8").splitlines()]

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from evals.report import render, summary
-from evals.report.elements import Html, clean, el
-from evals.report.findings import findings
-from evals.report.plots import _apart
+from swarm_brain.evals.report import render, summary
+from swarm_brain.evals.report.elements import Html, clean, el
+from swarm_brain.evals.report.findings import findings
+from swarm_brain.evals.report.plots import _apart
 from tests.report_data import (
     EMPTY,
     HOSTILE,

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from evals.returns import return_on_tokens, valid_comparison, why_invalid
-from evals.statistics import paired_bootstrap
+from swarm_brain.evals.returns import return_on_tokens, valid_comparison, why_invalid
+from swarm_brain.evals.statistics import paired_bootstrap
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from langsmith import utils
 
-from evals import experiments
-from evals.calibration import Bin
-from evals.comparing import analysed
-from evals.experiment import Experiment, Judged
-from evals.experiments import experiment
-from evals.running import open_records, recorded
-from evals.statistics import wilson, wilson_clustered
-from evals.tracing import extracted, hidden_parts
-from graph.errors import BrainError, ConfigError
+from swarm_brain.evals import experiments
+from swarm_brain.evals.calibration import Bin
+from swarm_brain.evals.comparing import analysed
+from swarm_brain.evals.experiment import Experiment, Judged
+from swarm_brain.evals.experiments import experiment
+from swarm_brain.evals.running import open_records, recorded
+from swarm_brain.evals.statistics import wilson, wilson_clustered
+from swarm_brain.evals.tracing import extracted, hidden_parts
+from swarm_brain.graph.errors import BrainError, ConfigError
 from tests.evals.test_comparing import JUDGE, KEYED, arm, essays
 from tests.evals.test_comparing import harness as harness
 from tests.evaluating import (

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from evals.answers import Answer
-from evals.arms import ARMS
-from evals.running import Plan, Records, mean_tokens, open_records, recorded, run_arm
-from evals.tracing import place_of
-from graph.errors import ConfigError, ModelError, ModelUnavailable
 from swarm_brain.batch import counting
+from swarm_brain.evals.answers import Answer
+from swarm_brain.evals.arms import ARMS
+from swarm_brain.evals.running import Plan, Records, mean_tokens, open_records, recorded, run_arm
+from swarm_brain.evals.tracing import place_of
+from swarm_brain.graph.errors import ConfigError, ModelError, ModelUnavailable
 from tests.evaluating import ANSWER, QUIET, example, setup
 from tests.fakes import Script
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from evals.statistics import (
+from swarm_brain.evals.statistics import (
     Interval,
     holm,
     mcnemar,

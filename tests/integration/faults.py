@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from graph.errors import FailureKind
+from swarm_brain.graph.errors import FailureKind
 from tests import fakes
 from tests.integration.processes import CANARY
 

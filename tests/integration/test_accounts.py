@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.parallel]
 # Reserves and settles as often as it may; says what it got: calls, and requests of a minute.
 SPENDER = """
 import time
-from graph.errors import ModelError
+from swarm_brain.graph.errors import ModelError
 from swarm_brain.models import daily
 from swarm_brain.models.ledger import Amount
 from swarm_brain.server.admission import arrive

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from graph.errors import ModelUnavailable
+from swarm_brain.graph.errors import ModelUnavailable
 from swarm_brain.models import embedded
 from tests.integration.processes import REPO, plain_environment
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from graph.errors import ConfigError, MemoryUnavailable
+from swarm_brain.graph.errors import ConfigError, MemoryUnavailable
 from swarm_brain.memory import embeddings
 from tests.fakes import DEFAULTS, Script, endpoint
 from tests.integration.test_durability import HARD, Place, Slow

@@ -21,9 +21,9 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
-from graph.brain import compile_brain, graph
-from graph.errors import ExpertFailed
 from swarm_brain import PhiBrain
+from swarm_brain.graph.brain import compile_brain, graph
+from swarm_brain.graph.errors import ExpertFailed
 from tests import fakes
 from tests.fakes import Endpoint, Script, endpoint
 from tests.integration.processes import CANARY, REPO, plain_environment
@@ -431,7 +431,7 @@ def test_questions_print_nothing_and_leave_logging_alone(served, tmp_path: Path)
         served.script.says[name] = f"An open answer of {name}."
     code = (
         "import logging\n"
-        "from graph.brain import graph\n"
+        "from swarm_brain.graph.brain import graph\n"
         f"for _ in range(2): result = graph.invoke({{'question': {HARD!r}}})\n"
         "print(result['agreement'], logging.root.handlers, logging.root.level)"
     )
@@ -498,7 +498,7 @@ def langsmith() -> Iterator[Any]:
 
 def test_tracing_shows_one_run_with_eight_named_children(served, langsmith, tmp_path: Path):
     """In a process of its own, because LangSmith reads its variables once."""
-    code = f"from graph.brain import graph; graph.invoke({{'question': {HARD!r}}})"
+    code = f"from swarm_brain.graph.brain import graph; graph.invoke({{'question': {HARD!r}}})"
     environment = plain_environment(
         tmp_path,
         HYPERBOLIC_API_KEY=CANARY,

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from evals.examples import content_hash, load
-from evals.philosophy import DATASET
-from graph.topology import load as load_topology
+from swarm_brain.evals.examples import content_hash, load
+from swarm_brain.evals.philosophy import DATASET
+from swarm_brain.graph.topology import load as load_topology
 from tests.fakes import Endpoint, Script, endpoint
 from tests.integration.langsmith import Recorded, langsmith
 from tests.integration.processes import CANARY, REPO, plain_environment, process, until

@@ -15,9 +15,9 @@ import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 from langgraph.checkpoint.memory import InMemorySaver
 
-from graph.brain import compile_brain, graph
-from graph.errors import ExpertFailed
 from swarm_brain import PhiBrain
+from swarm_brain.graph.brain import compile_brain, graph
+from swarm_brain.graph.errors import ExpertFailed
 from swarm_brain.models import call, ledger
 from tests import fakes
 from tests.fakes import DEFAULTS, Endpoint, endpoint

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessageChunk, HumanMessage, SystemMessage
 
-from graph.brain import graph
-from graph.errors import ModelError, ModelUnavailable
-from nodes.reading import defects_schema, read_defects
+from swarm_brain.graph.brain import graph
+from swarm_brain.graph.errors import ModelError, ModelUnavailable
 from swarm_brain.models import huggingface, pretrained
 from swarm_brain.models.binding import Binding, Sampling
 from swarm_brain.models.call import Call, ask
+from swarm_brain.nodes.reading import defects_schema, read_defects
 
 _MISSING = [
     name

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage, SystemMessage
 
-from graph.brain import graph
 from swarm_brain import models
+from swarm_brain.graph.brain import graph
 from swarm_brain.models.binding import Sampling
 from swarm_brain.models.call import Call, Reply, ask
 from tests import fakes

@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from graph.brain import graph
-from graph.errors import QuestionTooLong
 from swarm_brain import PhiBrain
+from swarm_brain.graph.brain import graph
+from swarm_brain.graph.errors import QuestionTooLong
 from swarm_brain.models import binding, endpoint
 from tests.fakes import DEFAULTS, Script
 from tests.fakes import endpoint as fakes_endpoint

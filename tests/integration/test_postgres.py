@@ -18,9 +18,8 @@ import numpy as np
 import pytest
 from langgraph.store.base import PutOp
 
-import prompts
-from graph.errors import MemoryUnavailable
-from swarm_brain import cli
+from swarm_brain import cli, prompts
+from swarm_brain.graph.errors import MemoryUnavailable
 from swarm_brain.memory import embeddings
 from swarm_brain.memory.embeddings import Embedder
 from swarm_brain.memory.opening import close_store, open_store
@@ -407,8 +406,8 @@ def _written(brain: Brain) -> set[str]:
 WORKER = """
 import asyncio, json, sys
 from rich.console import Console
-from graph.context import make_context
-from graph.topology import load
+from swarm_brain.graph.context import make_context
+from swarm_brain.graph.topology import load
 from swarm_brain.cli.session import session
 
 async def work(name, count, url):

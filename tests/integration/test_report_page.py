@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.report import render
+from swarm_brain.evals.report import render
 from tests.chromium import CHROMIUM
 from tests.report_data import results
 

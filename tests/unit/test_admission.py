@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graph.errors import ModelError
+from swarm_brain.graph.errors import ModelError
 from swarm_brain.models import daily
 from swarm_brain.models.ledger import Amount
 from swarm_brain.models.settings import VARIABLES

@@ -11,9 +11,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 import llm_swarm_brain
 import swarm_brain
-from graph.brain import compile_brain
-from graph.errors import BlankQuestion, ConfigError, ModelError, NotText
 from swarm_brain import BrainConfig, PhiBrain, api, models
+from swarm_brain.graph.brain import compile_brain
+from swarm_brain.graph.errors import BlankQuestion, ConfigError, ModelError, NotText
 from swarm_brain.memory.opening import in_process
 from swarm_brain.models.settings import key_for
 from tests.fakes import Script

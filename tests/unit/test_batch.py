@@ -15,8 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from graph.errors import BlankQuestion, ConfigError, ModelUnavailable, ServerError
-from graph.state import RESULT_KEYS
 from swarm_brain.batch import rows as reading
 from swarm_brain.batch.journal import Journal, open_journal
 from swarm_brain.batch.purse import Purse
@@ -25,6 +23,8 @@ from swarm_brain.batch.running import BUDGET, SENT_IN_VAIN, VAIN, Batch, answere
 from swarm_brain.batch.writing import Stream, Total
 from swarm_brain.cli import batching
 from swarm_brain.cli.app import app
+from swarm_brain.graph.errors import BlankQuestion, ConfigError, ModelUnavailable, ServerError
+from swarm_brain.graph.state import RESULT_KEYS
 from swarm_brain.models.ledger import Amount
 
 HEAD = {"questions": "abc", "settings": {"model": "m:n"}}

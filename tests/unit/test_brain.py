@@ -8,8 +8,15 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
-from graph.brain import compile_brain, graph
-from graph.errors import BlankQuestion, BrainError, ConfigError, ExpertFailed, ModelError, NotText
+from swarm_brain.graph.brain import compile_brain, graph
+from swarm_brain.graph.errors import (
+    BlankQuestion,
+    BrainError,
+    ConfigError,
+    ExpertFailed,
+    ModelError,
+    NotText,
+)
 from tests.fakes import Script
 
 HARD = "Why is the subject what it is?"
@@ -412,8 +419,8 @@ def test_many_event_loops_in_one_process(script: Script):
 def test_question_longer_than_the_context_is_refused_before_any_call(monkeypatch, script: Script):
     from dataclasses import replace
 
-    from graph.errors import QuestionTooLong
     from swarm_brain import models
+    from swarm_brain.graph.errors import QuestionTooLong
 
     bind = models.bind
     small = lambda *args: replace(bind(*args), context_tokens=lambda: 1000)  # noqa: E731

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
-from graph.brain import compile_brain
-from graph.errors import BudgetTooSmall, ConfigError, ModelError
-from graph.topology import load
 from swarm_brain import models
+from swarm_brain.graph.brain import compile_brain
+from swarm_brain.graph.errors import BudgetTooSmall, ConfigError, ModelError
+from swarm_brain.graph.topology import load
 from swarm_brain.models import call, ledger
 from swarm_brain.models.binding import Binding, Sampling
 from swarm_brain.models.bound import prompt_bound

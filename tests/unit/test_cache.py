@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from graph.brain import graph
-from graph.errors import ModelError
+from swarm_brain.graph.brain import graph
+from swarm_brain.graph.errors import ModelError
 from swarm_brain.models import cache as caches
 from swarm_brain.models.binding import Sampling
 from tests.fakes import Script, bind_script

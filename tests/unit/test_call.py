@@ -17,7 +17,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage
 from langchain_core.outputs import ChatGenerationChunk
 
-from graph.errors import ModelError
+from swarm_brain.graph.errors import ModelError
 from swarm_brain.models import call
 from swarm_brain.models.binding import Binding, Sampling, estimate_tokens
 from swarm_brain.models.call import Call, ask, pause

@@ -11,9 +11,9 @@ from collections import Counter
 
 import pytest
 
-from graph.brain import compile_brain
-from graph.context import make_context
-from graph.errors import ModelError
+from swarm_brain.graph.brain import compile_brain
+from swarm_brain.graph.context import make_context
+from swarm_brain.graph.errors import ModelError
 from swarm_brain.memory import background, consolidation, embeddings, keeping
 from swarm_brain.memory.consolidation import BATCH, NEAREST, consolidate
 from swarm_brain.memory.episodes import putting

@@ -8,8 +8,8 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
-from graph.brain import compile_brain
-from nodes.conversation import (
+from swarm_brain.graph.brain import compile_brain
+from swarm_brain.nodes.conversation import (
     ANSWER_CHARS,
     DIGEST_CHARS,
     HEARD,

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-import swarm_brain
 from swarm_brain.models.settings import VARIABLES
+from swarm_brain.version import __version__
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
@@ -72,7 +72,7 @@ def test_images_are_of_a_version():
         assert tag[:1].isdigit(), f"{name} of no version"
     for image in images:
         if image.startswith("swarm-brain"):
-            assert image.endswith(f":{swarm_brain.__version__}")
+            assert image.endswith(f":{__version__}")
 
 
 def test_no_build_takes_a_secret():

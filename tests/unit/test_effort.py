@@ -8,8 +8,8 @@ from collections import Counter
 
 import pytest
 
-from evals.effort import DATASET, measure
-from graph.effort import estimate
+from swarm_brain.evals.effort import DATASET, measure
+from swarm_brain.graph.effort import estimate
 
 LOW = [
     "What does ephemeral mean?",

@@ -10,8 +10,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 from pydantic import TypeAdapter
 
-from graph import events
-from graph.brain import compile_brain, graph
+from swarm_brain.graph import events
+from swarm_brain.graph.brain import compile_brain, graph
 from tests.fakes import Script
 
 HARD = "Why is the subject what it is?"

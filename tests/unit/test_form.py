@@ -9,11 +9,11 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
-from graph import form
-from graph.brain import compile_brain, graph
-from graph.context import make_context
-from graph.errors import ConfigError
-from nodes.reading import read_formed
+from swarm_brain.graph import form
+from swarm_brain.graph.brain import compile_brain, graph
+from swarm_brain.graph.context import make_context
+from swarm_brain.graph.errors import ConfigError
+from swarm_brain.nodes.reading import read_formed
 from tests.fakes import Script
 
 MODEL = {"model": "scripted:m", "effort": "high", "use_memory": False}

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graph.errors import ConfigError, ModelError, ModelUnavailable
+from swarm_brain.graph.errors import ConfigError, ModelError, ModelUnavailable
 from swarm_brain.models import huggingface, pretrained
 from swarm_brain.models.binding import Sampling
 from swarm_brain.models.huggingface_batch import Batcher, Piece, Request, Row, Text

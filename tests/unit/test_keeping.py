@@ -8,7 +8,7 @@ import json
 import pytest
 from langgraph.store.memory import InMemoryStore
 
-from graph.errors import ConfigError, MemoryUnavailable
+from swarm_brain.graph.errors import ConfigError, MemoryUnavailable
 from swarm_brain.memory import embeddings, keeping
 from swarm_brain.memory.database import Sqlite
 from swarm_brain.memory.embeddings import Embedder

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
-from graph.brain import compile_brain, graph
-from graph.context import Context
-from graph.errors import ConfigError, DaySpent, ModelError
-from nodes import permitted
+from swarm_brain.graph.brain import compile_brain, graph
+from swarm_brain.graph.context import Context
+from swarm_brain.graph.errors import ConfigError, DaySpent, ModelError
 from swarm_brain.memory.space import LOCAL_IDENTITY
 from swarm_brain.models import daily
 from swarm_brain.models.settings import VARIABLES
+from swarm_brain.nodes import permitted
 from swarm_brain.server.owners import User, local_user
 
 HARD = "Why is the subject what it is?"

@@ -11,10 +11,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.base import BaseStore, GetOp, ListNamespacesOp, PutOp, SearchOp
 from langgraph.store.memory import InMemoryStore
 
-from graph.brain import compile_brain
-from graph.errors import ConfigError, MemoryUnavailable, ModelError
-from nodes import prompting
 from swarm_brain import models
+from swarm_brain.graph.brain import compile_brain
+from swarm_brain.graph.errors import ConfigError, MemoryUnavailable, ModelError
 from swarm_brain.memory import embeddings, episodes
 from swarm_brain.memory.database import Sqlite
 from swarm_brain.memory.embeddings import Embedder
@@ -23,6 +22,7 @@ from swarm_brain.memory.space import LOCAL_USER, Space
 from swarm_brain.memory.store import SqlStore
 from swarm_brain.models.binding import Binding
 from swarm_brain.models.bound import _uncorrected
+from swarm_brain.nodes import prompting
 from tests.fakes import Script, asker
 
 HARD = "Why does the harbour bridge sway in strong winds?"

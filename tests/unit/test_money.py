@@ -7,14 +7,14 @@ import threading
 
 import pytest
 
-from graph.context import make_context
-from graph.errors import ConfigError, ModelError
-from graph.topology import load
-from nodes import begin, prompting
 from swarm_brain.cli.ask import worst_case
 from swarm_brain.cli.doctor import _hyperbolic_pace
+from swarm_brain.graph.context import make_context
+from swarm_brain.graph.errors import ConfigError, ModelError
+from swarm_brain.graph.topology import load
 from swarm_brain.models import bind, daily, pricing
 from swarm_brain.models.ledger import Amount
+from swarm_brain.nodes import begin, prompting
 from tests.fakes import Script
 
 LLAMA = "hyperbolic:meta-llama/Meta-Llama-3.1-405B-Instruct"
@@ -116,7 +116,7 @@ def test_dry_run_asks_nobody_and_bounds_what_a_run_takes(script: Script):
     told = json.loads(worst_case(HARD, "eight", {"model": "scripted:m"}, as_json=True))
     assert script.requests == []
     assert (told["effort"], told["calls"], told["cost_usd"]) == ("high", 9, None)
-    from graph.brain import graph
+    from swarm_brain.graph.brain import graph
 
     used = graph.invoke({"question": HARD}, context={"model": "scripted:m"})["usage"]
     assert used["input_tokens"] + used["output_tokens"] <= told["tokens"]
@@ -151,7 +151,7 @@ def test_shared_first_puts_what_experts_share_before_what_is_their_own():
 
 
 def test_layout_costs_at_most_five_percent_more_tokens(script: Script):
-    from graph.brain import graph
+    from swarm_brain.graph.brain import graph
 
     def tokens(layout):
         context = {"model": "scripted:m", "prompt_layout": layout}

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from graph.brain import graph
 from swarm_brain import observing
+from swarm_brain.graph.brain import graph
 from swarm_brain.observing import Answered, Finished
 from swarm_brain.server import logs, metrics
 from swarm_brain.server.metrics import OTHER, Names

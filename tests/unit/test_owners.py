@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graph.errors import ConfigError
 from swarm_brain.cli import keys
+from swarm_brain.graph.errors import ConfigError
 from swarm_brain.models.settings import VARIABLES, config_file
 from swarm_brain.server import owners
 from swarm_brain.server.owners import LOCAL, Owner, identify, identify_caller, new_key

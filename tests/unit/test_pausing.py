@@ -11,8 +11,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 from pydantic import ValidationError
 
-from graph.brain import compile_brain
-from graph.errors import ConfigError
+from swarm_brain.graph.brain import compile_brain
+from swarm_brain.graph.errors import ConfigError
 from swarm_brain.models import ledger
 from tests.fakes import DEFAULTS
 

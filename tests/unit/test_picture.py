@@ -13,8 +13,8 @@ import pytest
 import resvg_py
 from rich.cells import cell_len
 
-from graph.errors import ConfigError
-from graph.topology import Topology, load
+from swarm_brain.graph.errors import ConfigError
+from swarm_brain.graph.topology import Topology, load
 from swarm_brain.picture.layout import Picture, layout
 from swarm_brain.picture.png import png
 from swarm_brain.picture.run import course

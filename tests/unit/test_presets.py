@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from graph.brain import graph
-from graph.context import Context
+from swarm_brain.graph.brain import graph
+from swarm_brain.graph.context import Context
 from swarm_brain.presets import PRESETS
 from tests.fakes import Script
 

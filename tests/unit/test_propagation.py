@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graph import propagation
-from graph.context import Context
-from graph.propagation import activations, fired, salience, standing
-from graph.topology import Edge, Topology, load
-from graph.workspace import compete
+from swarm_brain.graph import propagation
+from swarm_brain.graph.context import Context
+from swarm_brain.graph.propagation import activations, fired, salience, standing
+from swarm_brain.graph.topology import Edge, Topology, load
+from swarm_brain.graph.workspace import compete
 
 EIGHT = load("eight")
 DEFAULT = Context()

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graph.topology import load
-from nodes.reading import (
+from swarm_brain.graph.topology import load
+from swarm_brain.nodes.reading import (
     defects_schema,
     gates_schema,
     normal_verdict,

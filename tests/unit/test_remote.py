@@ -10,10 +10,10 @@ from langgraph.pregel.remote import RemoteException
 from langgraph_sdk.client import LangGraphClient
 from typer.testing import CliRunner
 
-from graph.errors import BlankQuestion, ConfigError, ServerError
 from swarm_brain import remote
 from swarm_brain.cli.app import app
 from swarm_brain.cli.remote import thread_for
+from swarm_brain.graph.errors import BlankQuestion, ConfigError, ServerError
 
 URL = "http://brain.example:2024"
 SECRET = "canary-key-7f3a9b"

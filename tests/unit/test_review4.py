@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 
-from graph.context import make_context
+from swarm_brain.graph.context import make_context
 from swarm_brain.memory import background, keeping
 from swarm_brain.memory.episodes import putting
 from swarm_brain.memory.opening import in_process

@@ -7,9 +7,9 @@ import json
 import pytest
 from langchain_core import messages
 
-from graph.brain import graph
-from graph.context import Context, make_context
-from graph.errors import ConfigError
+from swarm_brain.graph.brain import graph
+from swarm_brain.graph.context import Context, make_context
+from swarm_brain.graph.errors import ConfigError
 
 # The JSON object of `swarm-brain ask --json`, as issue 2 states it.
 RESULT = [

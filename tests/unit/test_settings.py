@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from graph.context import Context
-from graph.errors import BrainError, ConfigError, ModelUnavailable
 from swarm_brain import models
+from swarm_brain.graph.context import Context
+from swarm_brain.graph.errors import BrainError, ConfigError, ModelUnavailable
 from swarm_brain.models import bind, choose
 from swarm_brain.models.endpoint import base_of
 from swarm_brain.models.settings import (

@@ -25,8 +25,8 @@ from langgraph.store.base import (
 )
 from langgraph.store.memory import InMemoryStore
 
-from graph.errors import MemoryUnavailable
 from swarm_brain.database import transactions
+from swarm_brain.graph.errors import MemoryUnavailable
 from swarm_brain.memory.database import Sqlite
 from swarm_brain.memory.embeddings import Embedder
 from swarm_brain.memory.index import FIRST_LOOK, FIRST_ROWS, Index

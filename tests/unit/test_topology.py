@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from graph.brain import Brain, compile_brain
-from graph.errors import TopologyError
-from graph.topology import FOLDER, load
+from swarm_brain.graph.brain import Brain, compile_brain
+from swarm_brain.graph.errors import TopologyError
+from swarm_brain.graph.topology import FOLDER, load
 from tests.fakes import Script
 
 HARD = "Why is the subject what it is?"

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from graph.errors import ModelUnavailable
+from swarm_brain.graph.errors import ModelUnavailable
 from swarm_brain.models import weights
 
 from_hub = weights._from_hub

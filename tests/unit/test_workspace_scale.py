@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from graph.brain import compile_brain
-from graph.topology import load
+from swarm_brain.graph.brain import compile_brain
+from swarm_brain.graph.topology import load
 from tests.fakes import Script
 
 HARD = "Why is the subject what it is?"

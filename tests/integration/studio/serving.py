@@ -19,7 +19,15 @@ GUARD = Path(__file__).parents[1] / "guard"
 
 def fresh_root(folder: Path) -> Path:
     """A repository root with nothing of its owner's: no .env, no earlier server's state."""
-    for entry in ("langgraph.json", "pyproject.toml", "graph", "nodes", "prompts", "swarm_brain"):
+    for entry in (
+        "langgraph.json",
+        "pyproject.toml",
+        "graph",
+        "nodes",
+        "prompts",
+        "evals",
+        "swarm_brain",
+    ):
         (folder / entry).symlink_to(REPO / entry)
     return folder
 

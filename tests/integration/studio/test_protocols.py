@@ -12,9 +12,9 @@ from a2a.types import Message, Part, Role, SendMessageRequest, TaskState
 from mcp import Client
 from typer.testing import CliRunner
 
-from graph.errors import ServerError
-from graph.topology import load
 from swarm_brain.cli.app import app
+from swarm_brain.graph.errors import ServerError
+from swarm_brain.graph.topology import load
 from swarm_brain.presets import PRESETS
 from tests.integration.studio.serving import ANSWER, HARD, SIMPLE
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from graph.brain import graph
-from graph.state import RESULT_KEYS, BrainOutput
 from swarm_brain.cli.app import run
+from swarm_brain.graph.brain import graph
+from swarm_brain.graph.state import RESULT_KEYS, BrainOutput
 from swarm_brain.remote import connect
 from tests.integration.processes import REPO, plain_environment, process
 from tests.integration.studio.serving import ANSWER, HARD, SIMPLE

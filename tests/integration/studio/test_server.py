@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from langgraph_sdk import get_client, get_sync_client
 
-from graph.context import Context
-from graph.state import BrainOutput
+from swarm_brain.graph.context import Context
+from swarm_brain.graph.state import BrainOutput
 from tests.integration.processes import CANARY, REPO, healthy
 from tests.integration.studio.serving import ANSWER, HARD, SIMPLE, dev, fresh_root
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from graph.brain import graph
-from graph.context import Context
-from graph.state import BrainInput, BrainOutput, BrainState
-from graph.topology import load
+from swarm_brain.graph.brain import graph
+from swarm_brain.graph.context import Context
+from swarm_brain.graph.state import BrainInput, BrainOutput, BrainState
+from swarm_brain.graph.topology import load
 from swarm_brain.models.settings import VARIABLES
 from tests.integration.processes import CANARY
 from tests.integration.studio.serving import ANSWER, HARD, SIMPLE

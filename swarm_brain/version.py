@@ -1,0 +1,3 @@
+"""The version of Swarm Brain."""
+
+__version__ = "0.1.0"
