@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from swarm_brain import models
-from swarm_brain.cli.session import session
+from swarm_brain.cli.terminal.session import session
 from swarm_brain.graph.topology import load
 from swarm_brain.threads import history
 from tests.fakes import Script, bind_script

@@ -13,9 +13,9 @@ from typing import Any
 
 from benchmarks import cores
 from swarm_brain.graph.brain import graph
-from swarm_brain.models import huggingface
-from swarm_brain.models.huggingface_batch import MAX_ROWS
-from swarm_brain.models.weights import fetch
+from swarm_brain.models.embedded_weights import fetch
+from swarm_brain.models.huggingface import provider
+from swarm_brain.models.huggingface.batcher import MAX_ROWS
 
 QUESTIONS = (
     "What is the nature of consciousness?",
@@ -42,7 +42,7 @@ async def _ask(model: str, questions: tuple[str, ...]) -> list[dict[str, Any]]:
 
 def _timed(model: str, questions: tuple[str, ...], rows: int) -> tuple[float, int]:
     """Seconds and written tokens, with at most `rows` sequences in a batch."""
-    huggingface.batcher_of(model).max_rows = rows
+    provider.batcher_of(model).max_rows = rows
     started = time.perf_counter()
     results = asyncio.run(_ask(model, questions))
     wall = time.perf_counter() - started
@@ -54,7 +54,7 @@ def main(weights: Path | None = None) -> None:
     """Print the seconds, tokens and ratios of one run."""
     model = f"huggingface:{weights or fetch('smollm2-135m')}"
     started = time.perf_counter()
-    huggingface.bind(model.partition(":")[2])
+    provider.bind(model.partition(":")[2])
     print(f"{cores()} cores; loaded in {time.perf_counter() - started:.1f} s, imports too")
     _timed(model, ("Hello",), MAX_ROWS)  # the first step of all is slow
     for count, target in TARGETS.items():

@@ -74,9 +74,9 @@ def settings(served: Endpoint) -> dict[str, object]:
 
 def tokenizer() -> Callable[[str], int]:
     """The embedded model's tokenizer if its weights are here, else four bytes a token."""
-    from swarm_brain.models import bind, weights
+    from swarm_brain.models import bind, embedded_weights
 
-    if weights.cached("smollm2-135m") is None:
+    if embedded_weights.cached("smollm2-135m") is None:
         print("(prompt tokens counted as four bytes each)\n")
         return lambda text: -(-len(text.encode()) // 4)
     binding = bind("embedded:smollm2-135m")

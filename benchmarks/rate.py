@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from swarm_brain import models
+from swarm_brain.calls.rate_limit import Pace
 from swarm_brain.graph.brain import graph
-from swarm_brain.models.limits import Pace
 from tests.fakes import Script, endpoint
 
 RPM, QUESTIONS, CALLS = 60, 40, 8

@@ -16,11 +16,11 @@ import numpy as np
 from langgraph.store.base import Op
 
 from swarm_brain.memory import embeddings
-from swarm_brain.memory.database import Sqlite
 from swarm_brain.memory.embeddings import Embedder
 from swarm_brain.memory.episodes import putting, recall, remember
 from swarm_brain.memory.space import Space
 from swarm_brain.memory.store import SqlStore
+from swarm_brain.memory.tables import Sqlite
 
 SIZES = (1_000, 10_000, 100_000)
 DIMS, TOPICS = 256, 400

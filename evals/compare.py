@@ -13,9 +13,9 @@ import typer
 from rich.console import Console
 
 from swarm_brain.evals import report
-from swarm_brain.evals.arms import NAMES
-from swarm_brain.evals.examples import Example, load
-from swarm_brain.evals.experiments import Wanted, experiment
+from swarm_brain.evals.arms.registry import NAMES
+from swarm_brain.evals.cases.examples import Example, load
+from swarm_brain.evals.experiment import Wanted, experiment
 from swarm_brain.graph.context import make_context
 from swarm_brain.graph.errors import BrainError, ConfigError
 from swarm_brain.graph.topology import load as load_topology

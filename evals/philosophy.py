@@ -18,14 +18,14 @@ import typer
 from rich.console import Console
 
 from swarm_brain.api import LOCAL_MODEL
+from swarm_brain.config import key_for, use_keys
 from swarm_brain.evals import report
-from swarm_brain.evals.comparing import SWARM
-from swarm_brain.evals.examples import Example, load
-from swarm_brain.evals.experiments import Wanted, experiment
+from swarm_brain.evals.cases.examples import Example, load
+from swarm_brain.evals.experiment import Wanted, experiment
+from swarm_brain.evals.report.analysis import SWARM
 from swarm_brain.graph.context import make_context
 from swarm_brain.graph.errors import BrainError, ConfigError
 from swarm_brain.graph.topology import load as load_topology
-from swarm_brain.models.settings import key_for, use_keys
 
 DATASET = Path(__file__).parent / "datasets" / "philosophy.jsonl"
 LEVELS = 8

@@ -10,7 +10,7 @@ see the order of words ("12 by 144", "144 by 12"), barely sees a digit or a "not
 words, gives a word of two meanings one vector, and does not know that two different words mean
 the same thing in this sentence. So it tells topics apart, not questions: an unrelated text is
 far away, but the same sentence about another thing is often nearer than a true paraphrase. Other
-numbers and a "not" are kept apart by rule (swarm_brain/memory/alike.py), which these figures
+numbers and a "not" are kept apart by rule (swarm_brain/memory/comparable.py), which these figures
 include; that rule was tried on these very pairs. No floor mends the rest, and the halves disagree
 on the best. A floor is good for keeping out the unrelated; whoever reads a recalled memory must
 still judge whether it fits.
@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 from swarm_brain.graph.errors import ModelUnavailable
 from swarm_brain.memory import embeddings
-from swarm_brain.memory.alike import comparable
+from swarm_brain.memory.comparable import comparable
 
 DATASET = Path(__file__).parent / "datasets" / "recall.jsonl"
 FLOORS = [percent / 100 for percent in range(50, 100, 5)]
@@ -39,8 +39,8 @@ EVERYTHING = -1.0  # below every cosine: what no floor at all would do, to compa
 class Pair(NamedTuple):
     """A labelled pair: whether it should be recalled, what kind it is, its cosine, -1..1.
 
-    The cosine of two questions that are not comparable (see swarm_brain/memory/alike.py) is -1:
-    the memory does not recall them either.
+    The cosine of two questions that are not comparable (see swarm_brain/memory/comparable.py) is
+    -1: the memory does not recall them either.
     """
 
     recall: bool

@@ -19,9 +19,9 @@ import langsmith
 from langsmith import schemas
 from langsmith.utils import LangSmithError, get_env_var
 
-from swarm_brain.evals.examples import Example, content_hash, prompt
+from swarm_brain.config import variable
+from swarm_brain.evals.cases.examples import Example, content_hash, prompt
 from swarm_brain.graph.errors import ModelUnavailable
-from swarm_brain.models.settings import variable
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens there
 NAMESPACE = uuid.UUID("6f6c1f6e-0d0c-5a55-9a3b-6d1f2f4f7d11")  # of the examples' ids

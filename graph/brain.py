@@ -13,11 +13,11 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import BaseStore
 from pydantic import ConfigDict
 
+from swarm_brain.calls.background_loop import wait_for
 from swarm_brain.graph import propagation
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.state import BEGIN, FINISH, BrainInput, BrainOutput, BrainState
 from swarm_brain.graph.topology import Kind, Topology, load
-from swarm_brain.models.loop import wait_for
 from swarm_brain.nodes.begin import begin
 from swarm_brain.nodes.expert import run_expert
 from swarm_brain.nodes.finish import finish

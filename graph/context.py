@@ -1,7 +1,7 @@
 """Context: what one run may be told. Every field is a documented, bounded setting.
 
 Secrets are not settings: an API key comes from the environment or stays in the process (see
-`swarm_brain.models.keys`), because LangGraph copies a run's settings into checkpoints and traces.
+`swarm_brain.config`), because LangGraph copies a run's settings into checkpoints and traces.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from swarm_brain.graph import form
+from swarm_brain.graph import answer_schema as form
 from swarm_brain.graph.errors import ConfigError
 
 

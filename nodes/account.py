@@ -10,10 +10,10 @@ from langchain_core.runnables import RunnableConfig
 
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.state import BrainState, Signal
-from swarm_brain.models import journal as journals
-from swarm_brain.models.journal import Entry, Journal
-from swarm_brain.models.ledger import Amount, Budget, Ledger, known_ledger, open_ledger
 from swarm_brain.nodes import settings
+from swarm_brain.spending import reservations as journals
+from swarm_brain.spending.ledger import Amount, Budget, Ledger, known_ledger, open_ledger
+from swarm_brain.spending.reservations import Entry, Journal
 
 
 @dataclass(frozen=True)

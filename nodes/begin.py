@@ -19,17 +19,18 @@ from swarm_brain.graph.state import BrainState, Effort, Memory, RunLimits, Turn
 from swarm_brain.graph.topology import Expert, Topology
 from swarm_brain.memory import embeddings
 from swarm_brain.memory.episodes import Recalled, recall
-from swarm_brain.models import daily, journal
 from swarm_brain.models.binding import Binding, estimate_tokens
-from swarm_brain.models.ledger import Amount, Budget, open_ledger
-from swarm_brain.nodes import pausing, planning, prompting, settings, telling
+from swarm_brain.nodes import emit, interrupt, prompt, settings
+from swarm_brain.nodes import plan as planning
 from swarm_brain.nodes.conversation import asked, instructions_of, leaving, question_of, short_term
 from swarm_brain.nodes.settings import sampling_for, spec_for
+from swarm_brain.spending import quota, reservations
+from swarm_brain.spending.ledger import Amount, Budget, open_ledger
 from swarm_brain.version import __version__
 
 SEED_BYTES = 4
 # Of one memory at worst, but for texts of mostly line ends or foreign letters.
-RECALLED_CHARS = prompting.RECALLED_CHARS + prompting.ATTRIBUTE_CHARS + 200
+RECALLED_CHARS = prompt.RECALLED_CHARS + prompt.ATTRIBUTE_CHARS + 200
 
 
 async def begin(topology: Topology, state: BrainState, config: RunnableConfig) -> dict[str, Any]:
@@ -41,7 +42,7 @@ async def begin(topology: Topology, state: BrainState, config: RunnableConfig) -
     query, earlier = question_of(state)
     instructions = instructions_of(state)
     _known_experts(topology, context)
-    pausing.check(context.pause_before, list(topology.experts), settings.thread_of(config))
+    interrupt.check(context.pause_before, list(topology.experts), settings.thread_of(config))
     bindings = await asyncio.to_thread(_bindings, topology, context)
     main, _ = bindings[context.model]
     await asyncio.to_thread(_fits, topology, instructions + query, context, main)
@@ -49,7 +50,7 @@ async def begin(topology: Topology, state: BrainState, config: RunnableConfig) -
     recalled = await _recalled(topology, context, query)
     said = "\n".join([instructions, short[1], *(turn["text"] for turn in short[0]), query])
     wanted = effort.estimate(query) if context.effort == "auto" else context.effort
-    shown = prompting.joined(prompting.recalled(recalled.items))
+    shown = prompt.joined(prompt.recalled(recalled.items))
     case = planning_case(topology, context, said, bindings, shown)
     plan = await asyncio.to_thread(_planned, case, wanted, settings.user())
     if not _told_of(topology, plan.max_steps):  # the budget has left nobody to tell it
@@ -59,7 +60,7 @@ async def begin(topology: Topology, state: BrainState, config: RunnableConfig) -
     await _clear_old(state, context)
     run_id, limits = uuid.uuid4().hex, _limits(plan, context)
     _open_ledger(run_id, limits, context)
-    telling.begun(topology, context, plan, main.spec, recalled.items)
+    emit.begun(topology, context, plan, main.spec, recalled.items)
     return {
         **_fixed(topology, context),
         "run_id": run_id,
@@ -92,12 +93,12 @@ def _planned(case: planning.Case, wanted: Effort, payer: str | None) -> planning
 
     Raises BudgetTooSmall, or DaySpent if it is the day that is too small.
     """
-    plan, left = planning.plan(case, wanted), daily.left(payer)
+    plan, left = planning.plan(case, wanted), quota.left(payer)
     least = {
         "budget_usd": _smaller(case.context.budget_usd, left.usd),
         "budget_tokens": _smaller(case.context.budget_tokens, left.tokens),
     }
-    if left == daily.Left():
+    if left == quota.Left():
         return plan
     try:
         return planning.plan(replace(case, context=case.context.model_copy(update=least)), wanted)
@@ -148,7 +149,7 @@ async def _clear_old(state: BrainState, context: Context) -> None:
     """Drop what is kept about the calls of the thread's last run, should it have been given up."""
     store, run_id = settings.store(), state.get("run_id")
     if store is not None and run_id:
-        await journal.forget(store, settings.space(context).calls(run_id))
+        await reservations.forget(store, settings.space(context).calls(run_id))
 
 
 def _open_ledger(run_id: str, limits: RunLimits, context: Context) -> None:
@@ -241,14 +242,14 @@ def _fits(topology: Topology, query: str, context: Context, binding: Binding) ->
     """Refuse a question that the longest prompt could not hold uncut."""
     expert = max(topology.experts.values(), key=lambda other: len(other.prompt))
     text = expert.prompt + query
-    size = len(text.encode()) + prompting.MESSAGE_OVERHEAD
-    if size <= prompting.SURELY_FITS:
+    size = len(text.encode()) + prompt.MESSAGE_OVERHEAD
+    if size <= prompt.SURELY_FITS:
         return
     limit = binding.context_tokens()
     room = None if limit is None else limit - sampling_for(expert, context, binding).max_tokens
     if limit is None or room is None or size <= room:
         return
-    needed = (binding.count_tokens or estimate_tokens)(text) + prompting.MESSAGE_OVERHEAD
+    needed = (binding.count_tokens or estimate_tokens)(text) + prompt.MESSAGE_OVERHEAD
     if needed > room:
         raise QuestionTooLong(needed + limit - room, limit, binding.spec)
 

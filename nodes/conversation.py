@@ -20,7 +20,7 @@ from langchain_core.messages import (
 
 from swarm_brain.graph.errors import BlankQuestion, NotText
 from swarm_brain.graph.state import BrainState, Turn
-from swarm_brain.nodes.reading import read_verdict
+from swarm_brain.nodes.parse import read_verdict
 
 HEARD = 8  # messages before the question that are heard word for word
 KEPT = 12  # messages that stay in the state

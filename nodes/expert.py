@@ -9,22 +9,22 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
-from swarm_brain import models, observing
+from swarm_brain import models, observers
+from swarm_brain.calls.client import ask
+from swarm_brain.calls.error_map import as_model_error
+from swarm_brain.calls.reply_cache import cache
+from swarm_brain.calls.request import Call, Reply
 from swarm_brain.graph import propagation
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.errors import ExpertFailed, ModelError, ModelUnavailable
 from swarm_brain.graph.state import BrainState, Waking
 from swarm_brain.graph.topology import Expert, Topology
-from swarm_brain.models.asking import Call, Reply
 from swarm_brain.models.binding import Binding, Sampling, estimate_tokens
-from swarm_brain.models.cache import cache
-from swarm_brain.models.call import ask
-from swarm_brain.models.faults import as_model_error
-from swarm_brain.models.ledger import close_ledger
 from swarm_brain.models.simulation import reply_to
-from swarm_brain.nodes import pausing, prompting, signals, telling
+from swarm_brain.nodes import emit, interrupt, prompt
+from swarm_brain.nodes import signal as signals
 from swarm_brain.nodes.account import Account, open_account
-from swarm_brain.nodes.pausing import Decision
+from swarm_brain.nodes.interrupt import Decision
 from swarm_brain.nodes.settings import (
     run_context,
     same_topology,
@@ -33,7 +33,8 @@ from swarm_brain.nodes.settings import (
     spec_for,
     user,
 )
-from swarm_brain.observing import Answered
+from swarm_brain.observers import Answered
+from swarm_brain.spending.ledger import close_ledger
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,9 @@ async def run_expert(
         models.bind_chosen, spec_for(expert, context), context.base_url
     )
     turn = Turn(topology, expert, state, context, binding, config, state.get("step", 0) + 1, woken)
-    telling.broadcast(topology, state, context, teller=name)
+    emit.broadcast(topology, state, context, teller=name)
     signal = await _said(turn)
-    observing.tell(Answered(signal))
+    observers.tell(Answered(signal))
     return {"signals": [signal], "step": turn.step, "workspace": signals.candidates(expert, signal)}
 
 
@@ -88,9 +89,9 @@ async def _said(turn: Turn) -> dict[str, Any]:
     shown, trimmed, problem = await _shown(turn)
     if turn.expert.name in turn.context.without:
         problem = ModelError("left_out", "left out by the setting `without`")
-    decision = None if problem else pausing.decide(turn, prompting.joined(shown), account.ledger)
-    telling.woken(turn)
-    problem = problem or pausing.prevented(turn.state, decision)
+    decision = None if problem else interrupt.decide(turn, prompt.joined(shown), account.ledger)
+    emit.woken(turn)
+    problem = problem or interrupt.prevented(turn.state, decision)
     if problem:
         reply = _unasked(turn, shown, problem)
     else:
@@ -101,19 +102,19 @@ async def _said(turn: Turn) -> dict[str, Any]:
     told = {"step": turn.step, "woken_by": turn.woken_by, "trimmed": trimmed}
     human = decision["action"] if decision else None
     signal = signals.with_lost(signal | told | {"human": human}, account.lost)
-    telling.answered(turn, signal, account.ledger)
+    emit.answered(turn, signal, account.ledger)
     return signal
 
 
-async def _shown(turn: Turn) -> tuple[Sequence[prompting.Part], str | None, ModelError | None]:
+async def _shown(turn: Turn) -> tuple[Sequence[prompt.Part], str | None, ModelError | None]:
     """What the expert is shown, what was left out of it to fit, and why it cannot be shown."""
-    parts = prompting.parts(turn.topology, turn.expert, turn.state, turn.context)
+    parts = prompt.parts(turn.topology, turn.expert, turn.state, turn.context)
     sampling = sampling_for(turn.expert, turn.context, turn.binding)
     count = turn.binding.count_tokens or estimate_tokens
     try:
         # In a thread: counting and asking for the context's size may be requests of their own.
         shown, trimmed = await asyncio.to_thread(
-            prompting.fit, turn.expert, parts, lambda: _room(turn.binding, sampling), count
+            prompt.fit, turn.expert, parts, lambda: _room(turn.binding, sampling), count
         )
     except (ModelError, ModelUnavailable) as error:
         return parts, None, as_model_error(error)
@@ -125,25 +126,25 @@ def _room(binding: Binding, sampling: Sampling) -> int | None:
     return None if context is None else context - sampling.max_tokens
 
 
-def _unasked(turn: Turn, shown: Sequence[prompting.Part], problem: ModelError) -> Reply:
+def _unasked(turn: Turn, shown: Sequence[prompt.Part], problem: ModelError) -> Reply:
     """The reply of a model that was not asked."""
     reply = Reply(error=problem)
     if signals.simulates(reply, turn.context):
         schema = signals.schema_for(turn.topology, turn.expert, turn.context)
-        reply.text = reply_to(prompting.messages(turn.expert, shown), schema)
+        reply.text = reply_to(prompt.messages(turn.expert, shown), schema)
     return reply
 
 
 async def _asked(
-    turn: Turn, shown: Sequence[prompting.Part], decision: Decision | None, account: Account
+    turn: Turn, shown: Sequence[prompt.Part], decision: Decision | None, account: Account
 ) -> Reply:
     """The model's reply; a simulated one if it failed and the run says so."""
     call = _call(turn, shown, decision, account)
-    if turn.expert.kind == "synthesis" and prompting.answer(
+    if turn.expert.kind == "synthesis" and prompt.answer(
         turn.topology, turn.state.get("signals", [])
     ):
-        telling.revised(turn, "the critic found a defect")
-    retried: Callable[[str], None] = lambda why: telling.revised(turn, why)  # noqa: E731
+        emit.revised(turn, "the critic found a defect")
+    retried: Callable[[str], None] = lambda why: emit.revised(turn, why)  # noqa: E731
     reply = await ask(turn.binding, call, turn.config, retried)
     if signals.simulates(reply, turn.context):
         reply.text = reply_to(call.messages, call.schema)
@@ -151,13 +152,13 @@ async def _asked(
 
 
 def _call(
-    turn: Turn, shown: Sequence[prompting.Part], decision: Decision | None, account: Account
+    turn: Turn, shown: Sequence[prompt.Part], decision: Decision | None, account: Account
 ) -> Call:
     topology, expert, context, binding = turn.topology, turn.expert, turn.context, turn.binding
     layout = binding.layout if context.prompt_layout == "auto" else context.prompt_layout
     edited = decision["sees"] if decision and decision["action"] == "edit" else None
     return Call(
-        messages=prompting.messages(expert, shown, layout, edited),
+        messages=prompt.messages(expert, shown, layout, edited),
         sampling=sampling_for(expert, context, binding),
         timeout=expert.timeout or context.timeout,
         max_attempts=context.max_attempts,

@@ -9,23 +9,23 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
-from swarm_brain import observing
+from swarm_brain import observers
 from swarm_brain.graph import propagation
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.state import BrainState, ExpertReport, Provenance, Signal, StopReason, Usage
 from swarm_brain.graph.topology import Topology
 from swarm_brain.memory import background, embeddings
 from swarm_brain.memory.episodes import remember, worth_remembering
-from swarm_brain.models import journal
-from swarm_brain.models.ledger import close_ledger
 from swarm_brain.models.simulation import MARK
-from swarm_brain.nodes import prompting, reading, settings, telling
+from swarm_brain.nodes import emit, parse, prompt, settings
 from swarm_brain.nodes.conversation import exchanged
 from swarm_brain.nodes.expert import insist
-from swarm_brain.nodes.prompting import SIGNALS_CUT
+from swarm_brain.nodes.prompt import SIGNALS_CUT
 from swarm_brain.nodes.settings import run_context, same_topology
-from swarm_brain.nodes.signals import LIMITS, PREVENTED
-from swarm_brain.observing import Finished
+from swarm_brain.nodes.signal import LIMITS, PREVENTED
+from swarm_brain.observers import Finished
+from swarm_brain.spending import reservations
+from swarm_brain.spending.ledger import close_ledger
 from swarm_brain.version import __version__
 
 _REPORTED = (
@@ -44,14 +44,14 @@ async def finish(topology: Topology, state: BrainState, config: RunnableConfig) 
     context = run_context(state)
     close_ledger(state["run_id"])
     insist(state, context)
-    telling.broadcast(topology, state, context)
+    emit.broadcast(topology, state, context)
     signals = state.get("signals", [])
     chosen = choose(topology, signals)
     provenance, stop, error = label(topology, state, chosen)
     text, verdict = f"{MARK} No model answered: {error}.", None
     if chosen:
         text, verdict = chosen["content"], chosen["verdict"]
-    drafts = [s for s in prompting.drafts(topology, signals) if s["status"] == "ok"]
+    drafts = [s for s in prompt.drafts(topology, signals) if s["status"] == "ok"]
     result = {
         "final_output": text,
         "provenance": provenance,
@@ -77,7 +77,7 @@ async def finish(topology: Topology, state: BrainState, config: RunnableConfig) 
 def _tell(state: BrainState, result: dict[str, Any]) -> None:
     """Tell who observes this process that the run has ended, and how."""
     told = {**result, "effort": state["effort"], "model": state["model"]}
-    observing.tell(Finished(state["run_id"], settings.user(), told))
+    observers.tell(Finished(state["run_id"], settings.user(), told))
 
 
 async def _kept(
@@ -99,7 +99,7 @@ async def _kept(
         if note is None and context.consolidation_interval:
             background.later(store, whose, context, settings.user())
     if result["thread_id"] is not None:
-        await journal.forget(store, whose.calls(state["run_id"]))
+        await reservations.forget(store, whose.calls(state["run_id"]))
     return note
 
 
@@ -125,9 +125,9 @@ def _answers(topology: Topology, signals: Sequence[Signal]) -> int:
 
 def choose(topology: Topology, signals: Sequence[Signal]) -> Signal | None:
     """The answer: synthesis's last, else the best draft, else any simulated answer there is."""
-    if found := prompting.answer(topology, signals):
+    if found := prompt.answer(topology, signals):
         return found
-    if real := prompting.drafts(topology, signals):
+    if real := prompt.drafts(topology, signals):
         return best(real)
     answering = [
         signal
@@ -143,13 +143,13 @@ def best(drafts: Sequence[Signal]) -> Signal:
     counts = Counter(_verdicts(drafts))
     return max(
         drafts,
-        key=lambda draft: (counts[reading.normal_verdict(draft["verdict"] or "")],
+        key=lambda draft: (counts[parse.normal_verdict(draft["verdict"] or "")],
                            draft["salience"]),
     )  # fmt: skip
 
 
 def _verdicts(drafts: Sequence[Signal]) -> list[str]:
-    return [reading.normal_verdict(draft["verdict"]) for draft in drafts if draft["verdict"]]
+    return [parse.normal_verdict(draft["verdict"]) for draft in drafts if draft["verdict"]]
 
 
 async def agreement(drafts: Sequence[Signal]) -> float | None:
@@ -168,14 +168,14 @@ async def agreement(drafts: Sequence[Signal]) -> float | None:
 def dissent(drafts: Sequence[Signal], verdict: str | None, text: str) -> list[str]:
     """Verdicts of drafts that the answer did not adopt, and views that it kept as dissent."""
     if verdict is None:  # nothing to differ from
-        return reading.read_dissent(text)
-    adopted = reading.normal_verdict(verdict)
+        return parse.read_dissent(text)
+    adopted = parse.normal_verdict(verdict)
     others = [
         f"{draft['source']}: {draft['verdict']}"
         for draft in drafts
-        if draft["verdict"] and reading.normal_verdict(draft["verdict"]) != adopted
+        if draft["verdict"] and parse.normal_verdict(draft["verdict"]) != adopted
     ]
-    return [*others, *reading.read_dissent(text)]
+    return [*others, *parse.read_dissent(text)]
 
 
 def label(

@@ -22,7 +22,7 @@ from swarm_brain.graph.state import BrainState
 from swarm_brain.graph.topology import Expert, Topology
 from swarm_brain.memory.space import LOCAL_IDENTITY, LOCAL_USER, Space
 from swarm_brain.models.binding import Binding, Sampling
-from swarm_brain.nodes import permitted
+from swarm_brain.nodes import access
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def given_context() -> Context:
 def permitted_context() -> Context:
     """The same. Raises ConfigError if it says what the user may not set."""
     context = given_context()
-    permitted.check(context, identity())
+    access.check(context, identity())
     return context
 
 
@@ -52,7 +52,7 @@ def _runtime_value(name: str) -> Any:
 def settings_of(state: BrainState) -> Context:
     """The Context that the run was begun with, with the budgets of the call in progress."""
     saved = _saved(state)
-    permitted.check(saved, identity())
+    access.check(saved, identity())
     given: Context = given_context()
     changed = {name: getattr(given, name) for name in given.model_fields_set}
     if ignored := sorted(

@@ -11,12 +11,12 @@ from typing import Any
 
 from langgraph.store.base import BaseStore
 
+from swarm_brain.calls.background_loop import wait_for
+from swarm_brain.config import key_for, use_keys
 from swarm_brain.graph.brain import Brain, compile_brain, graph
 from swarm_brain.graph.context import Context, make_context
 from swarm_brain.graph.state import RESULT_KEYS, Signal
 from swarm_brain.memory.opening import in_process
-from swarm_brain.models.loop import wait_for
-from swarm_brain.models.settings import key_for, use_keys
 
 log = logging.getLogger(__name__)
 

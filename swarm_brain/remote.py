@@ -19,9 +19,9 @@ from langgraph.types import Interrupt
 from langgraph_sdk.client import LangGraphClient, SyncLangGraphClient
 from langgraph_sdk.errors import APIStatusError
 
+from swarm_brain.config import variable
 from swarm_brain.graph.errors import BlankQuestion, BrainError, ConfigError, ServerError
 from swarm_brain.graph.state import BrainOutput
-from swarm_brain.models.settings import variable
 
 GRAPH = "brain"
 KEY = "SWARM_BRAIN_KEY"

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from swarm_brain.batch.records import Record, begin, check_same, complete, line_of
 from swarm_brain.graph.errors import ConfigError
-from swarm_brain.models.ledger import Amount
+from swarm_brain.spending.ledger import Amount
 
 KIND = "batch"  # what the first line of the file says it holds
 NOWHERE = -1

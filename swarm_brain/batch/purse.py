@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from swarm_brain.models.ledger import Amount
+from swarm_brain.spending.ledger import Amount
 
 
 @dataclass

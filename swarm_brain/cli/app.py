@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from swarm_brain.cli.text import printable
+from swarm_brain.cli.terminal.text import printable
 from swarm_brain.graph.errors import BlankQuestion, BrainError, ConfigError, NotText
 from swarm_brain.version import __version__
 
@@ -147,7 +147,7 @@ def doctor(
 @models_app.command("list")
 def list_models() -> None:
     """Which models there are, and which one would answer now."""
-    from swarm_brain.cli.weights import show
+    from swarm_brain.cli.models import show
 
     show(Console())
 
@@ -157,7 +157,7 @@ def pull(
     spec: Annotated[str, typer.Argument(help="For example embedded:smollm2-135m.")],
 ) -> None:
     """Fetch a model's weights and print their path, alone, on standard output."""
-    from swarm_brain.cli.weights import fetch
+    from swarm_brain.cli.models import fetch
 
     path: Path = fetch(spec, err)
     typer.echo(str(path))
@@ -166,11 +166,11 @@ def pull(
 def _add_rooms() -> None:
     """The commands of other files; they import this one."""
     from swarm_brain.cli import (
+        assistants,
         batch,
-        draw,
-        measure,
-        memories,
-        publishing,
+        eval,
+        graph,
+        memory,
         question,
         serve,
         talk,
@@ -181,12 +181,12 @@ def _add_rooms() -> None:
     app.registered_commands.insert(0, app.registered_commands.pop())  # the first in the help
     app.command()(talk.chat)
     app.command()(serve.serve)
-    app.command()(draw.graph)
+    app.command()(graph.graph)
     app.command()(batch.batch)
-    app.command()(publishing.assistants)
-    app.add_typer(measure.app, name="eval", no_args_is_help=True)
+    app.command()(assistants.assistants)
+    app.add_typer(eval.app, name="eval", no_args_is_help=True)
     app.add_typer(threads.app, name="threads", no_args_is_help=True)
-    app.add_typer(memories.app, name="memory", no_args_is_help=True)
+    app.add_typer(memory.app, name="memory", no_args_is_help=True)
 
 
 _add_rooms()

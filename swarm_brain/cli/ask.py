@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.text import Text
 
 from swarm_brain import models
-from swarm_brain.cli import pause
-from swarm_brain.cli.live import Board
-from swarm_brain.cli.session import Session, new_thread, session
-from swarm_brain.cli.text import printable, resuming
-from swarm_brain.cli.weights import fetch
+from swarm_brain.cli.models import fetch
+from swarm_brain.cli.terminal import approval
+from swarm_brain.cli.terminal.live import Board
+from swarm_brain.cli.terminal.session import Session, new_thread, session
+from swarm_brain.cli.terminal.text import printable, resuming
 from swarm_brain.graph.brain import Brain
 from swarm_brain.graph.context import Context, make_context
 from swarm_brain.graph.errors import ModelUnavailable, ThreadError
@@ -27,8 +27,8 @@ from swarm_brain.graph.topology import Topology, load
 from swarm_brain.models import EMBEDDED_DEFAULT
 from swarm_brain.nodes import begin
 from swarm_brain.nodes.finish import usage
+from swarm_brain.runs.resume import free
 from swarm_brain.threads import history
-from swarm_brain.threads.resuming import free
 from swarm_brain.version import __version__
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Running:
             pauses = await self._stream(start, context, config, board)
             if not pauses:
                 break
-            answers = await pause.ask(pauses, decision, self.opened.err)
+            answers = await approval.ask(pauses, decision, self.opened.err)
             if answers is None:
                 self.say_paused(pauses)
                 return None

@@ -15,18 +15,18 @@ from typing import Any, BinaryIO
 
 from rich.console import Console
 
-from swarm_brain.batch.asking import Asker, There, here
-from swarm_brain.batch.counting import counting
+from swarm_brain.batch.backend import Asker, There, here
 from swarm_brain.batch.journal import open_journal
+from swarm_brain.batch.output import Stream, Total, write
+from swarm_brain.batch.progress import counting
 from swarm_brain.batch.purse import Purse
 from swarm_brain.batch.records import Record
 from swarm_brain.batch.rows import Rows, indexed, refused
-from swarm_brain.batch.running import BUDGET, Batch, run
-from swarm_brain.batch.writing import Stream, Total, write
+from swarm_brain.batch.runner import BUDGET, Batch, run
 from swarm_brain.cli.app import ANSWERED, ERROR, PAUSED, SIMULATED, err
 from swarm_brain.cli.ask import with_weights
 from swarm_brain.cli.batch import STREAM
-from swarm_brain.cli.text import printable
+from swarm_brain.cli.terminal.text import printable
 from swarm_brain.graph.context import Context, make_context
 from swarm_brain.graph.errors import ConfigError, InputError
 from swarm_brain.graph.topology import Topology, load

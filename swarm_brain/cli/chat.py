@@ -10,8 +10,8 @@ from rich.text import Text
 
 from swarm_brain.cli.app import fail
 from swarm_brain.cli.ask import Ask, ask_in
-from swarm_brain.cli.session import Session, new_thread, session
-from swarm_brain.cli.text import printable, read_line
+from swarm_brain.cli.terminal.session import Session, new_thread, session
+from swarm_brain.cli.terminal.text import printable, read_line
 from swarm_brain.graph.errors import BrainError
 from swarm_brain.graph.topology import load
 from swarm_brain.threads import history

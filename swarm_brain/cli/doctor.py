@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.text import Text
 
 from swarm_brain import models
-from swarm_brain.cli.text import printable
+from swarm_brain.calls.client import ask
+from swarm_brain.calls.request import Call
+from swarm_brain.cli.terminal.text import printable
+from swarm_brain.config import config_file, variable
 from swarm_brain.graph.errors import BrainError, ModelError
 from swarm_brain.memory.opening import close_store, open_store, searching
-from swarm_brain.models.asking import Call
 from swarm_brain.models.binding import Binding, Sampling
-from swarm_brain.models.call import ask
 from swarm_brain.models.endpoint import HYPERBOLIC_URL
-from swarm_brain.models.settings import config_file, variable
 from swarm_brain.version import __version__
 
 SECONDS = 30.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from swarm_brain.cli.text import name_given
+from swarm_brain.cli.terminal.text import name_given
 from swarm_brain.graph.errors import ConfigError, NotText
 
 if TYPE_CHECKING:

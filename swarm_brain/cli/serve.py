@@ -30,13 +30,13 @@ def serve(
     from swarm_brain.cli.app import err
 
     if new_key is not None:
-        from swarm_brain.cli.keys import make_key
+        from swarm_brain.cli.new_key import make_key
 
         make_key(new_key)
         return
     _installed()
     _database()
-    from swarm_brain.models.settings import key_table, open_to_all
+    from swarm_brain.config import key_table, open_to_all
 
     keyed = bool(key_table())
     if not keyed and not open_to_all() and host not in LOOPBACK:
@@ -62,12 +62,12 @@ def _installed() -> None:
 
 def _database() -> None:
     """Raise ConfigError if the threads cannot be in the database that is named."""
+    from swarm_brain.config import variable
     from swarm_brain.memory.opening import check_postgres
-    from swarm_brain.models.settings import variable
 
     if url := variable("SWARM_BRAIN_DATABASE_URL"):
         check_postgres()
-        from swarm_brain.database.connecting import check
+        from swarm_brain.database.connection import check
 
         check(url)
 

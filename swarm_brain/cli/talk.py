@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from swarm_brain.cli.text import name_given
+from swarm_brain.cli.terminal.text import name_given
 from swarm_brain.graph.errors import ConfigError
 
 

@@ -16,7 +16,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from swarm_brain.cli.text import name_given, printable
+from swarm_brain.cli.terminal.text import name_given, printable
 from swarm_brain.graph.errors import ConfigError, MemoryUnavailable, ThreadError
 
 app = typer.Typer(help="Threads: what was asked, step by step; resume, fork, delete, prune.")
@@ -44,10 +44,10 @@ def list_(as_json: Json = False) -> None:
 
 
 async def _listed() -> list[dict[str, Any]]:
-    from swarm_brain.cli.session import session
+    from swarm_brain.cli.terminal.session import session
     from swarm_brain.graph.topology import load
+    from swarm_brain.runs.resume import brain_of
     from swarm_brain.threads import history
-    from swarm_brain.threads.resuming import brain_of
 
     async with session(_err(), needed=True) as opened:
         shipped, rows = opened.brain(load()), []
@@ -94,10 +94,10 @@ def show(thread: Thread, as_json: Json = False) -> None:
 
 
 async def _runs(thread: str) -> list[Any]:
-    from swarm_brain.cli.session import session
+    from swarm_brain.cli.terminal.session import session
     from swarm_brain.graph.topology import load
+    from swarm_brain.runs.resume import brain_of
     from swarm_brain.threads import history
-    from swarm_brain.threads.resuming import brain_of
 
     async with session(_err(), needed=True) as opened:
         shipped = opened.brain(load())
@@ -132,7 +132,7 @@ def _title(said: dict[str, Any]) -> Text:
 
 def ending(run: Mapping[str, Any]) -> str:
     """How a run ended, or what it waits for, in one line."""
-    from swarm_brain.cli.live import summary
+    from swarm_brain.cli.terminal.live import summary
 
     if run["result"]:
         return summary(run["result"])
@@ -156,7 +156,7 @@ def resume(
 ) -> None:
     """Finish an unfinished run: no finished call is made again, the settings are the run's own."""
     from swarm_brain.cli.app import outcome
-    from swarm_brain.cli.pause import decision_of
+    from swarm_brain.cli.terminal.approval import decision_of
 
     budgets = {
         "budget_tokens": budget_tokens,
@@ -165,7 +165,7 @@ def resume(
     }
     given = {name: value for name, value in budgets.items() if value is not None}
     progress: dict[str, Any] = {}
-    from swarm_brain.cli.going_on import resumed
+    from swarm_brain.cli.resume import resumed
 
     work = resumed(thread, given, decision_of(decide, sees), as_json, progress)
     raise typer.Exit(outcome(work, as_json, progress))
@@ -188,7 +188,7 @@ def fork(
             raise ConfigError(f"--edit {item!r}: write EXPERT=FILE")
         edits[name.strip()] = _words(Path(file))
     progress: dict[str, Any] = {}
-    from swarm_brain.cli.going_on import forked_run
+    from swarm_brain.cli.resume import forked_run
 
     both = asyncio.run(forked_run(thread, step, edits, progress))
     if as_json:
@@ -209,7 +209,7 @@ def _half() -> int:
 
 
 def _words(file: Path) -> str:
-    from swarm_brain.cli.pause import read
+    from swarm_brain.cli.terminal.approval import read
 
     return read(file)
 
@@ -222,8 +222,8 @@ def delete(threads: Annotated[list[str], typer.Argument(help="The threads' ids."
 
 
 async def _deleted(threads: list[str]) -> None:
-    from swarm_brain.cli.going_on import forget_calls
-    from swarm_brain.cli.session import session
+    from swarm_brain.cli.resume import forget_calls
+    from swarm_brain.cli.terminal.session import session
 
     async with session(_err(), needed=True) as opened:
         kept = opened.must()
@@ -245,7 +245,7 @@ def prune(
 
 
 async def _pruned(keep_last: int) -> int:
-    from swarm_brain.cli.session import session
+    from swarm_brain.cli.terminal.session import session
 
     async with session(_err(), needed=True) as opened:
         deleted: int = await opened.must().prune(keep_last)

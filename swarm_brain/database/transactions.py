@@ -125,7 +125,7 @@ class Postgres:
     """
 
     def __init__(self, url: str, tables: Sequence[str], lock: int) -> None:
-        from swarm_brain.database import connecting
+        from swarm_brain.database import connection as connecting
 
         self.name = connecting.WHERE
         self._lock = lock
@@ -157,7 +157,7 @@ class Postgres:
     def _connected(self) -> Iterator[Any]:
         import psycopg
 
-        from swarm_brain.database.connecting import unavailable
+        from swarm_brain.database.connection import unavailable
 
         try:
             with self._pool.connection() as connection:

@@ -18,19 +18,19 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.store.base import BaseStore, Item, Op, PutOp
 
 from swarm_brain import models, prompts
+from swarm_brain.calls.client import ask
+from swarm_brain.calls.request import Call
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.errors import ModelError
 from swarm_brain.graph.state import MemoryKind
 from swarm_brain.memory import embeddings
-from swarm_brain.memory.alike import comparable
+from swarm_brain.memory.comparable import comparable
 from swarm_brain.memory.facts import facts_schema, read_facts
-from swarm_brain.memory.keeping import paged
+from swarm_brain.memory.maintenance import paged
 from swarm_brain.memory.nearest import nearest
 from swarm_brain.memory.space import Space
-from swarm_brain.models.asking import Call
 from swarm_brain.models.binding import Binding, Sampling
-from swarm_brain.models.call import ask
-from swarm_brain.models.ledger import Budget, Ledger
+from swarm_brain.spending.ledger import Budget, Ledger
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from swarm_brain.config import variable
 from swarm_brain.graph.errors import MemoryUnavailable
-from swarm_brain.models.settings import variable
 
 if TYPE_CHECKING:
     from swarm_brain.memory.index import Vectors

@@ -11,7 +11,7 @@ from langgraph.store.base import BaseStore, Op, PutOp, SearchItem
 from swarm_brain.graph.errors import BrainError
 from swarm_brain.graph.state import MEMORY_KINDS, Recall
 from swarm_brain.memory import embeddings
-from swarm_brain.memory.alike import comparable
+from swarm_brain.memory.comparable import comparable
 from swarm_brain.memory.nearest import nearest
 from swarm_brain.memory.space import Space
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from swarm_brain.calls.json_values import values_in
 from swarm_brain.models.binding import JsonSchema
-from swarm_brain.models.json_values import values_in
 
 FACT_CHARS = 400
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from langgraph.store.base import BaseStore
 
+from swarm_brain.config import data_folder, variable
 from swarm_brain.graph.errors import ConfigError
 from swarm_brain.memory import embeddings
-from swarm_brain.memory.database import Postgres, Sqlite
 from swarm_brain.memory.store import SqlStore
-from swarm_brain.models.settings import data_folder, variable
+from swarm_brain.memory.tables import Postgres, Sqlite
 
 if TYPE_CHECKING:
     from swarm_brain.memory.embeddings import Embedder

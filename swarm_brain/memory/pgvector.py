@@ -12,11 +12,11 @@ from langgraph.store.base import Op, PutOp, Result, SearchOp
 from langgraph.store.postgres import PostgresStore
 from psycopg.rows import dict_row
 
-from swarm_brain.database.connecting import WHERE, Pool, opened, unavailable
+from swarm_brain.database.connection import WHERE, Pool, opened, unavailable
 from swarm_brain.graph.errors import MemoryUnavailable
-from swarm_brain.memory.database import Postgres
 from swarm_brain.memory.embeddings import Embedder
 from swarm_brain.memory.store import FIELD
+from swarm_brain.memory.tables import Postgres
 
 # An index looks at the nearest of all users and filters afterwards: only from 0.8 on does pgvector
 # look further until it has enough of the one who asks. Before, every vector of a user is compared.

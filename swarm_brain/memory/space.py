@@ -46,7 +46,7 @@ class Space:
         return (*self.root, _label(self.name), "unconsolidated")
 
     def calls(self, run_id: str) -> Namespace:
-        """What the calls of an unfinished run have reserved and spent; see models/journal.py."""
+        """Return the namespace of an unfinished run's reservations (spending/reservations.py)."""
         return (*self.root, "calls", _label(run_id))
 
 

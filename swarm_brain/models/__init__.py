@@ -9,9 +9,9 @@ import importlib.util
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from swarm_brain.config import key_for, named_providers, variable
 from swarm_brain.graph.errors import ConfigError, ModelUnavailable
 from swarm_brain.models.binding import Binding
-from swarm_brain.models.settings import key_for, named_providers, variable
 
 # What each provider of ours is, for help texts; any other name goes to LangChain.
 PROVIDERS: Mapping[str, str] = {
@@ -95,7 +95,7 @@ def _shipped(provider: str, model: str, base_url: str | None) -> Binding:
 
             return embedded.bind(model or EMBEDDED_DEFAULT.partition(":")[2])
         case "huggingface":
-            from swarm_brain.models import huggingface
+            from swarm_brain.models.huggingface import provider as huggingface
 
             return huggingface.bind(model)
         case "simulation":
@@ -103,6 +103,6 @@ def _shipped(provider: str, model: str, base_url: str | None) -> Binding:
 
             return simulation.bind(model)
         case _:
-            from swarm_brain.models import foreign
+            from swarm_brain.models import langchain
 
-            return foreign.bind(provider, model)
+            return langchain.bind(provider, model)

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
     from langchain_core.runnables import Runnable
 
-from swarm_brain.models.faults import Origin
-from swarm_brain.models.limits import Pace
+from swarm_brain.calls.error_map import Origin
+from swarm_brain.calls.rate_limit import Pace
 
 JsonSchema = Mapping[str, Any]
 Layout = Literal["role_first", "shared_first"]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from swarm_brain.graph.errors import ModelUnavailable
-from swarm_brain.models import weights
+from swarm_brain.models import embedded_weights
 
 if TYPE_CHECKING:
     from swarm_brain.models.binding import Binding
@@ -59,12 +59,12 @@ def bind(model: str) -> Binding:
     """
     from swarm_brain.models import endpoint
 
-    server = serve(weights.resolve(model) or weights.fetch(model))
+    server = serve(embedded_weights.resolve(model) or embedded_weights.fetch(model))
     bound = endpoint.bind(
         f"embedded:{model}",
         server.url,
         server.api_key,
-        max_tokens=SMALL_MAX_TOKENS if model in weights.CATALOG else MAX_TOKENS,
+        max_tokens=SMALL_MAX_TOKENS if model in embedded_weights.CATALOG else MAX_TOKENS,
         context_tokens=server.context_tokens,
     )
     return replace(
@@ -96,7 +96,7 @@ def serve(path: Path) -> LocalServer:
     asks. Raises ModelUnavailable if the file cannot be read or loaded, or if the package is
     missing. The server ends with the interpreter.
     """
-    place = weights.require_gguf(path).resolve()
+    place = embedded_weights.require_gguf(path).resolve()
     with _lock:
         if place not in _running:
             # Anew each time, so that it runs before the handlers registered until now.

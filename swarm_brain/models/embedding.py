@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from swarm_brain.config import key_for, named_providers, variable
 from swarm_brain.graph.errors import BrainError, ConfigError, MemoryUnavailable, ModelUnavailable
 from swarm_brain.models.endpoint import LOOPBACK, NO_KEY, base_of
-from swarm_brain.models.settings import key_for, named_providers, variable
 
 Embed = Callable[[Sequence[str]], list[list[float]]]
 

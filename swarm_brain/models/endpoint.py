@@ -6,18 +6,12 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
+from swarm_brain.calls.error_map import Origin
+from swarm_brain.calls.rate_limit import Pace
+from swarm_brain.config import Price, ProviderSettings, key_for, requests_per_minute, variable
 from swarm_brain.graph.errors import ConfigError, ModelUnavailable
-from swarm_brain.models import pricing
 from swarm_brain.models.binding import UNPACED, Binding, JsonSchema, Sampling
-from swarm_brain.models.faults import Origin
-from swarm_brain.models.limits import Pace
-from swarm_brain.models.settings import (
-    Price,
-    ProviderSettings,
-    key_for,
-    requests_per_minute,
-    variable,
-)
+from swarm_brain.spending import pricing
 
 HYPERBOLIC_URL = "https://api.hyperbolic.xyz/v1"
 HYPERBOLIC_MODEL = "meta-llama/Meta-Llama-3.1-405B-Instruct"
@@ -152,7 +146,7 @@ def _client(origin: Origin, model: str) -> Any:
     import openai
     from pydantic import SecretStr
 
-    from swarm_brain.models.chat import EndpointChat
+    from swarm_brain.models.endpoint_chat import EndpointChat
 
     return EndpointChat(
         origin,

@@ -11,7 +11,7 @@ from rich.cells import cell_len, set_cell_size
 from swarm_brain.graph.state import BEGIN, FINISH
 from swarm_brain.picture.layout import MARGIN, NAME_LETTER, Arrow, Box, Picture
 from swarm_brain.picture.links import LinkKind
-from swarm_brain.picture.run import STATUS, Course, Look
+from swarm_brain.picture.overlay import STATUS, Course, Look
 
 # By name, because resvg takes no other sans-serif than Arial for one.
 FONT = (

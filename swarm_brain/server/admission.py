@@ -15,11 +15,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
+from swarm_brain.config import server_settings
 from swarm_brain.graph.errors import BrainError, ModelError
-from swarm_brain.models import accounts, daily
-from swarm_brain.models.settings import server_settings
-from swarm_brain.server.owners import Owner
+from swarm_brain.server.api_keys import Owner
 from swarm_brain.server.problems import Problem
+from swarm_brain.spending import accounts, quota
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ async def check(owner: Owner) -> None:
 
 
 def _check(owner: Owner) -> None:
-    left = daily.left(owner.name)
+    left = quota.left(owner.name)
     for unit, rest in (("dollars", left.usd), ("tokens", left.tokens)):
         if rest == 0:
             raise day_spent(f"The {unit} of this day (UTC) are spent.")
@@ -160,7 +160,7 @@ def pause(last_but: float | None, now: float) -> float:
 
 def day_spent(message: str) -> Problem:
     """A refusal until the next day begins."""
-    return too_many(message, "insufficient_quota", daily.seconds_to_midnight())
+    return too_many(message, "insufficient_quota", quota.seconds_to_midnight())
 
 
 def too_many(message: str, code: str, seconds: float) -> Problem:

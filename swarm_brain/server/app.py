@@ -18,12 +18,12 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
-from swarm_brain.server import brain, metrics, openai
-from swarm_brain.server.chat import models
+from swarm_brain.server import metrics, openai_api, page_api
+from swarm_brain.server.http import Answer, answer_to
 from swarm_brain.server.logs import RequestLog
+from swarm_brain.server.openai_schema import models
 from swarm_brain.server.problems import Problem
-from swarm_brain.server.routing import Answer, answer_to
-from swarm_brain.server.running import Runs, opened
+from swarm_brain.server.runs import Runs, opened
 from swarm_brain.version import __version__
 
 STATIC = Path(__file__).parent / "static"
@@ -59,8 +59,8 @@ def create() -> FastAPI:
         docs_url=None,  # its page loads from elsewhere
         redoc_url=None,
     )
-    application.include_router(openai.router)
-    application.include_router(brain.router)
+    application.include_router(openai_api.router)
+    application.include_router(page_api.router)
     application.router.routes += [
         Route("/", _page),
         Route("/healthz", _healthz),

@@ -10,8 +10,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from swarm_brain import observing
-from swarm_brain.observing import Answered, Finished
+from swarm_brain import observers
+from swarm_brain.observers import Answered, Finished
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -44,7 +44,7 @@ def start(stream: TextIO | None = None, level: int = logging.INFO) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)  # of others; they may quote what was asked
     logging.getLogger("swarm_brain").setLevel(level)
-    observing.observe(_run)
+    observers.observe(_run)
 
 
 def _run(event: Answered | Finished) -> None:

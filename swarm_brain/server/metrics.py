@@ -12,10 +12,10 @@ from functools import lru_cache
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 from starlette.responses import Response
 
-from swarm_brain import observing
-from swarm_brain.observing import Answered, Finished
+from swarm_brain import observers
+from swarm_brain.observers import Answered, Finished
 from swarm_brain.server import admission
-from swarm_brain.server.owners import FORWARDED, identify_caller, loopback
+from swarm_brain.server.api_keys import FORWARDED, identify_caller, loopback
 
 MOST_NAMES = 64  # experts, and models, that are told apart
 LONGEST_NAME = 120  # characters
@@ -90,7 +90,7 @@ def _metrics() -> Metrics:
 
 def start() -> None:
     """Count from now on. A server calls this when it starts; twice is once."""
-    observing.observe(_metrics().observe)
+    observers.observe(_metrics().observe)
 
 
 def metrics_response(headers: Mapping[str, str], host: str | None) -> Response:

@@ -16,7 +16,7 @@ from swarm_brain.graph.state import BEGIN, RESULT_KEYS, BrainState, Signal, Usag
 from swarm_brain.graph.topology import Topology, load
 from swarm_brain.nodes.finish import usage
 from swarm_brain.nodes.settings import run_context
-from swarm_brain.nodes.signals import PREVENTED
+from swarm_brain.nodes.signal import PREVENTED
 from swarm_brain.version import __version__
 
 BEFORE_ALL = {BEGIN, "__start__"}

@@ -15,7 +15,7 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from swarm_brain.database.connecting import (
+from swarm_brain.database.connection import (
     BUSY_SECONDS,
     CONNECT_SECONDS,
     CONNECTIONS,
@@ -26,7 +26,7 @@ from swarm_brain.database.connecting import (
     unavailable,
 )
 from swarm_brain.graph.errors import MemoryUnavailable, ThreadError
-from swarm_brain.threads.saving import BUSY, LATEST_FIRST, Compressed, Forgiving, Threads
+from swarm_brain.threads.saver import BUSY, LATEST_FIRST, Compressed, Forgiving, Threads
 
 # Two processes that open a new database at once must not both make its tables.
 SETUP_LOCK = 7_305_641_210

@@ -23,7 +23,7 @@ def began(page) -> list[str]:
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory):
     """A server whose model is the small embedded one."""
-    from swarm_brain.models.weights import fetch
+    from swarm_brain.models.embedded_weights import fetch
 
     fetch("smollm2-135m")
     folder = tmp_path_factory.mktemp("embedded")

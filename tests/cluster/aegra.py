@@ -17,7 +17,7 @@ import pytest
 import yaml
 from langgraph_sdk import get_sync_client
 
-from swarm_brain.server.owners import new_key
+from swarm_brain.server.api_keys import new_key
 from tests.integration.cluster import Cluster
 from tests.integration.processes import (
     REPO,

@@ -7,8 +7,8 @@ from statistics import fmean
 import pytest
 
 from swarm_brain import models
-from swarm_brain.evals import baselines
-from swarm_brain.evals.arms import NAMES, named
+from swarm_brain.evals.arms import baselines
+from swarm_brain.evals.arms.registry import NAMES, named
 from swarm_brain.graph.errors import ConfigError, ModelError, ModelUnavailable
 from swarm_brain.graph.topology import load
 from tests.evaluating import (

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarm_brain.evals.bias import JudgedPair, decide, judge_bias
+from swarm_brain.evals.stats.judge_bias import JudgedPair, decide, judge_bias
 
 verdicts = st.sampled_from(["first", "second", "tie", "unparsed"])
 pairs = st.lists(

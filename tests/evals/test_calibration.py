@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarm_brain.evals.calibration import abstention, expected_calibration_error, reliability
-from swarm_brain.evals.statistics import wilson
+from swarm_brain.evals.stats.calibration import abstention, expected_calibration_error, reliability
+from swarm_brain.evals.stats.comparison import wilson
 
 rows = st.lists(st.tuples(st.none() | st.floats(0, 1), st.booleans()), min_size=0, max_size=40).map(
     lambda pairs: ([a for a, _ in pairs], [c for _, c in pairs])

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from swarm_brain.evals import experiments, report
-from swarm_brain.evals.bias import JudgedPair
-from swarm_brain.evals.comparing import analysed
-from swarm_brain.evals.examples import Example
-from swarm_brain.evals.experiment import Experiment, Judged
-from swarm_brain.evals.experiments import experiment
+from swarm_brain.evals import experiment as experiments
+from swarm_brain.evals import report
+from swarm_brain.evals.cases.examples import Example
+from swarm_brain.evals.experiment import experiment
+from swarm_brain.evals.records import Experiment, Judged
+from swarm_brain.evals.report.analysis import analysed
+from swarm_brain.evals.stats.judge_bias import JudgedPair
 from swarm_brain.graph.errors import ConfigError, ModelUnavailable
 from tests.evaluating import (
     AGGREGATE,

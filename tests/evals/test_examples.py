@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from swarm_brain.evals.examples import Example, content_hash, load, prompt, to_json
-from swarm_brain.evals.numbers import read
-from swarm_brain.evals.scoring import score
+from swarm_brain.evals.cases.examples import Example, content_hash, load, prompt, to_json
+from swarm_brain.evals.cases.numbers import read
+from swarm_brain.evals.cases.score import score
 from swarm_brain.graph.errors import ConfigError
 
 DATASETS = Path(__file__).parents[2] / "evals" / "datasets"

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from swarm_brain.evals.bias import JudgedPair, judge_bias
-from swarm_brain.evals.power import needed_sample_size, needed_sample_size_graded, power
-from swarm_brain.evals.statistics import holm, mcnemar, mcnemar_clustered, paired_bootstrap
+from swarm_brain.evals.stats.comparison import holm, mcnemar, mcnemar_clustered, paired_bootstrap
+from swarm_brain.evals.stats.judge_bias import JudgedPair, judge_bias
+from swarm_brain.evals.stats.power import needed_sample_size, needed_sample_size_graded, power
 
 SEEDS = [11, 12, 13]
 COMPARISONS = 2_000

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from swarm_brain.evals import arithmetic, logic
-from swarm_brain.evals.examples import load
+from swarm_brain.evals.cases import arithmetic, logic
+from swarm_brain.evals.cases.examples import load
+from swarm_brain.evals.cases.logic import FORMS, Categorical, categorical_validity
 from swarm_brain.evals.keyed import SHIPPED, dump, generate, main
-from swarm_brain.evals.logic import FORMS, Categorical, categorical_validity
 
 DATASETS = Path(__file__).parents[2] / "evals" / "datasets"
 EXAMPLES = {name: load(DATASETS / f"{name}.jsonl") for name in SHIPPED}

@@ -239,7 +239,7 @@ def test_the_key_stands_nowhere(battery: Battery, form: tuple[str, ...]):
 
 def test_the_key_given_is_the_key_used(battery: Battery, monkeypatch: pytest.MonkeyPatch):
     from swarm_brain import models
-    from swarm_brain.models.settings import key_for
+    from swarm_brain.config import key_for
 
     seen = []
     bind = models.bind

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarm_brain.evals.power import (
+from swarm_brain.evals.stats.comparison import mcnemar
+from swarm_brain.evals.stats.power import (
     EXACT_UP_TO,
     needed_sample_size,
     needed_sample_size_graded,
     power,
     power_graded,
 )
-from swarm_brain.evals.statistics import mcnemar
 
 shares = st.floats(0.0, 0.45)
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from swarm_brain.evals.returns import return_on_tokens, valid_comparison, why_invalid
-from swarm_brain.evals.statistics import paired_bootstrap
+from swarm_brain.evals.stats.comparison import paired_bootstrap
+from swarm_brain.evals.stats.return_on_tokens import return_on_tokens, valid_comparison, why_invalid
 
 
 @pytest.mark.parametrize(

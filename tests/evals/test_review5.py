@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from langsmith import utils
 
-from swarm_brain.evals import experiments
-from swarm_brain.evals.calibration import Bin
-from swarm_brain.evals.comparing import analysed
-from swarm_brain.evals.experiment import Experiment, Judged
-from swarm_brain.evals.experiments import experiment
-from swarm_brain.evals.running import open_records, recorded
-from swarm_brain.evals.statistics import wilson, wilson_clustered
+from swarm_brain.evals import experiment as experiments
+from swarm_brain.evals.experiment import experiment
+from swarm_brain.evals.records import Experiment, Judged
+from swarm_brain.evals.report.analysis import analysed
+from swarm_brain.evals.runner import open_records, recorded
+from swarm_brain.evals.stats.calibration import Bin
+from swarm_brain.evals.stats.comparison import wilson, wilson_clustered
 from swarm_brain.evals.tracing import extracted, hidden_parts
 from swarm_brain.graph.errors import BrainError, ConfigError
 from tests.evals.test_comparing import JUDGE, KEYED, arm, essays

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from swarm_brain.batch import counting
-from swarm_brain.evals.answers import Answer
-from swarm_brain.evals.arms import ARMS
-from swarm_brain.evals.running import Plan, Records, mean_tokens, open_records, recorded, run_arm
+from swarm_brain.batch import progress
+from swarm_brain.evals.arms.answer import Answer
+from swarm_brain.evals.arms.registry import ARMS
+from swarm_brain.evals.runner import Plan, Records, mean_tokens, open_records, recorded, run_arm
 from swarm_brain.evals.tracing import place_of
 from swarm_brain.graph.errors import ConfigError, ModelError, ModelUnavailable
 from tests.evaluating import ANSWER, QUIET, example, setup
@@ -255,13 +255,13 @@ async def test_arms_do_not_mix_in_one_file(script: Script, tmp_path: Path):
 
 async def test_progress_tells_tokens_cost_and_time(script: Script, tmp_path: Path, monkeypatch):
     told = []
-    add = counting.Counted.add
+    add = progress.Counted.add
 
-    def watched(self: counting.Counted, record: dict[str, Any]) -> None:
+    def watched(self: progress.Counted, record: dict[str, Any]) -> None:
         add(self, record)
         told.append(self.progress.tasks[0].fields["told"])
 
-    monkeypatch.setattr(counting.Counted, "add", watched)
+    monkeypatch.setattr(progress.Counted, "add", watched)
     await run(opened(tmp_path), examples=SIX[:2], concurrency=1)
     assert len(told) == 2
     assert told[0].endswith(" tokens, cost unknown")

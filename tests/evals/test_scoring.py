@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarm_brain.evals.examples import Example
-from swarm_brain.evals.numbers import read, same
-from swarm_brain.evals.scoring import Score, extract, score
+from swarm_brain.evals.cases.examples import Example
+from swarm_brain.evals.cases.numbers import read, same
+from swarm_brain.evals.cases.score import Score, extract, score
 
 AUTHORS = ("David Hume", "Immanuel Kant", "John Locke", "A. J. Ayer")
 VIEWS = ("A good will", "Self-knowledge", "Knowledge", "None of the above")

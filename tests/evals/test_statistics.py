@@ -9,13 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from swarm_brain.evals.statistics import (
-    Interval,
-    holm,
-    mcnemar,
-    mcnemar_clustered,
-    wilson,
-)
+from swarm_brain.evals.stats.comparison import Interval, holm, mcnemar, mcnemar_clustered, wilson
 
 counts = st.integers(0, 60)
 answers = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40)

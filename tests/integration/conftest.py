@@ -40,7 +40,7 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture(scope="session")
 def weights() -> Path:
     """The file of the small embedded model, fetched if it is not on this machine yet."""
-    from swarm_brain.models.weights import fetch
+    from swarm_brain.models.embedded_weights import fetch
 
     return fetch("smollm2-135m")
 

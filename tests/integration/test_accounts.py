@@ -17,14 +17,14 @@ pytestmark = [pytest.mark.integration, pytest.mark.parallel]
 SPENDER = """
 import time
 from swarm_brain.graph.errors import ModelError
-from swarm_brain.models import daily
-from swarm_brain.models.ledger import Amount
+from swarm_brain.spending import quota
+from swarm_brain.spending.ledger import Amount
 from swarm_brain.server.admission import arrive
 paid = came = 0
 for _ in range(40):
     try:
-        booking = daily.reserve("ada", Amount(10, 0.25))
-        daily.settle(booking, Amount(5, 0.125))
+        booking = quota.reserve("ada", Amount(10, 0.25))
+        quota.settle(booking, Amount(5, 0.125))
         paid += 1
     except ModelError as error:
         assert error.kind == "budget", error

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from swarm_brain.evals.examples import content_hash, load
+from swarm_brain.evals.cases.examples import content_hash, load
 from swarm_brain.evals.philosophy import DATASET
 from swarm_brain.graph.topology import load as load_topology
 from tests.fakes import Endpoint, Script, endpoint

@@ -16,9 +16,10 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langgraph.checkpoint.memory import InMemorySaver
 
 from swarm_brain import PhiBrain
+from swarm_brain.calls import client
 from swarm_brain.graph.brain import compile_brain, graph
 from swarm_brain.graph.errors import ExpertFailed
-from swarm_brain.models import call, ledger
+from swarm_brain.spending import ledger
 from tests import fakes
 from tests.fakes import DEFAULTS, Endpoint, endpoint
 from tests.integration import faults
@@ -54,7 +55,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(call, "BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(client, "BACKOFF_SECONDS", 0.01)
 
 
 class Tracer(BaseCallbackHandler):

@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessageChunk, HumanMessage, SystemMessage
 
+from swarm_brain.calls.client import Call, ask
 from swarm_brain.graph.brain import graph
 from swarm_brain.graph.errors import ModelError, ModelUnavailable
-from swarm_brain.models import huggingface, pretrained
 from swarm_brain.models.binding import Binding, Sampling
-from swarm_brain.models.call import Call, ask
-from swarm_brain.nodes.reading import defects_schema, read_defects
+from swarm_brain.models.huggingface import provider
+from swarm_brain.models.huggingface import weights as pretrained
+from swarm_brain.nodes.parse import defects_schema, read_defects
 
 _MISSING = [
     name
@@ -54,11 +55,11 @@ class Loads:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SWARM_BRAIN_CACHE_DIR", str(folder))
             patch.setattr(pretrained, "_make", self._counted("conversions", pretrained._make))
-            patch.setattr(huggingface, "_load", self._counted("loads", huggingface._load))
+            patch.setattr(provider, "_load", self._counted("loads", provider._load))
             with ThreadPoolExecutor(8) as threads:
-                bound = list(threads.map(huggingface.bind, [str(weights)] * 8))
+                bound = list(threads.map(provider.bind, [str(weights)] * 8))
         self.binding: Binding = bound[0]
-        self.engine = huggingface.load(huggingface.Wanted(str(weights))).engine
+        self.engine = provider.load(provider.Wanted(str(weights))).engine
 
     def _counted(self, name: str, work: Any) -> Any:
         def counted(*arguments: Any) -> Any:
@@ -104,7 +105,7 @@ def test_a_converted_model_loads_fast(model: Loads, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("SWARM_BRAIN_CACHE_DIR", str(model.folder))
     monkeypatch.setattr(pretrained, "_make", lambda *_: pytest.fail("converted again"))
     started = time.perf_counter()
-    again = huggingface._load(huggingface.Wanted(str(model.weights)))
+    again = provider._load(provider.Wanted(str(model.weights)))
     seconds = time.perf_counter() - started
     again.engine.batcher.close()
     assert seconds < LOADED_SECONDS
@@ -285,7 +286,7 @@ def test_quantization_without_a_gpu_says_so(model: Loads, quantization: Any):
     if torch.accelerator.is_available():
         pytest.skip("this machine has a GPU")
     with pytest.raises(ModelUnavailable, match=rf"{quantization} needs a GPU.*embedded:"):
-        huggingface.bind(str(model.weights), quantization=quantization)
+        provider.bind(str(model.weights), quantization=quantization)
 
 
 def test_missing_weights_are_named_with_folder_and_command(monkeypatch: pytest.MonkeyPatch):
@@ -293,7 +294,7 @@ def test_missing_weights_are_named_with_folder_and_command(monkeypatch: pytest.M
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ModelUnavailable) as caught:
-        huggingface.bind("nobody/no-such-model")
+        provider.bind("nobody/no-such-model")
     said = str(caught.value)
     assert "nobody/no-such-model" in said
     assert constants.HF_HUB_CACHE in said
@@ -310,7 +311,7 @@ def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
         started = time.perf_counter()
         with pytest.raises(ModelUnavailable, match="hf download nobody/no-such-model"):
-            huggingface.bind("nobody/no-such-model")
+            provider.bind("nobody/no-such-model")
     assert time.perf_counter() - started < 10
 
 
@@ -320,7 +321,7 @@ def test_weights_that_were_cut_short_are_named(model: Loads, tmp_path: Path):
         with part.open("rb") as content:
             (tmp_path / part.name).write_bytes(content.read(10_000_000))
     with pytest.raises(ModelUnavailable, match="weights are damaged"):
-        huggingface.bind(str(tmp_path))
+        provider.bind(str(tmp_path))
 
 
 def test_damaged_files_are_named(tmp_path: Path):
@@ -330,7 +331,7 @@ def test_damaged_files_are_named(tmp_path: Path):
     (cut / "config.json").write_text('{"model_type": "llama"}')
     for place in (text, cut):
         with pytest.raises(ModelUnavailable, match=place.name):
-            huggingface.bind(str(place))
+            provider.bind(str(place))
 
 
 def test_simple_question_is_answered_and_counted(model: Loads, weights: Path):

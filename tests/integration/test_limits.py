@@ -15,9 +15,9 @@ import pytest
 from langchain_core.messages import HumanMessage, SystemMessage
 
 from swarm_brain import models
+from swarm_brain.calls.client import Call, Reply, ask
 from swarm_brain.graph.brain import graph
 from swarm_brain.models.binding import Sampling
-from swarm_brain.models.call import Call, Reply, ask
 from tests import fakes
 from tests.fakes import Endpoint, Script, endpoint
 

@@ -98,7 +98,7 @@ def test_server_holds_the_reply_to_the_schema(llama):
         reply = await model.ainvoke("Tell me a joke.", **bound.schema_arguments("gates", schema))
         return reply.text
 
-    from swarm_brain.models.loop import wait_for
+    from swarm_brain.calls.background_loop import wait_for
 
     assert set(json.loads(wait_for(ask()))) == {"creative", "analytical"}
 

@@ -408,7 +408,7 @@ import asyncio, json, sys
 from rich.console import Console
 from swarm_brain.graph.context import make_context
 from swarm_brain.graph.topology import load
-from swarm_brain.cli.session import session
+from swarm_brain.cli.terminal.session import session
 
 async def work(name, count, url):
     async with session(Console(stderr=True), needed=True) as opened:
@@ -491,7 +491,7 @@ def test_a_thread_runs_in_one_process_at_a_time(brain: Brain):
 OPENER = """
 import asyncio, sys
 from swarm_brain.memory.opening import close_store, open_store
-from swarm_brain.threads.saving import open_threads
+from swarm_brain.threads.saver import open_threads
 
 async def threads():
     async with open_threads():

@@ -14,7 +14,7 @@ from contextlib import closing
 
 import pytest
 
-from swarm_brain.threads.saving import Compressed
+from swarm_brain.threads.saver import Compressed
 from tests.integration.processes import until
 from tests.integration.test_durability import COMMAND, EIGHT, HARD, Place, place  # noqa: F401
 

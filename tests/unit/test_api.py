@@ -12,10 +12,10 @@ from langgraph.checkpoint.memory import InMemorySaver
 import llm_swarm_brain
 import swarm_brain
 from swarm_brain import BrainConfig, PhiBrain, api, models
+from swarm_brain.config import key_for
 from swarm_brain.graph.brain import compile_brain
 from swarm_brain.graph.errors import BlankQuestion, ConfigError, ModelError, NotText
 from swarm_brain.memory.opening import in_process
-from swarm_brain.models.settings import key_for
 from tests.fakes import Script
 
 HARD = "Why is the subject what it is?"
@@ -91,7 +91,7 @@ def test_eight_neurons_with_their_statistics(brain, script: Script):
 
 
 def test_statistics_count_failed_attempts_and_simulated_replies_apart(brain, script, monkeypatch):
-    monkeypatch.setattr("swarm_brain.models.call.pause", lambda *_: 0)
+    monkeypatch.setattr("swarm_brain.calls.client.pause", lambda *_: 0)
     down = ModelError("server", "down")
     script.says["creative"] = [down, "So.\nVerdict: 42"]
     script.says["analytical"] = ModelError("auth", "no entry")

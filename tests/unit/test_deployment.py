@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from swarm_brain.models.settings import VARIABLES
+from swarm_brain.config import VARIABLES
 from swarm_brain.version import __version__
 
 ROOT = Path(__file__).parents[2]

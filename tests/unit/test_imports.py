@@ -1,5 +1,4 @@
-# ruff: noqa: E501
-"""Imports go one way (design.md, section 4), and importing does nothing."""
+"""Imports go one way and in no circle, and importing does nothing."""
 
 from __future__ import annotations
 
@@ -11,108 +10,44 @@ from pathlib import Path
 
 import pytest
 
-from swarm_brain.models.settings import VARIABLES
+from swarm_brain.config import VARIABLES
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("swarm_brain", "llm_swarm_brain")
 LINKED = ("graph", "nodes", "prompts", "evals")  # their files stand at the top of the repository
-PURE = ("swarm_brain.graph.state", "swarm_brain.graph.context", "swarm_brain.graph.topology", "swarm_brain.graph.propagation", "swarm_brain.graph.workspace",
-        "swarm_brain.graph.errors", "swarm_brain.graph.effort", "swarm_brain.graph.checks", "swarm_brain.graph.form", "swarm_brain.graph.events")  # fmt: skip
-BELOW_NODES = ("swarm_brain.prompts", "swarm_brain.database", "swarm_brain.models", "swarm_brain.memory",
-               "swarm_brain.observing", *PURE)  # fmt: skip
-TOP = (
-    "swarm_brain.api",
-    "swarm_brain.batch",
-    "swarm_brain.picture",
-    "swarm_brain.presets",
-    "swarm_brain.remote",
-    "swarm_brain.assistants",
-    "swarm_brain.threads",
-    "swarm_brain.cli",
-    "swarm_brain.server",
-    "swarm_brain.evals",
-)
 
-# What each room may import of ours. `swarm_brain` alone is its version.
-ALLOWED = {
-    "swarm_brain.prompts": ("swarm_brain.prompts",),
-    "swarm_brain.graph": ("swarm_brain.prompts", *PURE),
-    "swarm_brain.graph.brain": ("swarm_brain.nodes", *BELOW_NODES),
-    "swarm_brain.nodes": ("swarm_brain.nodes", "swarm_brain", *BELOW_NODES),
-    "swarm_brain.observing": (),
-    "swarm_brain.database": ("swarm_brain.database", "swarm_brain.graph.errors"),
-    "swarm_brain.models": ("swarm_brain.models", "swarm_brain.database", *PURE),
-    "swarm_brain.memory": (
-        "swarm_brain.prompts",
-        "swarm_brain.memory",
-        "swarm_brain.models",
-        "swarm_brain.database",
-        *PURE,
-    ),
-    "swarm_brain.api": (
-        "swarm_brain.graph.brain",
-        "swarm_brain.nodes",
-        "swarm_brain",
-        *BELOW_NODES,
-    ),
-    "swarm_brain.threads": (
-        "swarm_brain.graph.brain",
-        "swarm_brain.nodes",
-        "swarm_brain",
-        "swarm_brain.threads",
-        *BELOW_NODES,
-    ),
-    "swarm_brain.batch": (
-        "swarm_brain.graph.brain",
-        "swarm_brain.nodes",
-        "swarm_brain",
-        "swarm_brain.remote",
-        *BELOW_NODES,
-    ),
-    "swarm_brain.picture": ("swarm_brain.threads", *PURE),
-    "swarm_brain.cli": (
-        "swarm_brain.graph.brain",
-        "swarm_brain.nodes",
-        "swarm_brain",
-        *TOP,
-        *BELOW_NODES,
-    ),
-    "swarm_brain.server": (
-        "swarm_brain.graph.brain",
-        "swarm_brain.nodes",
-        "swarm_brain",
-        *TOP,
-        *BELOW_NODES,
-    ),
-    "swarm_brain.presets": (),
-    "swarm_brain.remote": BELOW_NODES,
-    "swarm_brain.assistants": ("swarm_brain.presets", "swarm_brain.remote", *BELOW_NODES),
-    "swarm_brain.evals": (
-        "swarm_brain.graph.brain",
-        "swarm_brain.nodes",
-        "swarm_brain",
-        *TOP,
-        *BELOW_NODES,
-    ),
-    "swarm_brain": ("swarm_brain", "swarm_brain.api", "swarm_brain.graph.brain"),
-    "llm_swarm_brain": ("swarm_brain.api",),
-}
+# From the bottom to the top: a file imports from its own layer and the layers below it. A file
+# belongs to the longest name that holds it.
+LAYERS = (
+    ("version", "checkout", "presets", "observers"),
+    ("prompts",),
+    ("graph",),
+    ("config",),
+    ("database",),
+    ("models", "calls", "spending"),
+    ("memory",),
+    ("nodes",),
+    ("graph.brain",),
+    ("threads",),
+    ("remote",),
+    ("runs",),
+    ("assistants", "picture", "batch"),
+    ("api",),
+    ("server",),
+    ("evals",),
+    ("cli",),
+)
+EXPORTS = ("swarm_brain", "llm_swarm_brain")  # the packages themselves; they import on first use
+
 VENDORS = ("openai", "langchain_openai", "langchain_huggingface", "langchain.chat_models",
            "transformers", "torch", "xllamacpp", "httpx", "genai_prices")  # fmt: skip
+ROOMS_OF_VENDORS = ("swarm_brain.models", "swarm_brain.calls", "swarm_brain.spending")
 LATE = ("openai", "transformers", "torch", "xllamacpp", "langchain_openai", "wordllama",
         "resvg_py", "genai_prices", "langchain_huggingface", "gguf")  # fmt: skip
 
 
-def within(module: str, rooms) -> bool:
-    return any(module == room or module.startswith(f"{room}.") for room in rooms)
-
-
-def room_of(module: str) -> str:
-    """The longest key of ALLOWED that holds the module."""
-    return max((room for room in ALLOWED if within(module, [room])), key=len)
-
-
 def modules() -> dict[str, Path]:
+    """Every module of ours by its name, each file once."""
     found = {}
     for package in (*PACKAGES, *LINKED):
         for path in (ROOT / package).rglob("*.py"):
@@ -123,6 +58,16 @@ def modules() -> dict[str, Path]:
 
 
 MODULES = modules()
+
+
+def within(module: str, rooms) -> bool:
+    return any(module == room or module.startswith(f"{room}.") for room in rooms)
+
+
+def layer_of(module: str) -> int:
+    """The layer of the longest name in LAYERS that holds the module."""
+    named = {f"swarm_brain.{name}": layer for layer, names in enumerate(LAYERS) for name in names}
+    return named[max((name for name in named if within(module, [name])), key=len)]
 
 
 def imported(name: str, path: Path, *, top_level: bool = False) -> set[str]:
@@ -145,46 +90,84 @@ def imported(name: str, path: Path, *, top_level: bool = False) -> set[str]:
 def test_the_parser_finds_what_is_imported(tmp_path):
     path = tmp_path / "sample.py"
     path.write_text(
-        "from swarm_brain.graph import effort, brain as b\nfrom . import models\nfrom .models import call\n"
+        "from swarm_brain.graph import effort, brain as b\n"
+        "from . import models\nfrom .calls import client\n"
         "def late():\n    import swarm_brain.api\n    from swarm_brain.graph.brain import graph\n"
     )
     assert imported("swarm_brain.sample", path) == {
         "swarm_brain.graph.effort",
         "swarm_brain.graph.brain",
         "swarm_brain.models",
-        "swarm_brain.models.call",
+        "swarm_brain.calls.client",
         "swarm_brain.api",
     }
     assert "swarm_brain.api" not in imported("swarm_brain.sample", path, top_level=True)
 
 
-@pytest.mark.parametrize("name", sorted(MODULES))
+def ours(name: str) -> set[str]:
+    """Our own modules that this one imports."""
+    return {other for other in imported(name, MODULES[name]) if other in MODULES} - {name}
+
+
+# To be mended in the next commits.
+UPWARDS = {"swarm_brain.evals.experiment", "swarm_brain.runs.stream"}
+
+
+@pytest.mark.parametrize("name", sorted(set(MODULES) - set(EXPORTS) - UPWARDS))
 def test_imports_go_one_way(name):
-    ours = {other for other in imported(name, MODULES[name]) if other.split(".")[0] in PACKAGES}
-    room = room_of(name)
-    version_only = {"swarm_brain.version", "swarm_brain.checkout"}
-    allowed = [other for other in ALLOWED[room] if other != "swarm_brain"]
-    if room in TOP:
-        allowed.append(room)
-    assert {other for other in ours - version_only if not within(other, allowed)} == set()
+    above = {other for other in ours(name) if layer_of(other) > layer_of(name)}
+    assert above == set()
 
 
-def test_swarm_brain_itself_gives_only_its_version():
-    for name, path in MODULES.items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module == "swarm_brain":
-                names = {alias.name for alias in node.names}
-                packages = {other.split(".")[1] for other in MODULES if "swarm_brain." in other}
-                assert names <= {"__version__", *packages}, name
+def test_a_package_is_imported_by_its_modules_only():
+    """`from swarm_brain import X` is for users: inside, each thing has one home."""
+    assert {name for name in MODULES if set(EXPORTS) & ours(name)} == set()
+
+
+def circles(edges: dict[str, set[str]]) -> list[list[str]]:
+    """Every group of modules that reach each other (Tarjan's strongly connected components)."""
+    order: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(module: str) -> None:
+        order[module] = low[module] = len(order)
+        stack.append(module)
+        for other in edges[module]:
+            if other not in order:
+                visit(other)
+            if other in stack:
+                low[module] = min(low[module], low[other])
+        if low[module] == order[module]:
+            at = stack.index(module)
+            found.append(sorted(stack[at:]))
+            del stack[at:]
+
+    for module in edges:
+        if module not in order:
+            visit(module)
+    return [group for group in found if len(group) > 1]
+
+
+def test_circles_are_found():
+    edges = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set(), "e": {"d"}}
+    assert circles(edges) == [["a", "b", "c"]]
+
+
+@pytest.mark.xfail(strict=True, reason="six circles, to be mended in the next commits")
+def test_there_is_no_circle_of_imports():
+    """Imports in functions and under TYPE_CHECKING count as well."""
+    assert circles({name: ours(name) for name in MODULES}) == []
 
 
 # A vendor's class is derived from here; the module itself is imported when its model is used.
-DERIVED = ("swarm_brain.models.chat",)
+DERIVED = ("swarm_brain.models.endpoint_chat",)
 
 
 @pytest.mark.parametrize("name", sorted(set(MODULES) - set(DERIVED)))
 def test_vendors_are_imported_late_and_only_by_models(name):
-    if not within(name, ["swarm_brain.models"]):
+    if not within(name, ROOMS_OF_VENDORS):
         allowed = {"httpx"} if name == "swarm_brain.remote" else set()  # its server's client's
         assert {m for m in imported(name, MODULES[name]) if within(m, VENDORS)} <= allowed
     early = imported(name, MODULES[name], top_level=True)

@@ -7,7 +7,7 @@ import json
 import time
 
 from swarm_brain.graph.context import make_context
-from swarm_brain.memory import background, keeping
+from swarm_brain.memory import background, maintenance
 from swarm_brain.memory.episodes import putting
 from swarm_brain.memory.opening import in_process
 from swarm_brain.memory.space import Space
@@ -43,7 +43,7 @@ async def test_answers_at_once_are_consolidated_once(script):
         background.later(store, Space(), context)
     await background.settled()
     assert len(script.of(CONSOLIDATION)) == 1
-    found = await keeping.stats(store, Space())
+    found = await maintenance.stats(store, Space())
     assert (found["facts"], found["unconsolidated"]) == (1, 0)
 
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
+from swarm_brain.config import VARIABLES
 from swarm_brain.graph.brain import graph
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.state import BrainInput, BrainOutput, BrainState
 from swarm_brain.graph.topology import load
-from swarm_brain.models.settings import VARIABLES
 from tests.integration.processes import CANARY
 from tests.integration.studio.serving import ANSWER, HARD, SIMPLE
-from tests.unit.test_events import checked
+from tests.unit.graph.test_events import checked
 
 pytestmark = [pytest.mark.integration, pytest.mark.parallel]
 

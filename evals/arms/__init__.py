@@ -1,0 +1,1 @@
+"""Arms: ways of answering one question with so many tokens."""

@@ -1,0 +1,1 @@
+"""Questions and keys: generated, read from files, extracted from replies, scored."""

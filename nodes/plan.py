@@ -1,0 +1,172 @@
+"""What a run may spend before it starts: its worst case, and how a budget shortens it. Pure.
+
+Under a budget first the replies are made shorter, down to LEAST_REPLY_TOKENS, then fewer experts
+are woken: without critics, then with low effort, then without intake, then one expert alone. Drafts
+are never cut. The plan decides how much is tried; that the budget holds is the ledger's affair.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from swarm_brain.graph import propagation
+from swarm_brain.graph.context import Context
+from swarm_brain.graph.errors import BudgetTooSmall, ConfigError
+from swarm_brain.graph.state import Effort
+from swarm_brain.graph.topology import Expert, Topology
+from swarm_brain.models.binding import Binding
+from swarm_brain.spending.ledger import LEAST_REPLY_TOKENS, Amount
+from swarm_brain.spending.prompt_bound import prompt_bound
+
+# A reply this short is not worth the experts who write it while fewer could write longer ones.
+COMFORTABLE_TOKENS = 160
+# Tokens by which a reply of one token lengthens the bound of a later prompt: nearly itself where a
+# tokenizer counts, half its bytes where none does.
+GROWTH_COUNTED, GROWTH_GUESSED = 1.25, 3.0
+USD_DIGITS = 1e9  # to which a named minimum is rounded up
+TAG_TOKENS = 24  # of the tags around one part of a prompt, bounded
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run sets out to do: `max_tokens` None means each model's own."""
+
+    effort: Effort
+    max_steps: int
+    max_tokens: int | None
+    calls: int
+    worst: Amount
+    answer: Amount
+    reduced: bool = False
+
+
+@dataclass(frozen=True)
+class Case:
+    """Everything that a worst case depends on. `text` is the question with the earlier turns,
+    `recalled` what memory experts are shown besides."""
+
+    topology: Topology
+    context: Context
+    text: str
+    binding_of: Callable[[Expert], Binding]
+    reply_of: Callable[[Expert], int]
+    recalled: str = ""
+
+
+def plan(case: Case, effort: Effort) -> Plan:
+    """The plan for a question, within the budget if there is one.
+
+    Raises ConfigError if dollars are limited and a price is unknown, BudgetTooSmall if not even one
+    call can be paid.
+    """
+    context = case.context
+    whole = planned(case, effort, context.max_steps, None)
+    if context.budget_usd is not None and whole.worst.usd is None:
+        raise ConfigError(_unknown_price(case))
+    if within(whole.worst, context):
+        return whole
+    for least in (COMFORTABLE_TOKENS, LEAST_REPLY_TOKENS):
+        for number, (candidate, steps) in enumerate(_candidates(case, effort)):
+            if found := _longest(case, candidate, steps, least):
+                return replace(found, reduced=number > 0)
+    raise BudgetTooSmall(_smallest(case, effort))
+
+
+def _candidates(case: Case, effort: Effort) -> Iterator[tuple[Effort, int]]:
+    """Ever fewer experts: (effort, max_steps)."""
+    topology, steps = case.topology, case.context.max_steps
+    answer = topology.levels[topology.synthesis.name]
+    tried = [(effort, steps), (effort, min(steps, answer)), ("low", steps), ("low", min(steps, 2)),
+             ("low", 1)]  # fmt: skip
+    yield from dict.fromkeys(tried)
+
+
+def _longest(case: Case, effort: Effort, steps: int, least: int) -> Plan | None:
+    """The plan with the longest replies that the budget pays, None if it pays none."""
+    wanted = max(case.reply_of(expert) for expert in case.topology.experts.values())
+    low, high = min(least, wanted), wanted
+    if not within(planned(case, effort, steps, low).worst, case.context):
+        return None
+    while low < high:
+        middle = (low + high + 1) // 2
+        fits = within(planned(case, effort, steps, middle).worst, case.context)
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return planned(case, effort, steps, low)
+
+
+def planned(case: Case, effort: Effort, steps: int, most: int | None) -> Plan:
+    """The worst case of asking everybody that this effort and these steps reach, once each."""
+    topology = case.topology
+    first, last = propagation.steps_planned(topology, steps)
+    woken = propagation.reached(topology, effort, recalled=bool(case.recalled))
+    names = {n for n in woken if first <= topology.levels[n] <= last}
+    names = {topology.soloist.name} if steps == 1 else names
+    names -= set(case.context.without)
+    costs = {name: _cost(case, name, names, most) for name in names}
+    answering = topology.soloist.name if steps == 1 else topology.synthesis.name
+    worst = sum(costs.values(), Amount())
+    return Plan(effort, steps, most, len(names), worst, costs.get(answering, Amount()))
+
+
+def _cost(case: Case, name: str, names: set[str], most: int | None) -> Amount:
+    """The worst case of one expert's call, with everything before it said at full length."""
+    expert = case.topology.experts[name]
+    binding = case.binding_of(expert)
+    growth = GROWTH_COUNTED if binding.count_tokens else GROWTH_GUESSED
+    heard = sum(
+        int(_reply(case, other, most) * growth) + TAG_TOKENS
+        for other in _heard(case, expert, names)
+    )
+    gated = [f"{e.name}: {e.role}" for e in case.topology.gated] if expert.kind == "gate" else []
+    recalled = [case.recalled] if expert.kind == "memory" else []
+    texts = [expert.prompt, "\n".join([case.text, *gated, *recalled])]
+    bound = prompt_bound(binding, texts) + heard + 2 * TAG_TOKENS
+    reply = _reply(case, expert, most)
+    return Amount(bound + reply, binding.price(bound, 0, reply))
+
+
+def _reply(case: Case, expert: Expert, most: int | None) -> int:
+    own = case.reply_of(expert)
+    return own if most is None else min(own, most)
+
+
+def _heard(case: Case, expert: Expert, names: set[str]) -> Iterator[Expert]:
+    """Whose words may be in this expert's prompt: all speakers of earlier waves at most."""
+    levels = case.topology.levels
+    for other in case.topology.experts.values():
+        speaks = other.kind not in ("gate", "critic") or other.name in expert.hears
+        if other.name in names and levels[other.name] < levels[expert.name] and speaks:
+            yield other
+
+
+def within(worst: Amount, context: Context) -> bool:
+    """Whether this much is in the budget."""
+    tokens, usd = context.budget_tokens, context.budget_usd
+    if tokens is not None and worst.tokens > tokens:
+        return False
+    return usd is None or (worst.usd is not None and worst.usd <= usd)
+
+
+def _smallest(case: Case, effort: Effort) -> str:
+    """What at least would have to be allowed."""
+    least = planned(case, effort, 1, LEAST_REPLY_TOKENS).worst
+    context = case.context
+    if context.budget_tokens is not None and least.tokens > context.budget_tokens:
+        return f"budget_tokens is {context.budget_tokens}, one call needs {least.tokens}"
+    usd = math.ceil((least.usd or 0) * USD_DIGITS) / USD_DIGITS
+    return f"budget_usd is {context.budget_usd:g}, one call needs {usd:.9f}"
+
+
+def _unknown_price(case: Case) -> str:
+    unknown = {
+        binding.spec
+        for binding in map(case.binding_of, case.topology.experts.values())
+        if binding.price(1, 0, 1) is None
+    }
+    return (
+        f"budget_usd: the price of {', '.join(sorted(unknown))} is unknown. State it in "
+        'swarm-brain.toml, [prices."provider:model"] with input and output in dollars per '
+        "million tokens, or use budget_tokens."
+    )

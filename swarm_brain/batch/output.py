@@ -1,0 +1,69 @@
+"""The answers of a batch as they leave it: in the order of its rows, and counted."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from swarm_brain.batch.records import Record, line_of
+from swarm_brain.batch.runner import Batch
+
+
+@dataclass
+class Total:
+    """What came of a batch."""
+
+    rows: Counter[str] = field(default_factory=Counter)
+    simulated: int = 0
+    tokens: int = 0
+    cost: float | None = 0.0
+
+    def add(self, answer: Record) -> Record:
+        """Count an answer, and give it back."""
+        usage = answer["usage"]
+        self.rows[answer["status"]] += 1
+        self.simulated += answer["provenance"] == "simulated"
+        self.tokens += (usage["input_tokens"] or 0) + (usage["output_tokens"] or 0)
+        known = self.cost is not None and usage["cost_usd"] is not None
+        self.cost = self.cost + usage["cost_usd"] if known else None
+        return answer
+
+    def __str__(self) -> str:
+        cost = "cost unknown" if self.cost is None else f"${self.cost:.6g}"
+        simulated = f" ({self.simulated} by the simulation alone)" if self.simulated else ""
+        rows = [f"{self.rows[status]:,} {status}" for status in ("answered", "failed", "not sent")]
+        rows[0] += simulated
+        return f"{', '.join(rows)} · {self.tokens:,} tokens · {cost}"
+
+
+class Stream:
+    """Answers on standard output: each as soon as all before it are there."""
+
+    def __init__(self, batch: Batch, total: Total) -> None:
+        self._batch, self._total, self._next = batch, total, 0
+
+    def flush(self, *, end: bool = False) -> None:
+        """Write what can be written in order; at the end everything."""
+        journal = self._batch.journal
+        while self._next < len(self._batch.rows) and (end or journal.done(self._next)):
+            found = self._batch.answer(self._next)
+            sys.stdout.buffer.write(line_of(self._total.add(found)))
+            self._next += 1
+        sys.stdout.buffer.flush()
+
+
+def write(path: Path, answers: Iterable[Record]) -> None:
+    """All answers, in order; the file is there whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            file.writelines(map(line_of, answers))
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

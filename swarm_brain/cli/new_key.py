@@ -1,0 +1,63 @@
+"""`swarm-brain serve --new-key NAME`: a key is shown once; its digest goes into the settings."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import typer
+
+from swarm_brain.config import check_text, config_file
+from swarm_brain.server.api_keys import new_key
+
+
+def make_key(name: str) -> None:
+    """Print a new key to standard output, and all that is to be said about it to standard error.
+
+    Raises ConfigError for a name that cannot be or is taken. A file that cannot be written is no
+    error: its owner is told what to add.
+    """
+    key, block = new_key(name)
+    path = config_file() or _default()
+    try:
+        _append(path, block)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        typer.echo(f"{path} cannot be written ({why}). Add this to it:\n\n{block}", err=True)
+    else:
+        typer.echo(f"The digest of the key {name} is in {path}.", err=True)
+    typer.echo("This is the key. It is not kept and cannot be shown again:", err=True)
+    typer.echo(key)
+
+
+def _default() -> Path:
+    from platformdirs import user_config_path
+
+    return user_config_path("swarm-brain") / "swarm-brain.toml"
+
+
+def _append(path: Path, block: str) -> None:
+    """Add a table at the end of the file; what is there stays as it is, byte for byte.
+
+    The new file takes the old one's place at once, so that nobody reads half of it.
+    """
+    path = path.resolve()  # a link stays a link
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before = path.read_bytes() if path.exists() else b""
+    gap = b"" if not before else b"\n" if before.endswith(b"\n") else b"\n\n"
+    after = before + gap + block.encode()
+    check_text(path, after)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".swarm-brain-")  # mode 0600
+    written = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(after)
+            file.flush()
+            os.fsync(file.fileno())
+        if before:
+            written.chmod(path.stat().st_mode & 0o777)
+        written.replace(path)
+    except BaseException:
+        written.unlink(missing_ok=True)
+        raise

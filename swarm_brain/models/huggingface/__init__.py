@@ -1,0 +1,1 @@
+"""The provider `huggingface:`: a local transformers pipeline with batched generation."""

@@ -1,0 +1,1 @@
+"""Runs: one way to run the brain and to watch it, live or saved."""

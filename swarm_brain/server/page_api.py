@@ -1,0 +1,213 @@
+"""What the page reads and asks: `/brain/*`. Runs are streamed as server-sent events."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+from sse_starlette import EventSourceResponse
+
+from swarm_brain.config import server_settings
+from swarm_brain.graph.context import Context, make_context
+from swarm_brain.graph.errors import ConfigError
+from swarm_brain.graph.topology import load
+from swarm_brain.nodes.interrupt import check_decision
+from swarm_brain.nodes.settings import BUDGETS
+from swarm_brain.picture.layout import layout
+from swarm_brain.presets import PRESETS
+from swarm_brain.runs.stream import Event
+from swarm_brain.server import page_threads
+from swarm_brain.server.api_keys import Owner, keyed
+from swarm_brain.server.http import ERRORS, Answer, Asker, Brains, Route, body_of, note, problem_of
+from swarm_brain.server.openai_api import while_connected
+from swarm_brain.server.runs import Question
+from swarm_brain.spending import quota
+
+router = APIRouter(
+    prefix="/brain",
+    tags=["brain"],
+    route_class=Route,
+    responses=ERRORS,
+    default_response_class=Answer,
+)
+Thread = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="A thread's id.")]
+
+EVENT = {
+    "type": "object",
+    "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
+    "required": ["event", "data"],
+}
+_EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The run's events; `data` is JSON.",
+        "content": {"text/event-stream": {"schema": EVENT}},
+    }
+}
+STREAMED: Any = {
+    "response_model": None,
+    "response_class": EventSourceResponse,
+    "responses": _EVENTS,
+}
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Asked(_Body):
+    """A question, where to ask it, and how."""
+
+    question: str = Field(min_length=1, max_length=1_000_000)
+    thread: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    preset: str | None = Field(None, description="A name that GET /brain/presets gives.")
+    settings: dict[str, Any] = Field(default_factory=dict, description="See GET /brain/settings.")
+
+
+class Decided(_Body):
+    """How an unfinished run goes on: what was decided at its pause, and new budgets."""
+
+    decision: Any = Field(None, description="approve, skip, stop, or {action: edit, sees: ...}.")
+    settings: dict[str, Any] = Field(default_factory=dict, description="Budgets alone.")
+
+
+class Listed(_Body):
+    """How many."""
+
+    limit: int = Field(50, ge=1, le=500)
+
+
+class Edited(_Body):
+    """A step of the last run, and what experts are to have said in it."""
+
+    step: int = Field(ge=1, le=64)
+    edits: dict[str, str] = Field(default_factory=dict, max_length=64)
+
+
+@router.get("/me")
+def me(owner: Asker) -> dict[str, Any]:
+    """Who asks, what they may take, and what they have taken today."""
+    limits = {key: value for key, value in asdict(owner).items() if key != "name"}
+    return {"name": owner.name, "keys": keyed(), "limits": limits, "spent_today": _spent(owner)}
+
+
+def _spent(owner: Owner) -> dict[str, Any] | None:
+    """What the limits of a day have counted today; None where there are none."""
+    if not quota.allowances(owner.name):
+        return None
+    spent = quota.used(owner.name)
+    return {"usd": spent.usd, "tokens": spent.tokens}
+
+
+@router.get("/picture")
+def show_picture(owner: Asker) -> dict[str, Any]:
+    """The experts and their edges as boxes and arrows with places."""
+    topology = load()
+    roles = {name: expert.role for name, expert in topology.experts.items()}
+    return {**layout(topology, labels=False).as_json(), "roles": roles}
+
+
+@router.get("/presets")
+def presets(owner: Asker) -> list[dict[str, Any]]:
+    """Settings that go together, by name."""
+    return [asdict(preset) for preset in PRESETS.values()]
+
+
+@router.get("/settings")
+def settings(owner: Asker) -> dict[str, Any]:
+    """All settings of a run as a JSON schema."""
+    return Context.model_json_schema()
+
+
+@router.post("/runs", **STREAMED)
+async def ask(body: Asked, request: Request, owner: Asker, runs: Brains) -> Response:
+    """Ask; the events of the run follow as they happen."""
+    if body.preset is not None and body.preset not in PRESETS:
+        raise ConfigError(f"There is no preset {body.preset}; there are {', '.join(PRESETS)}.")
+    preset = PRESETS[body.preset].settings if body.preset else {}
+    context = make_context({**preset, **body.settings})
+    question = Question({"question": body.question}, context, thread=body.thread)
+    return await _streamed(request, runs.ask(owner, question))
+
+
+@router.post("/runs/{run}/cancel")
+async def cancel(run: uuid.UUID, owner: Asker, runs: Brains) -> dict[str, str]:
+    """End a run; its thread can be resumed."""
+    runs.cancel(owner, run)
+    return {"run": str(run)}
+
+
+@router.get("/threads")
+async def list_threads(
+    owner: Asker, runs: Brains, query: Annotated[Listed, Query()]
+) -> list[dict[str, Any]]:
+    """Threads as their last run shows them, the latest first."""
+    return await page_threads.listed(runs, owner, query.limit)
+
+
+@router.get("/threads/{thread}")
+async def show_thread(thread: Thread, owner: Asker, runs: Brains) -> dict[str, Any]:
+    """A thread's runs, superstep by superstep."""
+    return {"id": thread, "runs": await page_threads.shown(runs, owner, thread)}
+
+
+@router.delete("/threads/{thread}")
+async def delete_thread(thread: Thread, owner: Asker, runs: Brains) -> dict[str, str]:
+    """Delete a thread. What was remembered of it stays."""
+    await page_threads.deleted(runs, owner, thread)
+    return {"id": thread}
+
+
+@router.post("/threads/{thread}/resume", **STREAMED)
+async def resume(
+    thread: Thread, body: Decided, request: Request, owner: Asker, runs: Brains
+) -> Response:
+    """Go on with an unfinished run; nothing finished is asked again."""
+    if other := sorted(set(body.settings) - set(BUDGETS)):
+        raise ConfigError(f"A run goes on with its own settings; {', '.join(other)}: not now.")
+    if body.decision is not None:
+        check_decision(body.decision)
+    budgets = make_context(body.settings)
+    return await _streamed(request, runs.resume(owner, thread, budgets, body.decision))
+
+
+@router.post("/threads/{thread}/fork", **STREAMED)
+async def fork(
+    thread: Thread, body: Edited, request: Request, owner: Asker, runs: Brains
+) -> Response:
+    """Run on from a past step of the last run, with some experts' words replaced."""
+    return await _streamed(request, runs.fork(owner, thread, body.step, body.edits))
+
+
+async def _streamed(request: Request, events: AsyncIterator[Event]) -> Response:
+    """The events of a run. What is wrong before its second one is an error with a status."""
+
+    async def two() -> list[Event]:
+        return [await anext(events), await anext(events)]
+
+    first = await while_connected(request, two())
+    note(request, first[0])
+    return EventSourceResponse(
+        _lines(first, events), ping=server_settings().keep_alive_seconds, sep="\n"
+    )
+
+
+async def _lines(first: list[Event], events: AsyncIterator[Event]) -> AsyncIterator[dict[str, str]]:
+    try:
+        async with aclosing(events):  # type: ignore[type-var]
+            for event in first:
+                yield _line(event)
+            async for event in events:
+                yield _line(event)
+    except Exception as error:  # noqa: BLE001  the border: the status has been sent already
+        yield _line({"event": "error", **body_of(problem_of(error))})
+
+
+def _line(event: Event) -> dict[str, str]:
+    return {"event": event["event"], "data": json.dumps(event)}

@@ -1,0 +1,67 @@
+"""An owner's threads: listed, shown, deleted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from swarm_brain.graph.errors import MemoryUnavailable, ThreadError
+from swarm_brain.server.api_keys import Owner
+from swarm_brain.server.problems import Problem
+from swarm_brain.server.runs import THREAD_ID, Runs, no_thread, private_id
+from swarm_brain.threads import history
+
+UNREADABLE = {
+    "question": "",
+    "date": "",
+    "provenance": None,
+    "cost_usd": None,
+    "unfinished": False,
+    "paused": False,
+}
+
+
+async def listed(runs: Runs, owner: Owner, limit: int) -> list[dict[str, Any]]:
+    """The owner's threads as their last run shows them, the latest first."""
+    mine = []
+    for private in await runs.kept.ids():
+        whose, _, public = private.rpartition(":")
+        if whose == (owner.name or "") and THREAD_ID.fullmatch(public):
+            mine.append(public)
+    return [await _row(runs, owner, thread) for thread in mine[:limit]]
+
+
+async def _row(runs: Runs, owner: Owner, thread: str) -> dict[str, Any]:
+    try:
+        _, snapshot = await runs.latest(owner, thread)
+        run = history.run(snapshot)
+    except (ThreadError, MemoryUnavailable, Problem):  # one must not hide the others
+        return {"id": thread, **UNREADABLE}
+    return {
+        "id": thread,
+        "question": run["question"],
+        "date": run["date"],
+        "provenance": run["result"]["provenance"] if run["result"] else None,
+        "cost_usd": run["usage"]["cost_usd"],
+        "unfinished": history.unfinished(snapshot),
+        "paused": bool(run["paused"]),
+    }
+
+
+async def shown(runs: Runs, owner: Owner, thread: str) -> list[history.Run]:
+    """The runs of a thread, the first one first. Raises Problem(404)."""
+    brain, _ = await runs.latest(owner, thread)
+    found = await history.runs(brain, private_id(owner, thread))
+    for run in found:
+        if run["result"]:
+            run["result"]["thread_id"] = thread
+    return found
+
+
+async def deleted(runs: Runs, owner: Owner, thread: str) -> None:
+    """Delete a thread. Raises Problem(404)."""
+    threads, private = runs.kept, private_id(owner, thread)
+    if private not in await threads.ids():
+        raise no_thread(thread)
+    async with runs.alone(private):
+        await threads.saver.adelete_thread(private)
+        await threads.shred()

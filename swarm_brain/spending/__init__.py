@@ -1,0 +1,1 @@
+"""Spending: the ledger of a run, reservations, daily quotas, prices."""
