@@ -13,9 +13,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from swarm_brain import models
 from swarm_brain.cli.terminal.session import session
 from swarm_brain.graph.topology import load
+from swarm_brain.models import choose
 from swarm_brain.threads import history
 from tests.fakes import Script, bind_script
 
@@ -28,12 +28,12 @@ def main() -> None:
     """Print bytes after so many questions, and the seconds that the last one took."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SWARM_BRAIN_DATA_DIR"] = folder
-        bind, script = models.bind, talkative()
-        models.bind = lambda spec, base_url=None: bind_script(script, spec)
+        bind, script = choose.bind, talkative()
+        choose.bind = lambda spec, base_url=None: bind_script(script, spec)
         try:
             asyncio.run(measure(script, Path(folder) / "threads.sqlite"))
         finally:
-            models.bind = bind
+            choose.bind = bind
             del os.environ["SWARM_BRAIN_DATA_DIR"]
 
 

@@ -6,7 +6,7 @@ import time
 
 from benchmarks import cores
 from swarm_brain.graph.brain import graph
-from swarm_brain.models import bind
+from swarm_brain.models.choose import bind
 
 QUESTION = "What is the nature of consciousness?"
 TARGET_S = 60

@@ -74,7 +74,8 @@ def settings(served: Endpoint) -> dict[str, object]:
 
 def tokenizer() -> Callable[[str], int]:
     """The embedded model's tokenizer if its weights are here, else four bytes a token."""
-    from swarm_brain.models import bind, embedded_weights
+    from swarm_brain.models import embedded_weights
+    from swarm_brain.models.choose import bind
 
     if embedded_weights.cached("smollm2-135m") is None:
         print("(prompt tokens counted as four bytes each)\n")

@@ -13,7 +13,7 @@ ROUNDS = 3
 CODE = """
 import json, sys, time
 from swarm_brain.graph.brain import graph
-from swarm_brain.models import bind
+from swarm_brain.models.choose import bind
 layout, question = sys.argv[1:]
 bind("embedded:smollm2-135m")
 context = {"model": "embedded:smollm2-135m", "seed": 1, "max_tokens": 64, "threshold": 0,

@@ -9,9 +9,9 @@ from collections import deque
 from dataclasses import replace
 from typing import Any
 
-from swarm_brain import models
 from swarm_brain.calls.rate_limit import Pace
 from swarm_brain.graph.brain import graph
+from swarm_brain.models import choose
 from tests.fakes import Script, endpoint
 
 RPM, QUESTIONS, CALLS = 60, 40, 8
@@ -56,15 +56,15 @@ def metered(meter: Meter) -> Script:
 def main() -> None:
     """Print the rate reached and the share refused."""
     meter = Meter(RPM, BURST)
-    bind = models.bind
-    models.bind = lambda *args: replace(bind(*args), pace=Pace(rpm=RPM))
+    bind = choose.bind
+    choose.bind = lambda *args: replace(bind(*args), pace=Pace(rpm=RPM))
     try:
         with endpoint(metered(meter)) as served:
             started = time.monotonic()
             asyncio.run(ask_all(served.url))
             seconds = time.monotonic() - started
     finally:
-        models.bind = bind
+        choose.bind = bind
     allowed = BURST + seconds * RPM / 60
     print(
         f"{len(meter.seen)} requests in {seconds:.0f} s: {len(meter.seen) / allowed:.1%} of the "

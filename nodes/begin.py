@@ -11,7 +11,6 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
-from swarm_brain import models
 from swarm_brain.graph import effort, propagation
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.errors import BudgetTooSmall, ConfigError, DaySpent, QuestionTooLong
@@ -19,6 +18,7 @@ from swarm_brain.graph.state import BrainState, Effort, Memory, RunLimits, Turn
 from swarm_brain.graph.topology import Expert, Topology
 from swarm_brain.memory import embeddings
 from swarm_brain.memory.episodes import Recalled, recall
+from swarm_brain.models import choose
 from swarm_brain.models.binding import Binding, estimate_tokens
 from swarm_brain.nodes import emit, interrupt, prompt, settings
 from swarm_brain.nodes import plan as planning
@@ -235,7 +235,7 @@ def _known_experts(topology: Topology, context: Context) -> None:
 def _bindings(topology: Topology, context: Context) -> dict[str, tuple[Binding, str]]:
     """Every model this run may use, by its requested name: what is missing shows before a call."""
     specs = {context.model, *(spec_for(expert, context) for expert in topology.experts.values())}
-    return {spec: models.bind_chosen(spec, context.base_url) for spec in specs}
+    return {spec: choose.bind_chosen(spec, context.base_url) for spec in specs}
 
 
 def _fits(topology: Topology, query: str, context: Context, binding: Binding) -> None:

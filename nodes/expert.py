@@ -9,7 +9,7 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
-from swarm_brain import models, observers
+from swarm_brain import observers
 from swarm_brain.calls.client import ask
 from swarm_brain.calls.error_map import as_model_error
 from swarm_brain.calls.reply_cache import cache
@@ -19,6 +19,7 @@ from swarm_brain.graph.context import Context
 from swarm_brain.graph.errors import ExpertFailed, ModelError, ModelUnavailable
 from swarm_brain.graph.state import BrainState, Waking
 from swarm_brain.graph.topology import Expert, Topology
+from swarm_brain.models import choose
 from swarm_brain.models.binding import Binding, Sampling, estimate_tokens
 from swarm_brain.models.simulation import reply_to
 from swarm_brain.nodes import emit, interrupt, prompt
@@ -64,7 +65,7 @@ async def run_expert(
     insist(state, context)
     woken = propagation.woken_by(topology, name, state, context)
     binding, _ = await asyncio.to_thread(
-        models.bind_chosen, spec_for(expert, context), context.base_url
+        choose.bind_chosen, spec_for(expert, context), context.base_url
     )
     turn = Turn(topology, expert, state, context, binding, config, state.get("step", 0) + 1, woken)
     emit.broadcast(topology, state, context, teller=name)

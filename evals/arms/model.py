@@ -9,10 +9,10 @@ from pathlib import Path
 
 from langchain_core.messages import HumanMessage, SystemMessage
 
-from swarm_brain import models
 from swarm_brain.calls.client import ask
 from swarm_brain.calls.request import Call, Reply
 from swarm_brain.graph.context import Context
+from swarm_brain.models import choose
 from swarm_brain.models.binding import Binding, JsonSchema, Sampling, estimate_tokens
 
 FOLDER = Path(__file__).parents[1] / "prompts"
@@ -42,7 +42,7 @@ class Model:
 
 async def bound(context: Context) -> Model:
     """The model of these settings. Raises ConfigError or ModelUnavailable."""
-    binding, _ = await asyncio.to_thread(models.bind_chosen, context.model, context.base_url)
+    binding, _ = await asyncio.to_thread(choose.bind_chosen, context.model, context.base_url)
     sampling = Sampling(
         temperature=context.temperature,
         top_p=context.top_p,

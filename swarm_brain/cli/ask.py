@@ -13,7 +13,6 @@ from langgraph.types import Command
 from rich.console import Console
 from rich.text import Text
 
-from swarm_brain import models
 from swarm_brain.cli.models import fetch
 from swarm_brain.cli.terminal import approval
 from swarm_brain.cli.terminal.live import Board
@@ -24,7 +23,8 @@ from swarm_brain.graph.context import Context, make_context
 from swarm_brain.graph.errors import ModelUnavailable, ThreadError
 from swarm_brain.graph.state import RESULT_KEYS
 from swarm_brain.graph.topology import Topology, load
-from swarm_brain.models import EMBEDDED_DEFAULT
+from swarm_brain.models import choose
+from swarm_brain.models.choose import EMBEDDED_DEFAULT
 from swarm_brain.nodes import begin
 from swarm_brain.nodes.finish import usage
 from swarm_brain.runs.resume import free
@@ -167,7 +167,7 @@ def with_weights(context: Context, topology: Topology, err: Console) -> Context:
 
     Where `auto` wants weights that cannot be had, the simulation answers and says so.
     """
-    choice = models.choose(context.model)
+    choice = choose.choose(context.model)
     own = [e.model for e in topology.experts.values() if e.model]
     try:
         for spec in {choice.spec, *own, *context.expert_models.values()}:
@@ -176,7 +176,7 @@ def with_weights(context: Context, topology: Topology, err: Console) -> Context:
     except ModelUnavailable as error:
         if context.model != "auto" or choice.spec != EMBEDDED_DEFAULT:
             raise
-        choice = models.Choice("simulation:", str(error))
+        choice = choose.Choice("simulation:", str(error))
     err.print(f"model {choice.spec} ({choice.reason})", style="dim", markup=False, soft_wrap=True)
     return context.model_copy(update={"model": choice.spec})
 

@@ -11,13 +11,13 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from rich.console import Console
 from rich.text import Text
 
-from swarm_brain import models
 from swarm_brain.calls.client import ask
 from swarm_brain.calls.request import Call
 from swarm_brain.cli.terminal.text import printable
 from swarm_brain.config import config_file, variable
 from swarm_brain.graph.errors import BrainError, ModelError
 from swarm_brain.memory.opening import close_store, open_store, searching
+from swarm_brain.models import choose
 from swarm_brain.models.binding import Binding, Sampling
 from swarm_brain.models.endpoint import HYPERBOLIC_URL
 from swarm_brain.version import __version__
@@ -59,10 +59,10 @@ async def examine(requested: str, base_url: str | None) -> bool:
     line(None, f"HYPERBOLIC_API_KEY: {'set' if variable('HYPERBOLIC_API_KEY') else 'not set'}")
     if variable("SWARM_BRAIN_DATABASE_URL"):
         line(*await asyncio.to_thread(_database))
-    choice = models.choose(requested)
+    choice = choose.choose(requested)
     line(None, f"model: {choice.spec} ({choice.reason})")
     try:
-        binding = await asyncio.to_thread(models.bind, choice.spec, base_url)
+        binding = await asyncio.to_thread(choose.bind, choice.spec, base_url)
     except BrainError as error:
         line(False, str(error))
         return False

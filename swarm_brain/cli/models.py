@@ -11,7 +11,9 @@ from rich.text import Text
 
 from swarm_brain.config import named_providers
 from swarm_brain.graph.errors import ConfigError
-from swarm_brain.models import EMBEDDED_DEFAULT, PROVIDERS, choose, embedded_weights
+from swarm_brain.models import embedded_weights
+from swarm_brain.models.choose import EMBEDDED_DEFAULT, choose
+from swarm_brain.models.providers import PROVIDERS
 
 
 def fetch(spec: str, console: Console) -> Path:

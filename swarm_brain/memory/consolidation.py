@@ -17,7 +17,7 @@ from typing import Any
 from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.store.base import BaseStore, Item, Op, PutOp
 
-from swarm_brain import models, prompts
+from swarm_brain import prompts
 from swarm_brain.calls.client import ask
 from swarm_brain.calls.request import Call
 from swarm_brain.graph.context import Context
@@ -29,6 +29,7 @@ from swarm_brain.memory.facts import facts_schema, read_facts
 from swarm_brain.memory.maintenance import paged
 from swarm_brain.memory.nearest import nearest
 from swarm_brain.memory.space import Space
+from swarm_brain.models import choose
 from swarm_brain.models.binding import Binding, Sampling
 from swarm_brain.spending.ledger import Budget, Ledger
 
@@ -89,7 +90,7 @@ async def consolidate(
     report.left = len(keys)
     if not keys:
         return report
-    binding, _ = await asyncio.to_thread(models.bind_chosen, context.model, context.base_url)
+    binding, _ = await asyncio.to_thread(choose.bind_chosen, context.model, context.base_url)
     if binding.simulated:
         report.why = "no model answers here, and a simulation distils no facts"
         return report

@@ -8,6 +8,7 @@ from typing import Any
 
 from swarm_brain.graph.errors import ConfigError, ModelUnavailable
 from swarm_brain.models.binding import Binding, Sampling
+from swarm_brain.models.providers import PROVIDERS
 
 
 def bind(provider: str, model: str) -> Binding:
@@ -46,8 +47,6 @@ def _construct(provider: str, model: str, sampling: Sampling) -> Any:
         ) from None
     except ValueError as error:
         if "Unsupported" in str(error):
-            from swarm_brain.models import PROVIDERS
-
             known = ", ".join(PROVIDERS)
             raise ConfigError(
                 f"{provider!r} is no provider. Ours are {known}; LangChain adds anthropic, openai, "

@@ -9,7 +9,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
-from swarm_brain.models.binding import JsonSchema
+from swarm_brain.models.binding import Binding, JsonSchema
 from swarm_brain.models.simulation import reply_to
 
 
@@ -31,3 +31,17 @@ class SimulatedChat(BaseChatModel):
     ) -> ChatResult:
         message = AIMessage(content=reply_to(messages, schema))
         return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+def bind(model: str) -> Binding:
+    """`simulation:`; what stands after the colon does not matter."""
+    chat = SimulatedChat()
+    return Binding(
+        spec=f"simulation:{model}",
+        endpoint="simulation",
+        tuned=lambda _: chat,
+        max_tokens=256,
+        schema_arguments=lambda _, schema: {"schema": schema},
+        price=lambda *_: 0.0,
+        simulated=True,
+    )

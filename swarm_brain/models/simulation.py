@@ -9,7 +9,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
-from swarm_brain.models.binding import Binding, JsonSchema
+from swarm_brain.models.binding import JsonSchema
 
 MARK = "[simulated]"
 
@@ -35,19 +35,3 @@ def _instance(schema: JsonSchema) -> Any:
             return 1.0
         case _:
             return MARK
-
-
-def bind(model: str) -> Binding:
-    """`simulation:`; what stands after the colon does not matter."""
-    from swarm_brain.models.simulated_chat import SimulatedChat
-
-    chat = SimulatedChat()
-    return Binding(
-        spec=f"simulation:{model}",
-        endpoint="simulation",
-        tuned=lambda _: chat,
-        max_tokens=256,
-        schema_arguments=lambda _, schema: {"schema": schema},
-        price=lambda *_: 0.0,
-        simulated=True,
-    )

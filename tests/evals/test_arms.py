@@ -6,11 +6,11 @@ from statistics import fmean
 
 import pytest
 
-from swarm_brain import models
 from swarm_brain.evals.arms import baselines
 from swarm_brain.evals.arms.registry import NAMES, named
 from swarm_brain.graph.errors import ConfigError, ModelError, ModelUnavailable
 from swarm_brain.graph.topology import load
+from swarm_brain.models import choose
 from tests.evaluating import (
     AGGREGATE,
     ANSWER,
@@ -352,7 +352,7 @@ async def test_a_model_that_cannot_be_had_is_an_error(monkeypatch, arm: str):
     def bind(spec: str, base_url: str | None = None):
         raise ModelUnavailable("no such weights")
 
-    monkeypatch.setattr(models, "bind", bind)
+    monkeypatch.setattr(choose, "bind", bind)
     with pytest.raises(ModelUnavailable, match="no such weights"):
         await told(arm, setup(3000), example())
 

@@ -238,17 +238,17 @@ def test_the_key_stands_nowhere(battery: Battery, form: tuple[str, ...]):
 
 
 def test_the_key_given_is_the_key_used(battery: Battery, monkeypatch: pytest.MonkeyPatch):
-    from swarm_brain import models
     from swarm_brain.config import key_for
+    from swarm_brain.models import choose
 
     seen = []
-    bind = models.bind
+    bind = choose.bind
 
     def watched(spec: str, base_url: str | None = None):
         seen.append((spec, key_for("hyperbolic", None)))
         return bind("scripted:model")
 
-    monkeypatch.setattr(models, "bind", watched)
+    monkeypatch.setattr(choose, "bind", watched)
     battery("--use-api", "--api-key", KEY, "--quick", "--end-level", "1")
     assert set(seen) == {("hyperbolic:", KEY)}
     assert key_for("hyperbolic", None) is None

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage, SystemMessage
 
-from swarm_brain import models
 from swarm_brain.calls.client import Call, Reply, ask
 from swarm_brain.graph.brain import graph
+from swarm_brain.models import choose
 from swarm_brain.models.binding import Sampling
 from tests import fakes
 from tests.fakes import Endpoint, Script, endpoint
@@ -110,7 +110,7 @@ async def one(spec: str = "lab:m", **fields: Any) -> Reply:
     """One call past the graph."""
     messages = [SystemMessage("# Expert: caller (x)"), HumanMessage(f"Why {next(fresh)}?")]
     settings = {"timeout": 10.0, "max_attempts": 3, "label": "caller", **fields}
-    return await ask(models.bind(spec), Call(messages, Sampling(0.7, 0.9, 64), **settings))
+    return await ask(choose.bind(spec), Call(messages, Sampling(0.7, 0.9, 64), **settings))
 
 
 async def many(count: int, **fields: Any) -> list[Reply]:
@@ -320,7 +320,7 @@ def test_other_endpoints_are_not_held(lab):
         def elsewhere() -> None:
             started = time.monotonic()
             spec, url = "openai-compatible:m", other.url
-            binding = models.bind(spec, url)
+            binding = choose.bind(spec, url)
             messages = [SystemMessage("# Expert: caller (x)"), HumanMessage("Why?")]
             call = Call(messages, Sampling(0.7, 0.9, 64), timeout=5, max_attempts=1, label="x")
             assert asyncio.run(ask(binding, call)).error is None

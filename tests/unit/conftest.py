@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pytest_socket import disable_socket, enable_socket
 
-from swarm_brain import models
+from swarm_brain.models import choose
 from tests.fakes import Script, bind_script
 
 
@@ -21,10 +21,10 @@ def no_network():
 def script(monkeypatch: pytest.MonkeyPatch) -> Script:
     """A scripted model that answers under every name, `simulation:` apart."""
     script = Script()
-    real = models.bind
+    real = choose.bind
 
     def bind(spec: str, base_url: str | None = None):
         return real(spec) if spec.startswith("simulation:") else bind_script(script, spec)
 
-    monkeypatch.setattr(models, "bind", bind)
+    monkeypatch.setattr(choose, "bind", bind)
     return script

@@ -11,11 +11,12 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 import llm_swarm_brain
 import swarm_brain
-from swarm_brain import BrainConfig, PhiBrain, api, models
+from swarm_brain import BrainConfig, PhiBrain, api
 from swarm_brain.config import key_for
 from swarm_brain.graph.brain import compile_brain
 from swarm_brain.graph.errors import BlankQuestion, ConfigError, ModelError, NotText
 from swarm_brain.memory.opening import in_process
+from swarm_brain.models import choose
 from tests.fakes import Script
 
 HARD = "Why is the subject what it is?"
@@ -148,7 +149,7 @@ def test_a_key_in_the_environment_is_found(script: Script, monkeypatch):
 
 
 def test_the_key_reaches_the_models_and_nothing_else(script: Script, monkeypatch):
-    seen, contexts, scripted, make = set(), [], models.bind, api.make_context
+    seen, contexts, scripted, make = set(), [], choose.bind, api.make_context
     saver = InMemorySaver()
     thread = {"configurable": {"thread_id": "t"}}
 
@@ -160,7 +161,7 @@ def test_the_key_reaches_the_models_and_nothing_else(script: Script, monkeypatch
         contexts.append(make(settings))
         return contexts[-1]
 
-    monkeypatch.setattr(models, "bind", bind)
+    monkeypatch.setattr(choose, "bind", bind)
     monkeypatch.setattr(api, "make_context", keep)
     script.says["creative"] = ModelError("auth", "no entry")
     brain = PhiBrain(use_api=True, api_key=KEY)
@@ -176,13 +177,13 @@ def test_the_key_reaches_the_models_and_nothing_else(script: Script, monkeypatch
 
 
 def test_two_brains_keep_their_keys_apart(script: Script, monkeypatch):
-    seen, scripted = set(), models.bind
+    seen, scripted = set(), choose.bind
 
     def bind(spec, base_url=None):
         seen.add((spec, key_for("hyperbolic", None)))
         return scripted(spec, base_url)
 
-    monkeypatch.setattr(models, "bind", bind)
+    monkeypatch.setattr(choose, "bind", bind)
     brains = [
         PhiBrain(BrainConfig(model_name=name), use_api=True, api_key=f"{KEY}-{name}")
         for name in "ab"

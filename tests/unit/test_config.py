@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from swarm_brain import models
 from swarm_brain.config import VARIABLES, config_file, key_for, named_providers, use_keys, variable
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.errors import BrainError, ConfigError, ModelUnavailable
-from swarm_brain.models import bind, choose
+from swarm_brain.models import choose
+from swarm_brain.models.choose import bind
 from swarm_brain.models.endpoint import base_of
 
 ROOT = Path(__file__).parents[2]
@@ -125,7 +125,7 @@ def test_empty_means_unset(monkeypatch, empty):
         assert variable(name) is None
     assert key_for("hyperbolic", "HYPERBOLIC_API_KEY") is None
     assert config_file() is None
-    assert choose().spec in (models.EMBEDDED_DEFAULT, "simulation:")
+    assert choose.choose().spec in (choose.EMBEDDED_DEFAULT, "simulation:")
 
 
 def test_values_are_stripped(monkeypatch):
@@ -214,20 +214,20 @@ def installed(monkeypatch, package):
 
 def test_order_of_choice(monkeypatch):
     installed(monkeypatch, None)
-    assert choose().spec == "simulation:"
-    assert "swarm-brain[embedded]" in choose().reason
+    assert choose.choose().spec == "simulation:"
+    assert "swarm-brain[embedded]" in choose.choose().reason
     installed(monkeypatch, "xllamacpp")
-    assert choose().spec == "embedded:smollm2-135m"
+    assert choose.choose().spec == "embedded:smollm2-135m"
     with use_keys({"hyperbolic": KEY}):
-        assert choose().spec.startswith("hyperbolic:")
+        assert choose.choose().spec.startswith("hyperbolic:")
     monkeypatch.setenv("HYPERBOLIC_API_KEY", KEY)
-    assert choose() == (
+    assert choose.choose() == (
         "hyperbolic:meta-llama/Meta-Llama-3.1-405B-Instruct",
         "HYPERBOLIC_API_KEY is set",
     )
     monkeypatch.setenv("SWARM_BRAIN_MODEL", "lab:m")
-    assert choose() == ("lab:m", "SWARM_BRAIN_MODEL names it")
-    assert choose("simulation:") == ("simulation:", "you named it")
+    assert choose.choose() == ("lab:m", "SWARM_BRAIN_MODEL names it")
+    assert choose.choose("simulation:") == ("simulation:", "you named it")
 
 
 def test_embedded_weights_that_cannot_be_had_become_a_simulation_only_by_auto(monkeypatch):
@@ -238,11 +238,11 @@ def test_embedded_weights_that_cannot_be_had_become_a_simulation_only_by_auto(mo
             raise ModelUnavailable("no weights.", "Go online.")
         return real(spec, base_url)
 
-    monkeypatch.setattr(models, "bind", gone)
-    binding, reason = models.bind_chosen("auto")
+    monkeypatch.setattr(choose, "bind", gone)
+    binding, reason = choose.bind_chosen("auto")
     assert (binding.simulated, reason) == (True, "no weights. Go online.")
     with pytest.raises(ModelUnavailable, match="Go online"):
-        models.bind_chosen("embedded:smollm2-135m")
+        choose.bind_chosen("embedded:smollm2-135m")
 
 
 @pytest.mark.parametrize(

@@ -419,12 +419,12 @@ def test_many_event_loops_in_one_process(script: Script):
 def test_question_longer_than_the_context_is_refused_before_any_call(monkeypatch, script: Script):
     from dataclasses import replace
 
-    from swarm_brain import models
     from swarm_brain.graph.errors import QuestionTooLong
+    from swarm_brain.models import choose
 
-    bind = models.bind
+    bind = choose.bind
     small = lambda *args: replace(bind(*args), context_tokens=lambda: 1000)  # noqa: E731
-    monkeypatch.setattr(models, "bind", small)
+    monkeypatch.setattr(choose, "bind", small)
     with pytest.raises(QuestionTooLong, match="1000"):
         run("word " * 2000)
     assert script.requests == []
@@ -434,11 +434,11 @@ def test_question_longer_than_the_context_is_refused_before_any_call(monkeypatch
 def test_prompt_longer_than_the_context_is_trimmed_and_says_so(monkeypatch, script: Script):
     from dataclasses import replace
 
-    from swarm_brain import models
+    from swarm_brain.models import choose
 
-    bind = models.bind
+    bind = choose.bind
     small = lambda *args: replace(bind(*args), context_tokens=lambda: 1500)  # noqa: E731
-    monkeypatch.setattr(models, "bind", small)
+    monkeypatch.setattr(choose, "bind", small)
     script.says["reasoning"] = "reason " * 900
     result = run()
     shown = script.of("synthesis")[0]["user"]

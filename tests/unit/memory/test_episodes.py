@@ -11,7 +11,6 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.base import BaseStore, GetOp, ListNamespacesOp, PutOp, SearchOp
 from langgraph.store.memory import InMemoryStore
 
-from swarm_brain import models
 from swarm_brain.graph.brain import compile_brain
 from swarm_brain.graph.errors import ConfigError, MemoryUnavailable, ModelError
 from swarm_brain.memory import embeddings, episodes
@@ -20,6 +19,7 @@ from swarm_brain.memory.opening import in_process
 from swarm_brain.memory.space import LOCAL_USER, Space
 from swarm_brain.memory.store import SqlStore
 from swarm_brain.memory.tables import Sqlite
+from swarm_brain.models import choose
 from swarm_brain.models.binding import Binding
 from swarm_brain.nodes import prompt as prompting
 from swarm_brain.spending.prompt_bound import _uncorrected
@@ -543,7 +543,7 @@ LONG = ["a\n" * 3_000, "word " * 2_000, "字" * 3_000, "|\u2028" * 900, "<recall
 def test_the_worst_case_counts_what_is_recalled(store, monkeypatch, text):
     """All plans of this question within its budget: what is spent never passes it."""
     counting = Counting()
-    monkeypatch.setattr(models, "bind", counting.binding)
+    monkeypatch.setattr(choose, "bind", counting.binding)
     for n in range(6):
         tell(store, text, run_id=str(n), thread="t" * 2_000)
     brain = compile_brain(store=store)

