@@ -3,7 +3,7 @@
 
 FROM python:3.12-slim-bookworm AS wheel
 WORKDIR /src
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY graph graph
 COPY nodes nodes
 COPY prompts prompts
