@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from swarm_brain.cli.ask import with_weights
+from swarm_brain.cli.terminal.run import with_weights
 from swarm_brain.evals import report
 from swarm_brain.evals.arms.answer import Setup
 from swarm_brain.evals.arms.model import Model, bound

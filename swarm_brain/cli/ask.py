@@ -1,239 +1,162 @@
-"""`ask`: run one question, show the experts at work, print the answer."""
+"""`ask`: put one question to the experts."""
 
 from __future__ import annotations
 
-import asyncio
-import json
 import sys
-from contextlib import nullcontext
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Annotated, Any
 
-from langgraph.types import Command
+import typer
 from rich.console import Console
-from rich.text import Text
 
-from swarm_brain.cli.models import fetch
-from swarm_brain.cli.terminal import approval
-from swarm_brain.cli.terminal.live import Board
-from swarm_brain.cli.terminal.session import Session, new_thread, session
-from swarm_brain.cli.terminal.text import printable, resuming
-from swarm_brain.graph.brain import Brain
-from swarm_brain.graph.context import Context, make_context
-from swarm_brain.graph.errors import ModelUnavailable, ThreadError
-from swarm_brain.graph.state import RESULT_KEYS
-from swarm_brain.graph.topology import Topology, load
-from swarm_brain.models import choose
-from swarm_brain.models.choose import EMBEDDED_DEFAULT
-from swarm_brain.nodes import begin
-from swarm_brain.nodes.finish import usage
-from swarm_brain.runs.resume import free
-from swarm_brain.threads import history
-from swarm_brain.version import __version__
+from swarm_brain.cli.console import err, show_tracebacks
+from swarm_brain.cli.terminal.text import name_given
+from swarm_brain.graph.errors import ConfigError, NotText
 
 if TYPE_CHECKING:
-    from swarm_brain.remote import RemoteBrain
+    from swarm_brain.cli.terminal.run import Ask
 
-Progress = dict[str, Any]
+SHIPPED = "eight"
 
 
-@dataclass
-class Ask:
-    """What the user asked for. `progress` is kept at the run's latest state, for whoever must say
+def ask(
+    question: Annotated[str, typer.Argument(help="The question; - reads standard input.")],
+    model: Annotated[str | None, typer.Option(help="Who answers, as provider:model.")] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="Address of the endpoint for openai-compatible:.")
+    ] = None,
+    expert_model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=SPEC", help="A model of its own for one expert; repeatable."),
+    ] = None,
+    max_steps: Annotated[int | None, typer.Option(help="Waves of experts at most.")] = None,
+    effort: Annotated[str | None, typer.Option(help="auto, low or high.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens of one reply at most.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 to 2.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Above 0, to 1.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Fixes the order of drafts and sampling.")
+    ] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds one request may take.")] = None,
+    budget_tokens: Annotated[
+        int | None, typer.Option(help="Tokens the run may take; a hard limit.")
+    ] = None,
+    budget_usd: Annotated[
+        float | None, typer.Option(help="Dollars the run may cost; a hard limit.")
+    ] = None,
+    budget_seconds: Annotated[
+        float | None, typer.Option(help="Seconds after which the best answer so far is given.")
+    ] = None,
+    cache: Annotated[str | None, typer.Option(help="off, memory or sqlite.")] = None,
+    topology: Annotated[str, typer.Option(help="A shipped topology or a YAML file.")] = SHIPPED,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the worst case in calls, tokens and dollars.")
+    ] = False,
+    thread: Annotated[
+        str | None,
+        typer.Option(help="Go on in this thread; a new name begins one.", callback=name_given),
+    ] = None,
+    no_save: Annotated[
+        bool,
+        typer.Option("--no-save", help="Leave no trace: keep no thread, use no memory."),
+    ] = False,
+    pause_before: Annotated[
+        list[str] | None,
+        typer.Option(metavar="EXPERT", help="Stop before this expert and ask; repeatable."),
+    ] = None,
+    no_memory: Annotated[
+        bool, typer.Option("--no-memory", help="Recall nothing, remember nothing.")
+    ] = False,
+    memory_space: Annotated[
+        str | None, typer.Option(help="Whose memories; default: default.", callback=name_given)
+    ] = None,
+    no_workspace: Annotated[
+        bool, typer.Option("--no-workspace", help="Experts hear only their own edges.")
+    ] = False,
+    url: Annotated[
+        str | None, typer.Option(help="Ask the brain on a LangGraph server, http://HOST:PORT.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="A failed expert is an error, not a fallback.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Ask the experts a question.
 
-    what a run took that was interrupted or failed.
+    Exit code 0: a model answered, 3: only a simulation did, 4: the run is paused.
     """
+    # These import LangGraph, which is slow.
+    from swarm_brain.cli.terminal.outcome import outcome
+    from swarm_brain.cli.terminal.run import Ask, answer, worst_case
 
-    question: str
-    topology: str
-    settings: dict[str, Any]
-    as_json: bool = False
-    thread: str | None = None
-    save: bool = True
-    progress: Progress = field(default_factory=dict)
-
-
-async def answer(asked: Ask, err: Console) -> dict[str, Any] | None:
-    """The result of one question; progress goes to `err`, the answer to standard output.
-
-    None if the run is paused and nobody is there to decide. Raises BrainError.
-    """
-    async with session(err, save=asked.save) as opened:
-        return await ask_in(opened, asked)
-
-
-async def ask_in(opened: Session, asked: Ask, brain: Brain | None = None) -> dict[str, Any] | None:
-    """Ask in a session that is open already, and of a brain that is there already."""
-    context = make_context(asked.settings)
-    topology = load(asked.topology)
-    brain = brain or opened.brain(topology)
-    context = await asyncio.to_thread(with_weights, context, topology, opened.err)
-    thread = asked.thread or new_thread()
-    with opened.threads.alone(thread) if opened.threads else nullcontext():
-        if asked.thread:
-            await free(brain, thread, f"`{resuming(thread)}`")
-        running = Running(opened, brain, topology, thread, asked.as_json, asked.progress)
-        return await running.to_the_end({"question": asked.question}, context)
-
-
-@dataclass
-class Running:
-    """A run in progress, in its thread, shown on a board."""
-
-    opened: Session
-    brain: Brain | RemoteBrain
-    topology: Topology
-    thread: str | None
-    as_json: bool
-    progress: Progress
-
-    @property
-    def kept(self) -> bool:
-        """Whether the run can be gone on with when this process has ended."""
-        return self.opened.threads is not None
-
-    @property
-    def going_on(self) -> str:
-        """How that is done."""
-        return f"Go on with `{resuming(self.thread or '')}`."
-
-    async def to_the_end(
-        self, start: Any, context: Any, config: Any = None, decision: Any = None
-    ) -> dict[str, Any] | None:
-        """Run, ask the user wherever the run pauses, print the answer; None if it stays paused."""
-        board = Board(self.opened.err, self.topology, live=self._live)
-        config = config or history.config_of(self.thread)
-        if self.kept:  # whoever is interrupted wants to go on
-            self.progress |= {"thread_id": self.thread, "going_on": self.going_on}
-        while True:
-            pauses = await self._stream(start, context, config, board)
-            if not pauses:
-                break
-            answers = await approval.ask(pauses, decision, self.opened.err)
-            if answers is None:
-                self.say_paused(pauses)
-                return None
-            start, config = Command(resume=answers), history.config_of(self.thread)
-        return self._finished(board)
-
-    @property
-    def _live(self) -> bool:
-        return self.opened.err.is_terminal and not self.as_json
-
-    async def _stream(self, start: Any, context: Any, config: Any, board: Board) -> list[Any]:
-        """Stream the run into the board and its state into `progress`; the pauses it stopped at."""
-        modes: Any = ["custom", "messages", "values"]
-        pauses: list[Any] = []
-        with board:
-            part: Any
-            # "sync": a wave's checkpoint is on disk before the next wave is paid for.
-            saved: Any = {"durability": "sync"} if self.kept else {}
-            stream = self.brain.astream(start, config, context=context, stream_mode=modes, **saved)
-            async for mode, part in stream:
-                if mode == "custom":
-                    board.event(part)
-                    if part["event"] == "answered":  # what a server's values do not tell
-                        self.progress.setdefault("answered", []).append(part)
-                elif mode == "messages":
-                    board.token(part[1].get("langgraph_node", ""), part[0])
-                else:
-                    pauses = list(part.get("__interrupt__") or pauses)
-                    self.progress.update(part)
-        return pauses
-
-    def _finished(self, board: Board) -> dict[str, Any]:
-        if "final_output" not in self.progress:
-            raise ThreadError(f"The run of the thread {self.thread} has nothing left to do.")
-        result = {key: self.progress[key] for key in RESULT_KEYS}
-        if not self.kept:
-            result["thread_id"] = None  # it ends with this process
-        if not self.as_json:
-            board.experts(result)
-            print_answer(result["final_output"])
-            board.summary(result)
-        return result
-
-    def say_paused(self, pauses: list[Any]) -> None:
-        """Say that the run waits, and how it goes on. Raises ThreadError if it cannot wait."""
-        names = ", ".join(found.value["expert"] for found in pauses)
-        if not self.kept:
-            raise ThreadError(f"Nobody decides before {names}, and the run is not kept: it ends.")
-        self.progress["paused"] = [{"id": found.id, **found.value} for found in pauses]
-        self.opened.note(f"paused before {names}; nothing is spent meanwhile. {self.going_on}")
+    # Long because every option is a parameter; there is nothing in it but their translation.
+    if debug:
+        show_tracebacks()
+    settings = {
+        "model": model,
+        "base_url": base_url,
+        "expert_models": _pairs(expert_model or []),
+        "max_steps": max_steps,
+        "effort": effort,
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "top_p": top_p,
+        "seed": seed,
+        "timeout": timeout,
+        "budget_tokens": budget_tokens,
+        "budget_usd": budget_usd,
+        "budget_seconds": budget_seconds,
+        "cache": cache,
+        "use_memory": not (no_memory or no_save),
+        "memory_space": memory_space,
+        "pause_before": pause_before,
+        "use_global_workspace": not no_workspace,
+        "on_error": "raise" if strict else "simulate",
+    }
+    given = {name: value for name, value in settings.items() if value is not None}
+    text = _read_stdin() if question == "-" else question
+    if thread is not None and no_save:
+        raise ConfigError("--thread keeps the run, --no-save does not: give one of them.")
+    if url is not None:
+        _refuse({"--topology": topology != SHIPPED, "--dry-run": dry_run})
+    if dry_run:
+        typer.echo(worst_case(text, topology, given, as_json))
+        raise typer.Exit
+    if pause_before and no_save and (url or not sys.stdin.isatty()):
+        why = "nobody is at a terminal" if url is None else "the server would not wait"
+        raise ConfigError(f"--pause-before: {why}, and --no-save keeps no run.")
+    asked = Ask(text, topology, given, as_json, thread, save=not no_save)
+    work = answer(asked, err) if url is None else _elsewhere(asked, url, err)
+    raise typer.Exit(outcome(work, as_json, asked.progress))
 
 
-def with_weights(context: Context, topology: Topology, err: Console) -> Context:
-    """Fetch the embedded weights this run needs; say which model answers, and why.
+def _refuse(options: dict[str, bool]) -> None:
+    """Options that concern this process alone, and whether they are given."""
+    if given := [option for option, is_given in options.items() if is_given]:
+        raise ConfigError(f"{', '.join(given)}: not with --url, it is the server that answers.")
 
-    Where `auto` wants weights that cannot be had, the simulation answers and says so.
-    """
-    choice = choose.choose(context.model)
-    own = [e.model for e in topology.experts.values() if e.model]
+
+def _elsewhere(asked: Ask, url: str, err: Console) -> Coroutine[Any, Any, dict[str, Any] | None]:
+    from swarm_brain.cli.terminal.remote import answer  # imports langgraph-sdk
+
+    return answer(asked, url, err)
+
+
+def _read_stdin() -> str:
+    data = sys.stdin.buffer.read()
     try:
-        for spec in {choice.spec, *own, *context.expert_models.values()}:
-            if spec.startswith("embedded:"):
-                fetch(spec, err)
-    except ModelUnavailable as error:
-        if context.model != "auto" or choice.spec != EMBEDDED_DEFAULT:
-            raise
-        choice = choose.Choice("simulation:", str(error))
-    err.print(f"model {choice.spec} ({choice.reason})", style="dim", markup=False, soft_wrap=True)
-    return context.model_copy(update={"model": choice.spec})
+        return data.decode()
+    except UnicodeDecodeError:
+        raise NotText(data.decode(errors="surrogateescape")) from None
 
 
-def worst_case(question: str, topology: str, settings: dict[str, Any], as_json: bool) -> str:
-    """What the question would take at worst, in words or as JSON; asks no model.
-
-    Raises BrainError.
-    """
-    context, loaded = make_context(settings), load(topology)
-    planned = begin.prospect(loaded, question, context)
-    revised = planned.calls + (context.max_revisions if planned.critic else 0)
-    facts = {
-        "effort": planned.plan.effort,
-        "calls": revised,
-        "tokens": planned.worst.tokens,
-        "cost_usd": planned.worst.usd,
-        "model": planned.model,
-    }
-    if as_json:
-        return json.dumps(facts)
-    usd = planned.worst.usd
-    cost = "cost unknown" if usd is None else f"${usd:.6g}"
-    return (
-        f"at worst, without retries: {revised} calls, {planned.worst.tokens:,} tokens, {cost} "
-        f"({planned.model}, effort {planned.plan.effort})"
-    )
-
-
-def print_answer(text: str) -> None:
-    """The answer alone, on standard output; broken at words on a terminal, as it is in a pipe."""
-    if sys.stdout.isatty():
-        Console(highlight=False).print(Text(f"\n{printable(text).rstrip()}"))
-    else:
-        sys.stdout.write(text.rstrip() + "\n")
-        sys.stdout.flush()
-
-
-def failed_result(error: str, progress: Progress) -> dict[str, Any]:
-    """The JSON of a run that ended with an error: every key, and what was spent until then."""
-    return {
-        **dict.fromkeys(RESULT_KEYS),
-        "stop_reason": "failed",
-        "dissent": [],
-        "recalled": [],
-        "notes": [],
-        "experts": [],
-        "revised": False,
-        "steps": 0,
-        "usage": usage(progress.get("signals") or progress.get("answered", [])),
-        "thread_id": progress.get("thread_id"),
-        "error": error,
-        "version": __version__,
-    }
-
-
-def paused_result(progress: Progress) -> dict[str, Any]:
-    """The JSON of a run that waits for a decision: every key, and what is to be decided."""
-    waiting = {"stop_reason": None, "error": None, "paused": progress["paused"]}
-    return failed_result("", progress) | waiting
+def _pairs(items: list[str]) -> dict[str, str]:
+    """`NAME=SPEC` options as a mapping."""
+    pairs = {}
+    for item in items:
+        name, sign, spec = item.partition("=")
+        if not (sign and name and spec):
+            raise ConfigError(f"--expert-model {item!r}: write NAME=provider:model")
+        pairs[name.strip()] = spec.strip()
+    return pairs

@@ -1,4 +1,4 @@
-"""The options of `batch`; the work is in batching.py, imported when it is done."""
+"""`batch`: ask many questions from a file."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from swarm_brain.graph.errors import ConfigError
-
-STREAM = Path("-")
 
 
 def batch(
@@ -71,7 +69,11 @@ def batch(
     budget did not reach; 2: wrong usage, nothing was sent.
     """
     # Long because every option is a parameter; there is nothing in it but their translation.
-    from swarm_brain.cli.batching import Wanted, answer
+    from swarm_brain.cli.terminal.batch import (  # imports LangGraph, which is slow
+        Wanted,
+        answer,
+        default_output,
+    )
 
     named = {
         "model": model,
@@ -83,7 +85,7 @@ def batch(
     settings = {name: value for name, value in named.items() if value is not None}
     wanted = Wanted(
         file,
-        output or _beside(file),
+        output or default_output(file),
         {**settings, **_settings(setting or [])},
         topology,
         url,
@@ -93,13 +95,6 @@ def batch(
         (budget_tokens, budget_usd),
     )
     raise typer.Exit(answer(wanted))
-
-
-def _beside(file: Path) -> Path:
-    """Where the answers go if nobody says."""
-    if not file.name:
-        raise ConfigError(f"{file} is no file.")
-    return STREAM if file == STREAM else file.with_suffix(".answers.jsonl")
 
 
 def _settings(items: list[str]) -> dict[str, Any]:

@@ -1,126 +1,53 @@
-"""`chat`: one thread, many questions, and slash commands."""
+"""`chat`: ask many questions in one thread."""
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import Any
+import asyncio
+from typing import Annotated
 
-from rich.console import Console
-from rich.text import Text
+import typer
 
-from swarm_brain.cli.app import fail
-from swarm_brain.cli.ask import Ask, ask_in
-from swarm_brain.cli.terminal.session import Session, new_thread, session
-from swarm_brain.cli.terminal.text import printable, read_line
-from swarm_brain.graph.errors import BrainError
-from swarm_brain.graph.topology import load
-from swarm_brain.threads import history
-
-HELP = """\
-/history   the questions and answers of this thread
-/experts   who said what for the last answer
-/recalled  what was recalled for the last answer
-/thread    the thread's id, and how to go on in it later
-/new       begin a new thread
-/set NAME=VALUE   change a setting for the next questions, for example /set effort=high
-/quit      leave (or Ctrl-D)"""
+from swarm_brain.cli.console import err
+from swarm_brain.cli.terminal.text import name_given
+from swarm_brain.graph.errors import ConfigError
 
 
-class Chat:
-    """A conversation in progress."""
-
-    def __init__(
-        self, opened: Session, thread: str | None, topology: str, settings: dict[str, Any]
-    ) -> None:
-        self.opened, self.topology, self.settings = opened, topology, settings
-        self.thread = thread or new_thread()
-        self.brain = opened.brain(load(topology))
-        self.last: dict[str, Any] | None = None
-        self.out = Console(highlight=False)
-
-    async def take(self, line: str) -> bool:
-        """A line of the user's; False if it was the last one."""
-        if not line.startswith("/"):
-            await self._ask(line)
-            return True
-        command, _, rest = line[1:].partition(" ")
-        match command:
-            case "quit" | "exit" | "q":
-                return False
-            case "history":
-                await self._history()
-            case "experts":
-                self._experts()
-            case "recalled":
-                self._recalled()
-            case "thread":
-                self._say(f"{self.thread}: swarm-brain chat --thread {self.thread}")
-            case "new":
-                self.thread, self.last = new_thread(), None
-                self._say(f"thread {self.thread}")
-            case "set":
-                self._set(rest)
-            case _:
-                self._say(HELP if command == "help" else f"no command /{command}\n{HELP}")
-        return True
-
-    async def _ask(self, question: str) -> None:
-        asked = Ask(question, self.topology, self.settings, thread=self.thread)
-        try:
-            self.last = await ask_in(self.opened, asked, self.brain)
-        except BrainError as error:
-            fail(error)
-
-    async def _history(self) -> None:
-        for run in await history.runs(self.brain, self.thread):
-            answer = run["result"]["final_output"] if run["result"] else "(unfinished)"
-            self.out.print(Text(f"> {printable(run['question'])}", style="bold"))
-            self.out.print(Text(printable(answer)))
-
-    def _experts(self) -> None:
-        for entry in (self.last or {}).get("experts", []):
-            woken = ", ".join(f"{w['from']} {w['activation']:.2f}" for w in entry["woken_by"])
-            self._say(f"{entry['step']} {entry['name']}: {entry['status']}, woken by {woken}")
-
-    def _recalled(self) -> None:
-        items = (self.last or {}).get("recalled", [])
-        for item in items:
-            self._say(f"{item['score']:.2f} {item['text']} ({item['origin']}, {item['date'][:10]})")
-        if not items:
-            self._say("nothing was recalled")
-
-    def _set(self, text: str) -> None:
-        from swarm_brain.graph.context import make_context
-
-        name, sign, value = text.partition("=")
-        if not sign:
-            self._say("write /set NAME=VALUE")
-            return
-        changed = {**self.settings, name.strip(): value.strip()}
-        try:
-            context = make_context(changed)
-        except BrainError as error:
-            fail(error)
-            return
-        self.settings = {**changed, name.strip(): getattr(context, name.strip())}
-
-    def _say(self, text: str) -> None:
-        self.out.print(Text(printable(text), style="dim"))
-
-
-async def converse(
-    thread: str | None, topology: str, settings: dict[str, Any], err: Console, *, save: bool
+def chat(
+    thread: Annotated[
+        str | None,
+        typer.Option(help="Go on in this thread; a new name begins one.", callback=name_given),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Who answers, as provider:model.")] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="Address of the endpoint for openai-compatible:.")
+    ] = None,
+    effort: Annotated[str | None, typer.Option(help="auto, low or high.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens of one reply at most.")] = None,
+    budget_tokens: Annotated[
+        int | None, typer.Option(help="Tokens each answer may take; a hard limit.")
+    ] = None,
+    budget_usd: Annotated[
+        float | None, typer.Option(help="Dollars each answer may cost; a hard limit.")
+    ] = None,
+    topology: Annotated[str, typer.Option(help="A shipped topology or a YAML file.")] = "eight",
+    no_save: Annotated[
+        bool,
+        typer.Option("--no-save", help="Leave no trace: keep no thread, use no memory."),
+    ] = False,
 ) -> None:
-    """Read lines until the user leaves; each is a question or a slash command."""
-    with suppress(ImportError):
-        import readline  # noqa: F401  arrow keys and the lines typed before
-    async with session(err, save=save) as opened:
-        chat = Chat(opened, thread, topology, settings)
-        err.print(f"thread {chat.thread}; /help lists the commands", style="dim", markup=False)
-        while True:
-            try:
-                line = (await read_line("> ")).strip()
-            except EOFError:
-                return
-            if line and not await chat.take(line):
-                return
+    """Talk with the experts: many questions in one thread. /help lists the commands."""
+    from swarm_brain.cli.terminal.conversation import converse  # imports LangGraph, which is slow
+
+    if thread is not None and no_save:
+        raise ConfigError("--thread keeps the run, --no-save does not: give one of them.")
+    settings = {
+        "model": model,
+        "base_url": base_url,
+        "effort": effort,
+        "max_tokens": max_tokens,
+        "budget_tokens": budget_tokens,
+        "budget_usd": budget_usd,
+        "use_memory": not no_save,
+    }
+    given = {name: value for name, value in settings.items() if value is not None}
+    asyncio.run(converse(thread, topology, given, err, save=not no_save))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from swarm_brain.cli.console import err
 from swarm_brain.cli.terminal.text import name_given, printable
 from swarm_brain.graph.errors import ConfigError
 
@@ -79,7 +80,6 @@ def _drawn(topology: str, thread: str | None, number: int | None) -> tuple[str, 
 
 
 async def _run_of(thread: str, number: int | None) -> tuple[Run, Topology]:
-    from swarm_brain.cli.app import err
     from swarm_brain.cli.terminal.session import session
     from swarm_brain.graph.topology import load
     from swarm_brain.runs.resume import brain_of

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from swarm_brain.cli.console import ERROR, err
 from swarm_brain.cli.terminal.text import name_given, printable
 from swarm_brain.graph.errors import ConfigError, MemoryUnavailable
 
@@ -224,7 +225,5 @@ def consolidate(
             f"{report.duplicates}, left {report.left}, {report.tokens:,} tokens"
         )
     if report.why:
-        from swarm_brain.cli.app import ERROR, err
-
         err.print(printable(report.why), style="yellow", markup=False, soft_wrap=True)
         raise typer.Exit(ERROR)

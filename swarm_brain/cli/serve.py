@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from swarm_brain.cli.console import err
 from swarm_brain.graph.errors import ConfigError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -27,8 +28,6 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the brain to OpenAI's clients (/v1) and the page to watch it think (/)."""
-    from swarm_brain.cli.app import err
-
     if new_key is not None:
         from swarm_brain.cli.new_key import make_key
 

@@ -16,13 +16,13 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from swarm_brain.cli.console import PAUSED, err
 from swarm_brain.cli.terminal.text import name_given, printable
 from swarm_brain.graph.errors import ConfigError, MemoryUnavailable, ThreadError
 
 app = typer.Typer(help="Threads: what was asked, step by step; resume, fork, delete, prune.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Thread = Annotated[str, typer.Argument(help="The thread's id.", callback=name_given)]
-PAUSED = 4  # exit code, as in app.py, which imports this file
 WORDS = 70  # characters of a question in a list
 
 
@@ -49,7 +49,7 @@ async def _listed() -> list[dict[str, Any]]:
     from swarm_brain.runs.resume import brain_of
     from swarm_brain.threads import history
 
-    async with session(_err(), needed=True) as opened:
+    async with session(err, needed=True) as opened:
         shipped, rows = opened.brain(load()), []
         for thread in await opened.must().ids():
             try:
@@ -99,7 +99,7 @@ async def _runs(thread: str) -> list[Any]:
     from swarm_brain.runs.resume import brain_of
     from swarm_brain.threads import history
 
-    async with session(_err(), needed=True) as opened:
+    async with session(err, needed=True) as opened:
         shipped = opened.brain(load())
         await history.latest(shipped, thread)
         brain = await brain_of(thread, shipped, opened.brain)
@@ -155,8 +155,8 @@ def resume(
     ] = None,
 ) -> None:
     """Finish an unfinished run: no finished call is made again, the settings are the run's own."""
-    from swarm_brain.cli.app import outcome
     from swarm_brain.cli.terminal.approval import decision_of
+    from swarm_brain.cli.terminal.outcome import outcome
 
     budgets = {
         "budget_tokens": budget_tokens,
@@ -165,7 +165,7 @@ def resume(
     }
     given = {name: value for name, value in budgets.items() if value is not None}
     progress: dict[str, Any] = {}
-    from swarm_brain.cli.resume import resumed
+    from swarm_brain.cli.terminal.resume import resumed
 
     work = resumed(thread, given, decision_of(decide, sees), as_json, progress)
     raise typer.Exit(outcome(work, as_json, progress))
@@ -188,7 +188,7 @@ def fork(
             raise ConfigError(f"--edit {item!r}: write EXPERT=FILE")
         edits[name.strip()] = _words(Path(file))
     progress: dict[str, Any] = {}
-    from swarm_brain.cli.resume import forked_run
+    from swarm_brain.cli.terminal.resume import forked_run
 
     both = asyncio.run(forked_run(thread, step, edits, progress))
     if as_json:
@@ -222,10 +222,10 @@ def delete(threads: Annotated[list[str], typer.Argument(help="The threads' ids."
 
 
 async def _deleted(threads: list[str]) -> None:
-    from swarm_brain.cli.resume import forget_calls
+    from swarm_brain.cli.terminal.resume import forget_calls
     from swarm_brain.cli.terminal.session import session
 
-    async with session(_err(), needed=True) as opened:
+    async with session(err, needed=True) as opened:
         kept = opened.must()
         if unknown := sorted(set(threads) - set(await kept.ids())):
             raise ThreadError(f"There is no thread {', '.join(unknown)}; nothing was deleted.")
@@ -247,12 +247,6 @@ def prune(
 async def _pruned(keep_last: int) -> int:
     from swarm_brain.cli.terminal.session import session
 
-    async with session(_err(), needed=True) as opened:
+    async with session(err, needed=True) as opened:
         deleted: int = await opened.must().prune(keep_last)
         return deleted
-
-
-def _err() -> Console:
-    from swarm_brain.cli.app import err
-
-    return err

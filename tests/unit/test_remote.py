@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from swarm_brain import remote
 from swarm_brain.cli.app import app
-from swarm_brain.cli.remote import thread_for
+from swarm_brain.cli.terminal.remote import thread_for
 from swarm_brain.graph.errors import BlankQuestion, ConfigError, ServerError
 
 URL = "http://brain.example:2024"

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from swarm_brain.cli.app import run
+from swarm_brain.cli import main
 from swarm_brain.graph.brain import graph
 from swarm_brain.graph.state import RESULT_KEYS, BrainOutput
 from swarm_brain.remote import connect
@@ -52,7 +52,7 @@ def ask(monkeypatch, capsys, tmp_path: Path) -> Ask:
         monkeypatch.setattr(sys, "argv", ["swarm-brain", "ask", *arguments, "--url", url])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
-            run()
+            main()
         said = capsys.readouterr()
         return Done(int(ended.value.code or 0), said.out, said.err)
 

@@ -21,8 +21,8 @@ from swarm_brain.batch.output import Stream, Total
 from swarm_brain.batch.purse import Purse
 from swarm_brain.batch.rows import Row, Rows, indexed
 from swarm_brain.batch.runner import BUDGET, SENT_IN_VAIN, VAIN, Batch, answered, run
-from swarm_brain.cli import batching
 from swarm_brain.cli.app import app
+from swarm_brain.cli.terminal import batch as batching
 from swarm_brain.graph.errors import BlankQuestion, ConfigError, ModelUnavailable, ServerError
 from swarm_brain.graph.state import RESULT_KEYS
 from swarm_brain.spending.ledger import Amount

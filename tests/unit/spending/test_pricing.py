@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from swarm_brain.cli.ask import worst_case
-from swarm_brain.cli.doctor import _hyperbolic_pace
+from swarm_brain.cli.terminal.checks import _hyperbolic_pace
+from swarm_brain.cli.terminal.run import worst_case
 from swarm_brain.graph.context import make_context
 from swarm_brain.graph.errors import ConfigError, ModelError
 from swarm_brain.graph.topology import load

@@ -7,9 +7,9 @@ from typing import Any
 
 from langgraph.types import Command, StateSnapshot
 
-from swarm_brain.cli.app import err
-from swarm_brain.cli.ask import Running
+from swarm_brain.cli.console import err
 from swarm_brain.cli.terminal.approval import ask
+from swarm_brain.cli.terminal.run import Running
 from swarm_brain.cli.terminal.session import Session, session
 from swarm_brain.graph.context import make_context
 from swarm_brain.graph.errors import MemoryUnavailable, ThreadError

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from swarm_brain.cli.ask import Ask, Running
+from swarm_brain.cli.terminal.run import Ask, Running
 from swarm_brain.cli.terminal.session import Session
 from swarm_brain.graph.context import make_context
 from swarm_brain.graph.errors import ServerError, ThreadError

@@ -23,14 +23,15 @@ from swarm_brain.batch.purse import Purse
 from swarm_brain.batch.records import Record
 from swarm_brain.batch.rows import Rows, indexed, refused
 from swarm_brain.batch.runner import BUDGET, Batch, run
-from swarm_brain.cli.app import ANSWERED, ERROR, PAUSED, SIMULATED, err
-from swarm_brain.cli.ask import with_weights
-from swarm_brain.cli.batch import STREAM
+from swarm_brain.cli.console import ANSWERED, ERROR, PAUSED, SIMULATED, err
+from swarm_brain.cli.terminal.run import with_weights
 from swarm_brain.cli.terminal.text import printable
 from swarm_brain.graph.context import Context, make_context
 from swarm_brain.graph.errors import ConfigError, InputError
 from swarm_brain.graph.topology import Topology, load
 from swarm_brain.remote import connect
+
+STREAM = Path("-")
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,13 @@ class Wanted:
     def journal(self) -> Path | None:
         """Where answers are kept as they come; None where nothing can be gone on with."""
         return None if self.output == STREAM else Path(f"{self.output}.journal")
+
+
+def default_output(file: Path) -> Path:
+    """Where the answers go if nobody says."""
+    if not file.name:
+        raise ConfigError(f"{file} is no file.")
+    return STREAM if file == STREAM else file.with_suffix(".answers.jsonl")
 
 
 def answer(wanted: Wanted) -> int:

@@ -1,0 +1,114 @@
+"""What works here, what does not, and what would fix it."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from importlib import metadata
+from urllib.parse import urlsplit
+
+from langchain_core.messages import HumanMessage, SystemMessage
+from rich.console import Console
+from rich.text import Text
+
+from swarm_brain.calls.client import ask
+from swarm_brain.calls.request import Call
+from swarm_brain.cli.terminal.text import printable
+from swarm_brain.config import config_file, variable
+from swarm_brain.graph.errors import BrainError, ModelError
+from swarm_brain.memory.opening import close_store, open_store, searching
+from swarm_brain.models import choose
+from swarm_brain.models.binding import Binding, Sampling
+from swarm_brain.models.endpoint import HYPERBOLIC_URL
+from swarm_brain.version import __version__
+
+SECONDS = 30.0
+TOKENS = 16
+PACKAGES = (
+    "langgraph",
+    "langchain-core",
+    "langchain-openai",
+    "langsmith",
+    "xllamacpp",
+    "wordllama",
+    "transformers",
+    "torch",
+)
+ADVICE = {
+    "auth": "The endpoint refuses the key: check HYPERBOLIC_API_KEY (or your provider's variable).",
+    "not_found": "The endpoint does not know this model: check the name after provider:.",
+    "connection": "Nothing answers at this address: check it, the network and any proxy.",
+    "timeout": "The endpoint is silent: try again, or another one.",
+    "rate_limit": "The endpoint limits your requests: wait, or raise your plan.",
+    "server": "The endpoint is in trouble: try again later.",
+    "refused_request": "The endpoint refuses the request: its message says why.",
+}
+
+
+async def examine(requested: str, base_url: str | None) -> bool:
+    """Print one line for each check; whether a model answered."""
+    console = Console(highlight=False)
+
+    def line(good: bool | None, text: str) -> None:
+        mark = {True: ("ok  ", "green"), False: ("FAIL", "red"), None: ("    ", "")}[good]
+        console.print(Text.assemble(mark, " ", printable(text)), soft_wrap=True)
+
+    line(None, f"swarm-brain {__version__}, Python {platform.python_version()}")
+    line(None, ", ".join(f"{name} {_version(name)}" for name in PACKAGES))
+    line(None, f"swarm-brain.toml: {config_file() or 'none'}")
+    line(None, f"HYPERBOLIC_API_KEY: {'set' if variable('HYPERBOLIC_API_KEY') else 'not set'}")
+    if variable("SWARM_BRAIN_DATABASE_URL"):
+        line(*await asyncio.to_thread(_database))
+    choice = choose.choose(requested)
+    line(None, f"model: {choice.spec} ({choice.reason})")
+    try:
+        binding = await asyncio.to_thread(choose.bind, choice.spec, base_url)
+    except BrainError as error:
+        line(False, str(error))
+        return False
+    line(None, f"endpoint: {binding.endpoint}")
+    if urlsplit(binding.endpoint).hostname == urlsplit(HYPERBOLIC_URL).hostname:
+        line(None, _hyperbolic_pace(binding))
+    return await _answers(binding, line)
+
+
+def _database() -> tuple[bool, str]:
+    """Whether threads and memories can be kept in the database, and how memories are found."""
+    try:
+        store = open_store()
+    except BrainError as error:
+        return False, str(error)
+    close_store(store)
+    return True, f"SWARM_BRAIN_DATABASE_URL: memories are searched {searching(store)}"
+
+
+async def _answers(binding: Binding, line: object) -> bool:
+    """Ask the model for one word."""
+    tell = line if callable(line) else print
+    if binding.simulated:
+        tell(False, "only a simulation would answer: set HYPERBOLIC_API_KEY, or pip install "
+             "'swarm-brain[embedded]'")  # fmt: skip
+        return False
+    messages = [SystemMessage("Reply with one word."), HumanMessage("Say yes.")]
+    sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=TOKENS)
+    call = Call(messages, sampling, timeout=SECONDS, max_attempts=1, label="doctor")
+    reply = await ask(binding, call)
+    if isinstance(reply.error, ModelError):
+        tell(False, f"{reply.error}")
+        tell(None, ADVICE.get(reply.error.kind, ""))
+        return False
+    tell(True, f"the model answers within {reply.latency_s:.1f} s")
+    return True
+
+
+def _hyperbolic_pace(binding: Binding) -> str:
+    if binding.pace.rpm is None:
+        return "HYPERBOLIC_RPM: not set; recommended: 5 with the Basic plan, 120 with Pro"
+    return f"HYPERBOLIC_RPM: {binding.pace.rpm:g} requests a minute"
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,126 @@
+"""`chat`: one thread, many questions, and slash commands."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from swarm_brain.cli.console import fail
+from swarm_brain.cli.terminal.run import Ask, ask_in
+from swarm_brain.cli.terminal.session import Session, new_thread, session
+from swarm_brain.cli.terminal.text import printable, read_line
+from swarm_brain.graph.errors import BrainError
+from swarm_brain.graph.topology import load
+from swarm_brain.threads import history
+
+HELP = """\
+/history   the questions and answers of this thread
+/experts   who said what for the last answer
+/recalled  what was recalled for the last answer
+/thread    the thread's id, and how to go on in it later
+/new       begin a new thread
+/set NAME=VALUE   change a setting for the next questions, for example /set effort=high
+/quit      leave (or Ctrl-D)"""
+
+
+class Chat:
+    """A conversation in progress."""
+
+    def __init__(
+        self, opened: Session, thread: str | None, topology: str, settings: dict[str, Any]
+    ) -> None:
+        self.opened, self.topology, self.settings = opened, topology, settings
+        self.thread = thread or new_thread()
+        self.brain = opened.brain(load(topology))
+        self.last: dict[str, Any] | None = None
+        self.out = Console(highlight=False)
+
+    async def take(self, line: str) -> bool:
+        """A line of the user's; False if it was the last one."""
+        if not line.startswith("/"):
+            await self._ask(line)
+            return True
+        command, _, rest = line[1:].partition(" ")
+        match command:
+            case "quit" | "exit" | "q":
+                return False
+            case "history":
+                await self._history()
+            case "experts":
+                self._experts()
+            case "recalled":
+                self._recalled()
+            case "thread":
+                self._say(f"{self.thread}: swarm-brain chat --thread {self.thread}")
+            case "new":
+                self.thread, self.last = new_thread(), None
+                self._say(f"thread {self.thread}")
+            case "set":
+                self._set(rest)
+            case _:
+                self._say(HELP if command == "help" else f"no command /{command}\n{HELP}")
+        return True
+
+    async def _ask(self, question: str) -> None:
+        asked = Ask(question, self.topology, self.settings, thread=self.thread)
+        try:
+            self.last = await ask_in(self.opened, asked, self.brain)
+        except BrainError as error:
+            fail(error)
+
+    async def _history(self) -> None:
+        for run in await history.runs(self.brain, self.thread):
+            answer = run["result"]["final_output"] if run["result"] else "(unfinished)"
+            self.out.print(Text(f"> {printable(run['question'])}", style="bold"))
+            self.out.print(Text(printable(answer)))
+
+    def _experts(self) -> None:
+        for entry in (self.last or {}).get("experts", []):
+            woken = ", ".join(f"{w['from']} {w['activation']:.2f}" for w in entry["woken_by"])
+            self._say(f"{entry['step']} {entry['name']}: {entry['status']}, woken by {woken}")
+
+    def _recalled(self) -> None:
+        items = (self.last or {}).get("recalled", [])
+        for item in items:
+            self._say(f"{item['score']:.2f} {item['text']} ({item['origin']}, {item['date'][:10]})")
+        if not items:
+            self._say("nothing was recalled")
+
+    def _set(self, text: str) -> None:
+        from swarm_brain.graph.context import make_context
+
+        name, sign, value = text.partition("=")
+        if not sign:
+            self._say("write /set NAME=VALUE")
+            return
+        changed = {**self.settings, name.strip(): value.strip()}
+        try:
+            context = make_context(changed)
+        except BrainError as error:
+            fail(error)
+            return
+        self.settings = {**changed, name.strip(): getattr(context, name.strip())}
+
+    def _say(self, text: str) -> None:
+        self.out.print(Text(printable(text), style="dim"))
+
+
+async def converse(
+    thread: str | None, topology: str, settings: dict[str, Any], err: Console, *, save: bool
+) -> None:
+    """Read lines until the user leaves; each is a question or a slash command."""
+    with suppress(ImportError):
+        import readline  # noqa: F401  arrow keys and the lines typed before
+    async with session(err, save=save) as opened:
+        chat = Chat(opened, thread, topology, settings)
+        err.print(f"thread {chat.thread}; /help lists the commands", style="dim", markup=False)
+        while True:
+            try:
+                line = (await read_line("> ")).strip()
+            except EOFError:
+                return
+            if line and not await chat.take(line):
+                return
