@@ -1,40 +1,46 @@
-"""What a run tells while it goes, in LangGraph's stream mode `custom`. Plain JSON data.
+"""What a run reports, live or saved, as one typed union of plain JSON data.
 
-    begun      once, by `begin`: how much effort, who is woken first, what was recalled
-    woken      for each expert that runs: by which edges, with which activation
-    answered   for each expert that ran: what it took, and what became of each of its edges
-    budget     after each `answered`: what the run has spent so far, of how much
-    broadcast  after each wave that filled the workspace: whose signals entered it
-    revised    the text streamed for this expert so far is void; new text follows
+    started    the run has a thread (None: it is not saved) and an id
+    begun      the effort was decided: who is woken first, what was recalled
+    woken      an expert starts: which edges woke it, with which activation
+    token      a piece of an expert's text, as it is generated
+    revised    the text streamed for this expert so far is withdrawn; new text follows
+    answered   an expert has ended: its text, what it used, what became of each of its edges
+    budget     after each `answered`: what the run has spent so far, and its limits
+    broadcast  after each step that filled the workspace: whose signals entered it
+    paused     the run waits for a person's decisions
+    finished   the run has ended with this result
+    error      the run has ended without one
 
-Words come as they are written by the mode `messages` (on a server `messages-tuple`), with the
-expert in `langgraph_node`; the result by `values`. A resumed run tells `begun` no more, and may
-repeat a wave's `broadcast`.
+`swarm_brain.runs` reports all of them. The graph itself writes `begun`, `woken`, `revised`,
+`answered`, `budget` and `broadcast` to LangGraph's stream mode `custom`, where a resumed run may
+repeat a step's `broadcast`. Fields are only ever added.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from swarm_brain.graph.state import Effort, Human, Recall, SignalStatus, Waking
-
-
-class Limits(TypedDict):
-    """Tokens, dollars and seconds; as a limit, None is unlimited; as spending, unknown."""
-
-    tokens: int | None
-    usd: float | None
-    seconds: float | None
+from swarm_brain.graph.state import (
+    Defect,
+    Effort,
+    Human,
+    Limits,
+    Recall,
+    Result,
+    SignalStatus,
+    Waking,
+)
 
 
 class Reached(TypedDict):
-    """One waking edge of the expert that has answered, whether it fired or not.
+    """One waking edge of an expert that has answered, whether it fired or not.
 
     `activation` is weight x salience x `gate`, all in 0..1; `gate` is None where the target has
-    none. It fired if the activation reached the run's threshold; a revision's edge, from a critic
-    to synthesis, if a quoted defect bought one. `to` may still be woken by another edge.
+    none. An edge fires if its activation reaches the run's threshold. A revision's edge, from a
+    critic to synthesis, fires if a quoted defect bought one. Another edge may still wake `to`.
     """
 
     to: str
@@ -43,8 +49,45 @@ class Reached(TypedDict):
     fired: bool
 
 
+class Entered(TypedDict):
+    """A signal that won a place in the workspace."""
+
+    source: str
+    salience: float
+
+
+class Pause(TypedDict):
+    """What a person decides about: an expert and what it would be shown."""
+
+    id: str
+    expert: str
+    step: int
+    model: str
+    woken_by: list[Waking]
+    procedure: str
+    sees: str
+    actions: list[str]
+
+
+class Failure(TypedDict):
+    """Why a run has no result. `code` names the kind of failure for programs."""
+
+    message: str
+    type: NotRequired[str]
+    param: NotRequired[str | None]
+    code: NotRequired[str | None]
+
+
+class Started(TypedDict):
+    """The run is about to begin or to continue. `run` is the id that cancels it."""
+
+    event: Literal["started"]
+    thread: str | None
+    run: str
+
+
 class Begun(TypedDict):
-    """The run begins. `max_steps` is what the budget has left of the setting."""
+    """The effort was decided. `max_steps` is what the budget leaves of the setting."""
 
     event: Literal["begun"]
     effort: Effort
@@ -56,7 +99,7 @@ class Begun(TypedDict):
 
 
 class Woken(TypedDict):
-    """An expert starts; `begin` wakes with activation 1."""
+    """An expert starts. `begin` wakes with activation 1."""
 
     event: Literal["woken"]
     expert: str
@@ -65,12 +108,30 @@ class Woken(TypedDict):
     woken_by: list[Waking]
 
 
+class Token(TypedDict):
+    """A piece of an expert's text. A saved run reports each text as one piece."""
+
+    event: Literal["token"]
+    expert: str
+    step: int
+    text: str
+
+
+class Revised(TypedDict):
+    """The text streamed for this expert so far is withdrawn, for this reason."""
+
+    event: Literal["revised"]
+    expert: str
+    step: int
+    reason: str
+
+
 class Answered(TypedDict):
     """An expert has ended, well or not. Tokens and cost are None where they are unknown.
 
-    `content` is all it said, also where no words were streamed: from the cache, or simulated.
-    `human` is what a person decided at a pause before it; `error` says why it failed, or was not
-    asked. Seconds.
+    `content` is its whole text, also where nothing was streamed: from the cache, or simulated.
+    `edges` is None for a saved run whose topology has changed since. `human` is what a person
+    decided at a pause before it. `error` says why it failed or was not asked.
     """
 
     event: Literal["answered"]
@@ -81,7 +142,9 @@ class Answered(TypedDict):
     content: str
     verdict: str | None
     salience: float
-    edges: list[Reached]
+    gates: dict[str, float]
+    defects: list[Defect]
+    edges: list[Reached] | None
     attempts: int
     input_tokens: int | None
     output_tokens: int | None
@@ -93,7 +156,7 @@ class Answered(TypedDict):
 
 
 class Spending(TypedDict):
-    """The run's account, as the hard limits count it: failed requests and estimates included."""
+    """The run's account, as its hard limits count: failed requests and estimates included."""
 
     event: Literal["budget"]
     step: int
@@ -101,15 +164,8 @@ class Spending(TypedDict):
     limits: Limits
 
 
-class Entered(TypedDict):
-    """A signal that has won a place in the workspace."""
-
-    source: str
-    salience: float
-
-
 class Broadcasting(TypedDict):
-    """Whose signals of wave `step` every later expert is shown, the most salient first."""
+    """Whose signals of `step` every later expert is shown, the most salient first."""
 
     event: Literal["broadcast"]
     step: int
@@ -117,13 +173,29 @@ class Broadcasting(TypedDict):
     entered: list[Entered]
 
 
-class Revised(TypedDict):
-    """What this expert's stream said before is withdrawn: it writes anew, for this reason."""
+class Paused(TypedDict):
+    """The run waits for a decision about each of these."""
 
-    event: Literal["revised"]
-    expert: str
-    step: int
-    reason: str
+    event: Literal["paused"]
+    paused: list[Pause]
 
 
-Event = Begun | Woken | Answered | Spending | Broadcasting | Revised
+class Finished(TypedDict):
+    """The run has ended. `answer_tokens` are those of the answer alone, None if unknown."""
+
+    event: Literal["finished"]
+    result: Result
+    defects: list[Defect]
+    all_simulated: bool
+    answer_tokens: int | None
+
+
+class Failed(TypedDict):
+    """The run has ended without a result."""
+
+    event: Literal["error"]
+    error: Failure
+
+
+Written = Begun | Woken | Revised | Answered | Spending | Broadcasting
+Event = Started | Written | Token | Paused | Finished | Failed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 from langchain_core.messages import AnyMessage
 from langgraph.channels import EphemeralValue
@@ -51,8 +51,40 @@ class Usage(TypedDict):
     cost_usd: float | None
 
 
+class Limits(TypedDict):
+    """Tokens, dollars and seconds. None as a limit is unlimited; as an amount spent, unknown."""
+
+    tokens: int | None
+    usd: float | None
+    seconds: float | None
+
+
+class Withdrawal(TypedDict):
+    """The text streamed so far was withdrawn `at` this time, for this reason."""
+
+    at: float
+    reason: str
+
+
+class Trace(TypedDict):
+    """What a run reported live about one signal, and when; a replay repeats it.
+
+    Times are seconds since the epoch. `spent` and `limits` are the run's account when the expert
+    ended.
+    """
+
+    woken_at: float
+    answered_at: float
+    withdrawn: list[Withdrawal]
+    spent: Limits
+    limits: Limits
+
+
 class Signal(TypedDict):
-    """What one expert says in one step, and what it took to get it said."""
+    """What one expert says in one step, and what it took to get it said.
+
+    Signals saved by version 0.1.0 have no `trace`.
+    """
 
     source: str
     step: int
@@ -80,6 +112,7 @@ class Signal(TypedDict):
     human: Human | None
     failure: FailureKind | None
     error: str | None
+    trace: NotRequired[Trace]
 
 
 class RunLimits(TypedDict):
@@ -187,8 +220,8 @@ class BrainInput(TypedDict, total=False):
     ]
 
 
-class BrainOutput(TypedDict):
-    """The result of one run."""
+class Result(TypedDict):
+    """The result of one run, as `swarm-brain ask --json` prints it."""
 
     final_output: Annotated[str, about("The answer.")]
     provenance: Annotated[
@@ -233,15 +266,19 @@ class BrainOutput(TypedDict):
     error: Annotated[str | None, about("What went wrong, and for whom; null if nothing did.")]
     notes: Annotated[list[str], about("What else is to be known, about memory for example.")]
     version: Annotated[str, about("Of Swarm Brain.")]
+
+
+RESULT_KEYS = tuple(Result.__annotations__)
+
+
+class BrainOutput(Result):
+    """The result of one run, and the conversation it belongs to."""
+
     messages: Annotated[
         list[AnyMessage],
         about("The conversation of this thread, with the answer."),
         add_messages,
     ]
-
-
-# What a result is to those who are not LangGraph clients: the output without its messages.
-RESULT_KEYS = tuple(key for key in BrainOutput.__annotations__ if key != "messages")
 
 
 class BrainState(BrainOutput, total=False):

@@ -1,9 +1,10 @@
-"""What a run tells while it goes: the events of `graph.events`, into the stream mode `custom`."""
+"""Report a run while it goes: the events of `graph.events`, into the stream mode `custom`."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from langgraph.config import get_stream_writer
 
@@ -13,14 +14,13 @@ from swarm_brain.graph.events import (
     Answered,
     Begun,
     Broadcasting,
-    Entered,
-    Event,
-    Limits,
+    Reached,
     Revised,
     Spending,
     Woken,
+    Written,
 )
-from swarm_brain.graph.state import BrainState, Recall, Signal
+from swarm_brain.graph.state import BrainState, Limits, Recall, Signal, Trace, Waking, Withdrawal
 from swarm_brain.graph.topology import Topology
 from swarm_brain.nodes.plan import Plan
 from swarm_brain.spending.ledger import Ledger
@@ -28,56 +28,102 @@ from swarm_brain.spending.ledger import Ledger
 if TYPE_CHECKING:
     from swarm_brain.nodes.expert import Turn
 
+DEFECT_FOUND = "the critic found a defect"
 
-def _tell(event: Event) -> None:
+
+def _write(event: Written) -> None:
     get_stream_writer()(event)
 
 
 def begun(
     topology: Topology, context: Context, plan: Plan, model: str, recalled: list[Recall]
 ) -> None:
-    """The run begins by this plan."""
-    woken = propagation.entries(topology, plan.effort, plan.max_steps, recalled=bool(recalled))
+    """Report that the run begins by this plan."""
     event: Begun = {
         "event": "begun",
         "effort": plan.effort,
         "max_steps": plan.max_steps,
         "model": model,
-        "woken": woken,
+        "woken": propagation.entries(
+            topology, plan.effort, plan.max_steps, recalled=bool(recalled)
+        ),
         "recalled": recalled,
-        "limits": _limits(context),
+        "limits": limits_of(context),
     }
-    _tell(event)
+    _write(event)
 
 
-def woken(turn: Turn) -> None:
+@dataclass
+class Report:
+    """Report one expert's turn, and keep in its signal what a replay needs."""
+
+    turn: Turn
+    _woken_at: float = 0.0
+    _withdrawn: list[Withdrawal] = field(default_factory=list)
+
+    def woken(self) -> None:
+        """Report that the expert starts."""
+        self._woken_at, turn = time.time(), self.turn
+        _write(woken(turn.expert.name, turn.step, turn.binding.spec, turn.woken_by))
+
+    def revised(self, reason: str) -> None:
+        """Report that what was streamed for this expert so far is withdrawn."""
+        self._withdrawn.append({"at": time.time(), "reason": reason})
+        _write(revised(self.turn.expert.name, self.turn.step, reason))
+
+    def answered(self, signal: Signal, ledger: Ledger) -> Signal:
+        """Report that the expert has ended and what is spent; return the signal with its trace."""
+        turn, now = self.turn, time.time()
+        trace: Trace = {
+            "woken_at": self._woken_at,
+            "answered_at": now,
+            "withdrawn": self._withdrawn,
+            "spent": {
+                "tokens": ledger.spent.tokens,
+                "usd": None if ledger.spent.usd is None else round(ledger.spent.usd, 8),
+                "seconds": round(now - ledger.budget.started, 3),
+            },
+            "limits": limits_of(turn.context),
+        }
+        signals = [*turn.state.get("signals", []), signal]
+        edges = propagation.edges(
+            turn.topology, signal, signals, turn.state["effort"], turn.context
+        )
+        _write(answered(signal, edges))
+        _write(budget(signal["step"], trace["spent"], trace["limits"]))
+        return {**signal, "trace": trace}
+
+
+def woken(expert: str, step: int, model: str, woken_by: list[Waking]) -> Woken:
     """An expert starts."""
-    event: Woken = {
+    return {
         "event": "woken",
-        "expert": turn.expert.name,
-        "step": turn.step,
-        "model": turn.binding.spec,
-        "woken_by": turn.woken_by,
+        "expert": expert,
+        "step": step,
+        "model": model,
+        "woken_by": woken_by,
     }
-    _tell(event)
 
 
-def answered(turn: Turn, said: dict[str, Any], ledger: Ledger) -> None:
-    """An expert has ended; `budget` follows."""
-    signal: Signal = said  # type: ignore[assignment]
-    signals = [*turn.state.get("signals", []), signal]
-    event: Answered = {
+def revised(expert: str, step: int, reason: str) -> Revised:
+    """What was streamed for this expert so far is withdrawn."""
+    return {"event": "revised", "expert": expert, "step": step, "reason": reason}
+
+
+def answered(signal: Signal, edges: list[Reached] | None) -> Answered:
+    """An expert has ended with this signal."""
+    return {
         "event": "answered",
-        "expert": turn.expert.name,
-        "step": turn.step,
+        "expert": signal["source"],
+        "step": signal["step"],
         "model": signal["model"],
         "status": signal["status"],
         "content": signal["content"],
         "verdict": signal["verdict"],
         "salience": signal["salience"],
-        "edges": propagation.edges(
-            turn.topology, signal, signals, turn.state["effort"], turn.context
-        ),
+        "gates": signal["gates"],
+        "defects": signal["defects"],
+        "edges": edges,
         "attempts": signal["attempts"],
         "input_tokens": signal["input_tokens"],
         "output_tokens": signal["output_tokens"],
@@ -87,60 +133,48 @@ def answered(turn: Turn, said: dict[str, Any], ledger: Ledger) -> None:
         "human": signal["human"],
         "error": signal["error"],
     }
-    _tell(event)
-    _budget(turn, ledger)
 
 
-def _budget(turn: Turn, ledger: Ledger) -> None:
-    spent: Limits = {
-        "tokens": ledger.spent.tokens,
-        "usd": None if ledger.spent.usd is None else round(ledger.spent.usd, 8),
-        "seconds": round(time.time() - ledger.budget.started, 3),
-    }
-    limits = _limits(turn.context)
-    told: Spending = {"event": "budget", "step": turn.step, "spent": spent, "limits": limits}
-    _tell(told)
-
-
-def revised(turn: Turn, reason: str) -> None:
-    """What this expert's stream said before is withdrawn."""
-    event: Revised = {
-        "event": "revised",
-        "expert": turn.expert.name,
-        "step": turn.step,
-        "reason": reason,
-    }
-    _tell(event)
+def budget(step: int, spent: Limits, limits: Limits) -> Spending:
+    """What the run has spent, and its limits."""
+    return {"event": "budget", "step": step, "spent": spent, "limits": limits}
 
 
 def broadcast(
-    topology: Topology, state: BrainState, context: Context, teller: str | None = None
+    topology: Topology, state: BrainState, context: Context, reporter: str | None = None
 ) -> None:
-    """Whose signals the last wave has put into the workspace, if any.
+    """Report whose signals the last step put into the workspace, if any.
 
-    Known in the next wave at the earliest, where the first of the siblings tells it.
+    That is known in the next step at the earliest, where the first of its experts reports it.
     """
-    # Nobody is known to have been woken where a person has edited the state: each tells it then.
-    if teller is not None and propagation.wave(topology, state, context)[:1] not in ([], [teller]):
+    # After a person has edited the state nobody may be known to be woken: then each reports it.
+    if reporter is not None and propagation.wave(topology, state, context)[:1] not in (
+        [],
+        [reporter],
+    ):
         return
-    step, workspace = state.get("step", 0), state["workspace"]
-    entered: list[Entered] = [
-        {"source": entry["source"], "salience": entry["salience"]}
-        for entry in workspace["broadcasts"]
-        if entry["step"] == step
-    ]
-    if entered and context.use_global_workspace:
-        capacity = workspace["capacity"]
-        event: Broadcasting = {
-            "event": "broadcast",
-            "step": step,
-            "capacity": capacity,
-            "entered": entered,
-        }
-        _tell(event)
+    if event := broadcast_of(state, context, state.get("step", 0)):
+        _write(event)
 
 
-def _limits(context: Context) -> Limits:
+def broadcast_of(state: BrainState, context: Context, step: int) -> Broadcasting | None:
+    """Whose signals of `step` entered the workspace; None if nobody's did."""
+    workspace = state["workspace"]
+    entries = [entry for entry in workspace["broadcasts"] if entry["step"] == step]
+    if not entries or not context.use_global_workspace:
+        return None
+    return {
+        "event": "broadcast",
+        "step": step,
+        "capacity": workspace["capacity"],
+        "entered": [
+            {"source": entry["source"], "salience": entry["salience"]} for entry in entries
+        ],
+    }
+
+
+def limits_of(context: Context) -> Limits:
+    """The budgets of a run."""
     return {
         "tokens": context.budget_tokens,
         "usd": context.budget_usd,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,12 +63,13 @@ async def run_expert(
     same_topology(topology, state)
     context, expert = run_context(state), topology.experts[name]
     insist(state, context)
+    # Before the first await, so that it is reported before any expert of this step is woken.
+    emit.broadcast(topology, state, context, reporter=name)
     woken = propagation.woken_by(topology, name, state, context)
     binding, _ = await asyncio.to_thread(
         choose.bind_chosen, spec_for(expert, context), context.base_url
     )
     turn = Turn(topology, expert, state, context, binding, config, state.get("step", 0) + 1, woken)
-    emit.broadcast(topology, state, context, teller=name)
     signal = await _said(turn)
     observers.tell(Answered(signal))
     return {"signals": [signal], "step": turn.step, "workspace": signals.candidates(expert, signal)}
@@ -91,20 +92,20 @@ async def _said(turn: Turn) -> dict[str, Any]:
     if turn.expert.name in turn.context.without:
         problem = ModelError("left_out", "left out by the setting `without`")
     decision = None if problem else interrupt.decide(turn, prompt.joined(shown), account.ledger)
-    emit.woken(turn)
+    report = emit.Report(turn)
+    report.woken()
     problem = problem or interrupt.prevented(turn.state, decision)
     if problem:
         reply = _unasked(turn, shown, problem)
     else:
-        reply = await _asked(turn, shown, decision, account)
+        reply = await _asked(turn, shown, decision, account, report)
     signal = signals.signal_of(
         turn.topology, turn.expert, turn.state, turn.context, turn.binding, reply
     )
     told = {"step": turn.step, "woken_by": turn.woken_by, "trimmed": trimmed}
     human = decision["action"] if decision else None
     signal = signals.with_lost(signal | told | {"human": human}, account.lost)
-    emit.answered(turn, signal, account.ledger)
-    return signal
+    return dict(report.answered(signal, account.ledger))  # type: ignore[arg-type]
 
 
 async def _shown(turn: Turn) -> tuple[Sequence[prompt.Part], str | None, ModelError | None]:
@@ -137,16 +138,19 @@ def _unasked(turn: Turn, shown: Sequence[prompt.Part], problem: ModelError) -> R
 
 
 async def _asked(
-    turn: Turn, shown: Sequence[prompt.Part], decision: Decision | None, account: Account
+    turn: Turn,
+    shown: Sequence[prompt.Part],
+    decision: Decision | None,
+    account: Account,
+    report: emit.Report,
 ) -> Reply:
     """The model's reply; a simulated one if it failed and the run says so."""
     call = _call(turn, shown, decision, account)
     if turn.expert.kind == "synthesis" and prompt.answer(
         turn.topology, turn.state.get("signals", [])
     ):
-        emit.revised(turn, "the critic found a defect")
-    retried: Callable[[str], None] = lambda why: emit.revised(turn, why)  # noqa: E731
-    reply = await ask(turn.binding, call, turn.config, retried)
+        report.revised(emit.DEFECT_FOUND)
+    reply = await ask(turn.binding, call, turn.config, report.revised)
     if signals.simulates(reply, turn.context):
         reply.text = reply_to(call.messages, call.schema)
     return reply
