@@ -1,6 +1,7 @@
-"""What the environment and `swarm-brain.toml` may say. Read when asked, never before.
+"""Settings from the environment and from `swarm-brain.toml`, and the folders they name.
 
-An empty variable counts as unset.
+Variables are read on each call; a blank one counts as unset. The file is parsed once and again when
+it has changed.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
+import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from swarm_brain.graph.errors import ConfigError
+from swarm_brain.validation import ID_PATTERN
 
-# Every variable that this project reads, with the line that .env.example shows for it.
+APP, FILE_NAME = "swarm-brain", "swarm-brain.toml"
+
+# Every environment variable that is read, with its line in .env.example.
 VARIABLES: Mapping[str, str] = {
     "HYPERBOLIC_API_KEY": "key for Hyperbolic; with it Llama 3.1 405B answers by default",
     "HYPERBOLIC_API_URL": "another endpoint for hyperbolic:, base URL or full .../chat/completions",
@@ -45,18 +50,29 @@ _keys: ContextVar[Mapping[str, str]] = ContextVar("swarm_brain_keys", default={}
 
 
 def variable(name: str) -> str | None:
-    """The value of a variable of VARIABLES, None if unset or blank."""
+    """Return the value of a variable listed in VARIABLES, or None if it is unset or blank."""
     assert name in VARIABLES, f"{name} is not declared in VARIABLES"  # noqa: S101
     return (os.environ.get(name) or "").strip() or None
 
 
 def data_folder() -> Path:
-    """Where this user's threads, memories and accounts are kept."""
-    if override := variable("SWARM_BRAIN_DATA_DIR"):
-        return Path(override).expanduser()
-    from platformdirs import user_data_path
+    """Return the folder for this user's threads, memories and accounts."""
+    return _folder("SWARM_BRAIN_DATA_DIR") or platformdirs.user_data_path(APP)
 
-    return user_data_path("swarm-brain")
+
+def cache_folder() -> Path:
+    """Return the folder for downloaded models and cached replies."""
+    return _folder("SWARM_BRAIN_CACHE_DIR") or platformdirs.user_cache_path(APP)
+
+
+def user_config_file() -> Path:
+    """Return the path of this user's own `swarm-brain.toml`; it may not exist."""
+    return platformdirs.user_config_path(APP) / FILE_NAME
+
+
+def _folder(name: str) -> Path | None:
+    value = variable(name)
+    return Path(value).expanduser() if value else None
 
 
 @contextmanager
@@ -73,17 +89,16 @@ def use_keys(keys: Mapping[str, str]) -> Iterator[None]:
 
 
 def key_for(provider: str, variable_name: str | None) -> str | None:
-    """The key given for this provider by `use_keys`, else the one in the environment."""
-    given = _keys.get().get(provider)
-    if given:
-        return given
+    """Return the key passed to `use_keys` for this provider, else the one in the environment."""
+    if key := _keys.get().get(provider):
+        return key
     if variable_name is None:
         return None
     return (os.environ.get(variable_name) or "").strip() or None
 
 
 class Price(BaseModel):
-    """Dollars for a million tokens; cached input costs what input costs unless it is stated."""
+    """Dollars per million tokens. Cached input costs as much as input unless it is stated."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -93,9 +108,9 @@ class Price(BaseModel):
 
 
 class ProviderSettings(BaseModel):
-    """A `[providers.NAME]` table: an OpenAI-compatible endpoint under a name of the user's own.
+    """A `[providers.NAME]` table: an OpenAI-compatible endpoint under a name of the user's choice.
 
-    `rpm` and `concurrency` limit requests per minute and at once; `price` is for all its models.
+    `rpm` limits requests per minute, `concurrency` requests at once; `price` is for all its models.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -110,9 +125,9 @@ class ProviderSettings(BaseModel):
 
 
 class KeySettings(BaseModel):
-    """A `[keys.NAME]` table: who may ask a server, by the digest of their key, and how much.
+    """A `[keys.NAME]` table: the digest of a key that a server accepts, and its limits.
 
-    `daily_usd` and `daily_tokens` are for a day (UTC); `concurrency` counts runs at once.
+    `daily_usd` and `daily_tokens` are per day (UTC); `concurrency` counts runs at once.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -125,10 +140,10 @@ class KeySettings(BaseModel):
 
 
 class ServerSettings(BaseModel):
-    """The `[server]` table: what a server takes on, and which models a key may name.
+    """The `[server]` table: the load a server accepts, and the models a key may name.
 
-    `concurrency` runs at once in one process, `queue` more wait for a place. A stream that has
-    nothing to tell sends a comment each `keep_alive_seconds`.
+    At most `concurrency` runs execute at once in a process, and at most `queue` more wait. An idle
+    stream sends a comment every `keep_alive_seconds`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -140,7 +155,7 @@ class ServerSettings(BaseModel):
     models: tuple[str, ...] = ()
 
 
-KeyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+KeyName = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 
 
 class _File(BaseModel):
@@ -153,37 +168,36 @@ class _File(BaseModel):
 
 
 def named_providers() -> Mapping[str, ProviderSettings]:
-    """The providers of `swarm-brain.toml`. Raises ConfigError naming the file and the entry."""
+    """Return the `[providers]` tables. Raises ConfigError that names the file and the entry."""
     return _file().providers
 
 
 def own_prices() -> Mapping[str, Price]:
-    """Prices that the user states in `[prices."provider:model"]`; they override all others."""
+    """Return the `[prices."provider:model"]` tables; they override all other prices."""
     return _file().prices
 
 
 def key_table() -> Mapping[str, KeySettings]:
-    """Who may ask a server, by name; nobody where it has no keys."""
+    """Return the `[keys]` tables by name; empty for a server without keys."""
     return _file().keys
 
 
 def server_settings() -> ServerSettings:
-    """What a server takes on."""
+    """Return the `[server]` table."""
     return _file().server
 
 
 def open_to_all() -> bool:
-    """Whether a server without keys answers those who are not on its machine."""
+    """Whether a server without keys answers requests from other machines."""
     return (variable("SWARM_BRAIN_OPEN") or "").lower() == "true"
 
 
-def requests_per_minute(name: str) -> float | None:
-    """The value of a variable such as HYPERBOLIC_RPM. Raises ConfigError if it is no number."""
-    return positive_number(name, variable(name))
+def positive_number(name: str) -> float | None:
+    """Return a variable's value as a number above 0, or None if it is unset.
 
-
-def positive_number(name: str, value: str | None) -> float | None:
-    """A variable's value as a number above 0, None if unset."""
+    Raises ConfigError for any other value.
+    """
+    value = variable(name)
     if value is None:
         return None
     try:
@@ -195,24 +209,39 @@ def positive_number(name: str, value: str | None) -> float | None:
     return number
 
 
+def config_file() -> Path | None:
+    """Return the `swarm-brain.toml` in force, or None if there is none."""
+    if path := _folder("SWARM_BRAIN_CONFIG"):
+        if not path.is_file():
+            raise ConfigError(f"SWARM_BRAIN_CONFIG names {path}, which is not a file.")
+        return path
+    places = (Path(FILE_NAME), user_config_file())
+    return next((path for path in places if path.is_file()), None)
+
+
+def check_text(path: Path, content: bytes) -> None:
+    """Raise ConfigError if `content` would not be a valid `swarm-brain.toml` at `path`."""
+    _parse(path, content)
+
+
 def _file() -> _File:
     path = config_file()
     if path is None:
         return _File()
     try:
-        state = path.stat()
-        return _parsed(path.resolve(), (state.st_mtime_ns, state.st_ino, state.st_size))
+        stat = path.stat()
+        return _read(path.resolve(), stat.st_mtime_ns, stat.st_ino, stat.st_size)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 @lru_cache(maxsize=8)
-def _parsed(path: Path, changed: tuple[int, ...]) -> _File:
-    """The file's content; read again when it has changed."""
-    return _read(path, path.read_bytes())
+def _read(path: Path, *version: int) -> _File:
+    """Read and parse the file; `version` differs after each change of it."""
+    return _parse(path, path.read_bytes())
 
 
-def _read(path: Path, content: bytes) -> _File:
+def _parse(path: Path, content: bytes) -> _File:
     try:
         return _File.model_validate(tomllib.loads(content.decode()))
     except ValidationError as error:
@@ -221,41 +250,23 @@ def _read(path: Path, content: bytes) -> _File:
         raise ConfigError(f"{path}: not TOML: {error}") from None
 
 
-def check_text(path: Path, content: bytes) -> None:
-    """Raise ConfigError if this could not be the content of that `swarm-brain.toml`."""
-    _read(path, content)
+def _problems(error: ValidationError) -> str:
+    """Say which entries are wrong and why, without their values: one of them may be a key."""
+    lines = []
+    for item in error.errors(include_url=False, include_input=False):
+        place = item["loc"]
+        problem = item["msg"]
+        if item["type"] == "extra_forbidden":
+            problem = f"no such setting; known are {', '.join(_known(place))}"
+        lines.append(f"{'.'.join(str(part) for part in place)}: {problem}")
+    return "; ".join(lines)
 
 
 def _known(place: tuple[int | str, ...]) -> Iterable[str]:
-    """The keys that may stand where an unknown one stands."""
+    """Return the keys that are allowed where an unknown one was found."""
     if len(place) == 1:
         return _File.model_fields
     if place[0] in ("keys", "server"):
         return (KeySettings if place[0] == "keys" else ServerSettings).model_fields
     priced = place[0] == "prices" or "price" in place[:-1]
     return Price.model_fields if priced else ProviderSettings.model_fields
-
-
-def _problems(error: ValidationError) -> str:
-    """What is wrong where, without the values: somebody may have written a key there."""
-    lines = []
-    for item in error.errors(include_url=False, include_input=False):
-        field = ".".join(str(part) for part in item["loc"])
-        known = _known(item["loc"])
-        unknown = item["type"] == "extra_forbidden"
-        said = f"no such setting; known are {', '.join(known)}" if unknown else item["msg"]
-        lines.append(f"{field}: {said}")
-    return "; ".join(lines)
-
-
-def config_file() -> Path | None:
-    """The `swarm-brain.toml` in force, None if there is none."""
-    if named := variable("SWARM_BRAIN_CONFIG"):
-        path = Path(named).expanduser()
-        if not path.is_file():
-            raise ConfigError(f"SWARM_BRAIN_CONFIG names {path}, which is no file.")
-        return path
-    from platformdirs import user_config_path
-
-    places = (Path("swarm-brain.toml"), user_config_path("swarm-brain") / "swarm-brain.toml")
-    return next((path for path in places if path.is_file()), None)

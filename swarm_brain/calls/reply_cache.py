@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, Protocol
 
-from swarm_brain.config import variable
+from swarm_brain.config import cache_folder
 from swarm_brain.models.binding import Binding, JsonSchema, Sampling
 
 Kind = Literal["off", "memory", "sqlite"]
@@ -108,12 +108,4 @@ def cache(kind: Kind) -> Cache | None:
         case "memory":
             return _memory
         case "sqlite":
-            return _Sqlite(_folder() / "replies.sqlite")
-
-
-def _folder() -> Path:
-    if override := variable("SWARM_BRAIN_CACHE_DIR"):
-        return Path(override).expanduser()
-    import platformdirs
-
-    return platformdirs.user_cache_path("swarm-brain")
+            return _Sqlite(cache_folder() / "replies.sqlite")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from swarm_brain.config import check_text, config_file
+from swarm_brain.config import check_text, config_file, user_config_file
 from swarm_brain.server.api_keys import new_key
 
 
@@ -19,7 +19,7 @@ def make_key(name: str) -> None:
     error: its owner is told what to add.
     """
     key, block = new_key(name)
-    path = config_file() or _default()
+    path = config_file() or user_config_file()
     try:
         _append(path, block)
     except OSError as error:
@@ -29,12 +29,6 @@ def make_key(name: str) -> None:
         typer.echo(f"The digest of the key {name} is in {path}.", err=True)
     typer.echo("This is the key. It is not kept and cannot be shown again:", err=True)
     typer.echo(key)
-
-
-def _default() -> Path:
-    from platformdirs import user_config_path
-
-    return user_config_path("swarm-brain") / "swarm-brain.toml"
 
 
 def _append(path: Path, block: str) -> None:

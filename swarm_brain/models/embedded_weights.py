@@ -16,9 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
-from swarm_brain.config import variable
+from swarm_brain.config import cache_folder, variable
 from swarm_brain.graph.errors import ModelUnavailable
 
 Progress = Callable[[int, int], None]
@@ -128,9 +126,7 @@ def _known(name: str) -> Weights:
 
 
 def _path_of(weights: Weights) -> Path:
-    override = variable(CACHE_VARIABLE)
-    base = Path(override).expanduser() if override else platformdirs.user_cache_path("swarm-brain")
-    return base / "models" / weights.file
+    return cache_folder() / "models" / weights.file
 
 
 def _unwritable(folder: Path, reason: str) -> ModelUnavailable:

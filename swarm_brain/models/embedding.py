@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from swarm_brain.config import key_for, named_providers, variable
 from swarm_brain.graph.errors import BrainError, ConfigError, MemoryUnavailable, ModelUnavailable
-from swarm_brain.models.endpoint import LOOPBACK, NO_KEY, base_of
+from swarm_brain.models.endpoint import NO_KEY, base_of
+from swarm_brain.validation import is_local
 
 Embed = Callable[[Sequence[str]], list[list[float]]]
 
@@ -71,7 +72,7 @@ def _endpoint(base: str, key: str | None, model: str) -> Embed:
     from langchain_openai import OpenAIEmbeddings
     from pydantic import SecretStr
 
-    client = openai.DefaultHttpxClient(trust_env=urlsplit(base).hostname not in LOOPBACK)
+    client = openai.DefaultHttpxClient(trust_env=not is_local(urlsplit(base).hostname))
     embeddings = OpenAIEmbeddings(
         model=model,
         base_url=base,

@@ -8,17 +8,17 @@ from urllib.parse import urlsplit
 
 from swarm_brain.calls.error_map import Origin
 from swarm_brain.calls.rate_limit import Pace
-from swarm_brain.config import Price, ProviderSettings, key_for, requests_per_minute, variable
+from swarm_brain.config import Price, ProviderSettings, key_for, positive_number, variable
 from swarm_brain.graph.errors import ConfigError, ModelUnavailable
 from swarm_brain.models.binding import UNPACED, Binding, JsonSchema, Sampling
 from swarm_brain.spending import pricing
+from swarm_brain.validation import is_local
 
 HYPERBOLIC_URL = "https://api.hyperbolic.xyz/v1"
 HYPERBOLIC_MODEL = "meta-llama/Meta-Llama-3.1-405B-Instruct"
 HYPERBOLIC_CONTEXT = 131_072  # Llama 3.1 is trained for 128 Ki tokens
 NO_KEY = "no-key-needed"  # the client insists on one; local servers ignore it
 PROBE_SECONDS = 3.0
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def hyperbolic(model: str) -> Binding:
@@ -35,7 +35,7 @@ def hyperbolic(model: str) -> Binding:
         key,
         max_tokens=2048,
         context_tokens=HYPERBOLIC_CONTEXT,
-        pace=Pace(rpm=requests_per_minute("HYPERBOLIC_RPM")),
+        pace=Pace(rpm=positive_number("HYPERBOLIC_RPM")),
     )
 
 
@@ -162,7 +162,7 @@ def _client(origin: Origin, model: str) -> Any:
         http_async_client=openai.DefaultAsyncHttpxClient(
             timeout=None,
             # No proxy leads to this machine.
-            trust_env=urlsplit(origin.endpoint).hostname not in LOOPBACK,
+            trust_env=not is_local(urlsplit(origin.endpoint).hostname),
         ),
     )
 
@@ -177,7 +177,7 @@ def window(base: str, key: str | None, model: str) -> int | None:
 
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     places = ((f"{base}/models", _from_models), (f"{base.removesuffix('/v1')}/props", _from_props))
-    direct = urlsplit(base).hostname in LOOPBACK
+    direct = is_local(urlsplit(base).hostname)
     with httpx.Client(headers=headers, timeout=PROBE_SECONDS, trust_env=not direct) as client:
         for url, read in places:
             try:

@@ -7,7 +7,6 @@ again when it has changed: a key can be added or taken away while the server run
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import logging
 import re
 import secrets
@@ -21,6 +20,7 @@ from swarm_brain.config import KeySettings, open_to_all
 from swarm_brain.graph.errors import ConfigError
 from swarm_brain.memory.space import LOCAL_IDENTITY
 from swarm_brain.server.problems import Problem
+from swarm_brain.validation import is_local, is_loopback
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ def identify_caller(headers: Mapping[str, str], host: str | None) -> Owner:
     owner = identify(headers.get("authorization"), headers.get("x-api-key"))
     if owner.name is not None or open_to_all():
         return owner
-    if not loopback(host) or any(name in headers for name in FORWARDED):
+    if not is_loopback(host) or any(name in headers for name in FORWARDED):
         raise Problem(403, NO_KEYS, type="permission_error", code="no_keys")
     if not _asks_here(headers):
         raise Problem(403, ELSEWHERE, type="permission_error", code="host")
@@ -143,11 +143,11 @@ def _asks_here(headers: Mapping[str, str]) -> bool:
     sends a form here is named by the browser as its origin.
     """
     host, origin = _hostname(f"//{headers.get('host', '')}"), headers.get("origin")
-    own = host is None or host == "localhost" or loopback(host)
+    own = host is None or is_local(host)
     if origin is None or origin in STUDIO:
         return own
     page = _hostname(origin)
-    return own and (page == "localhost" or loopback(page))
+    return own and is_local(page)
 
 
 def _hostname(url: str) -> str | None:
@@ -155,16 +155,6 @@ def _hostname(url: str) -> str | None:
         return urlsplit(url).hostname
     except ValueError:
         return None
-
-
-def loopback(host: str | None) -> bool:
-    """Whether an address is this machine's own."""
-    try:
-        address = ipaddress.ip_address((host or "").partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
 
 
 def new_key(name: str) -> tuple[str, str]:

@@ -15,7 +15,8 @@ from starlette.responses import Response
 from swarm_brain import observers
 from swarm_brain.observers import Answered, Finished
 from swarm_brain.server import admission
-from swarm_brain.server.api_keys import FORWARDED, identify_caller, loopback
+from swarm_brain.server.api_keys import FORWARDED, identify_caller
+from swarm_brain.validation import is_loopback
 
 MOST_NAMES = 64  # experts, and models, that are told apart
 LONGEST_NAME = 120  # characters
@@ -98,6 +99,6 @@ def metrics_response(headers: Mapping[str, str], host: str | None) -> Response:
 
     Raises what `identify_caller` raises.
     """
-    if not loopback(host) or any(name in headers for name in FORWARDED):
+    if not is_loopback(host) or any(name in headers for name in FORWARDED):
         identify_caller(headers, host)
     return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

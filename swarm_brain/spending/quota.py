@@ -12,7 +12,7 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from swarm_brain.config import key_table, positive_number, variable
+from swarm_brain.config import key_table, positive_number
 from swarm_brain.database.transactions import Execute
 from swarm_brain.graph.errors import BrainError, ModelError
 from swarm_brain.spending.accounts import book
@@ -61,7 +61,7 @@ def allowances(payer: str | None) -> list[Allowance]:
     Raises ModelError("budget") for a key that has been taken away, ConfigError for settings that
     cannot be read.
     """
-    usd = positive_number(VARIABLE, variable("SWARM_BRAIN_DAILY_USD"))
+    usd = positive_number("SWARM_BRAIN_DAILY_USD")
     found = [] if usd is None else [Allowance(EVERYBODY, usd)]
     known = key_table()
     if payer is None or not known:

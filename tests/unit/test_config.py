@@ -25,7 +25,8 @@ READERS = {
     "get": 0,
     "getenv": 0,
     "variable": 0,
-    "requests_per_minute": 0,
+    "positive_number": 0,
+    "_folder": 0,
     "key_for": 1,
     "setdefault": 0,
     "pop": 0,
@@ -73,7 +74,8 @@ def _argument(call: ast.Call) -> ast.expr | None:
         "variable",
         "key_for",
         "getenv",
-        "requests_per_minute",
+        "positive_number",
+        "_folder",
     ) or "environ" in ast.dump(call.func)
     return call.args[place] if ours and place is not None and len(call.args) > place else None
 
@@ -325,3 +327,21 @@ def test_no_setting_of_a_run_can_hold_a_key():
     assert [name for name in Context.model_fields if "key" in name or "secret" in name] == []
     with pytest.raises(ValueError, match="api_key"):
         Context(api_key=KEY)
+
+
+def test_a_hard_question_reads_the_file_once(monkeypatch, script):
+    from swarm_brain.graph.brain import graph
+
+    path, reads, read = config(LAB, monkeypatch), [], Path.read_bytes
+
+    def counting(self):
+        reads.append(self)
+        return read(self)
+
+    monkeypatch.setattr(Path, "read_bytes", counting)
+    result = graph.invoke({"question": "Why?"}, context={"model": "lab:m", "effort": "high"})
+    assert result["usage"]["calls"] == 8
+    assert reads.count(path) == 1
+    path.write_text(LAB + "max_tokens = 99\n")
+    assert named_providers()["lab"].max_tokens == 99
+    assert reads.count(path) == 2

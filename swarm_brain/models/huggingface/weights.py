@@ -16,9 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
-from swarm_brain.config import variable
+from swarm_brain.config import cache_folder
 from swarm_brain.graph.errors import ModelUnavailable
 from swarm_brain.models import embedded_weights
 
@@ -157,7 +155,7 @@ def converted(file: Path, dtype: str, convert: Callable[[Path, Path], None]) -> 
     """
     import filelock
 
-    folder, found, place = _folder(), file.stat(), _digest(str(file))
+    folder, found, place = cache_folder() / "models" / "converted", file.stat(), _digest(str(file))
     target = folder / f"{place}-{dtype}-{_digest(f'{found.st_size} {found.st_mtime_ns}')}"
     if target.is_dir():
         return target
@@ -173,12 +171,6 @@ def converted(file: Path, dtype: str, convert: Callable[[Path, Path], None]) -> 
             f"Make room there, or set {embedded_weights.CACHE_VARIABLE} to another folder.",
         ) from error
     return target
-
-
-def _folder() -> Path:
-    override = variable(embedded_weights.CACHE_VARIABLE)
-    base = Path(override).expanduser() if override else platformdirs.user_cache_path("swarm-brain")
-    return base / "models" / "converted"
 
 
 def _digest(text: str) -> str:

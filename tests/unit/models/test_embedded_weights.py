@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
+from swarm_brain import config
 from swarm_brain.graph.errors import ModelUnavailable
 from swarm_brain.models import embedded_weights
 
@@ -104,9 +105,7 @@ def test_model_is_cached_once_its_whole_file_is_in_the_folder(models):
 
 def test_without_the_variable_the_folder_is_the_users_cache(monkeypatch, tmp_path):
     monkeypatch.delenv("SWARM_BRAIN_CACHE_DIR")
-    monkeypatch.setattr(
-        embedded_weights.platformdirs, "user_cache_path", lambda app: tmp_path / app
-    )
+    monkeypatch.setattr(config.platformdirs, "user_cache_path", lambda app: tmp_path / app)
     assert embedded_weights._path_of(TINY) == tmp_path / "swarm-brain" / "models" / "tiny.gguf"
 
 

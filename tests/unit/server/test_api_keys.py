@@ -18,6 +18,7 @@ from swarm_brain.graph.errors import ConfigError
 from swarm_brain.server import api_keys
 from swarm_brain.server.api_keys import LOCAL, Owner, identify, identify_caller, new_key
 from swarm_brain.server.problems import Problem
+from swarm_brain.validation import is_loopback
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +121,7 @@ def test_a_file_that_cannot_be_read_lets_nobody_in(two, caplog):
      ("fe80::1%eth0", False), ("localhost", False), ("", False), (None, False)],
 )  # fmt: skip
 def test_without_keys_only_this_machine_is_answered(host, own, monkeypatch):
-    assert api_keys.loopback(host) is own
+    assert is_loopback(host) is own
     if own:
         assert identify_caller({}, host) is LOCAL
         return

@@ -1,0 +1,23 @@
+"""Rules that several rooms check: the ids clients may choose, and addresses of this machine."""
+
+from __future__ import annotations
+
+import ipaddress
+
+# Thread ids, names of keys: safe in a path, in a file name and in a log.
+ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+
+
+def is_local(host: str | None) -> bool:
+    """Whether a host, by name or address, always means this machine."""
+    return host == "localhost" or is_loopback(host)
+
+
+def is_loopback(address: str | None) -> bool:
+    """Whether an IP address is this machine's own; False for anything that is not an address."""
+    try:
+        parsed = ipaddress.ip_address((address or "").partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return bool((mapped or parsed).is_loopback)
