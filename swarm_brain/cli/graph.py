@@ -34,6 +34,7 @@ def graph(
     run: Annotated[
         int | None, typer.Option(min=1, help="With --thread: which of its runs, from 1.")
     ] = None,
+    dark: Annotated[bool, typer.Option("--dark", help="Draw it for a dark page.")] = False,
 ) -> None:
     """Draw the graph, or a thread's run on it; without --svg or --png print it for Mermaid."""
     if run is not None and thread is None:
@@ -48,7 +49,7 @@ def graph(
 
         typer.echo(compile_brain(load(topology or "eight")).get_graph().draw_mermaid())
         return
-    drawn, width, height = _drawn(topology or "eight", thread, run)
+    drawn, width, height = _drawn(topology or "eight", thread, run, dark)
     if svg:
         _write(svg, drawn.encode())
     if png:
@@ -57,7 +58,9 @@ def graph(
         _write(png, as_png(drawn, width, height))
 
 
-def _drawn(topology: str, thread: str | None, number: int | None) -> tuple[str, float, float]:
+def _drawn(
+    topology: str, thread: str | None, number: int | None, dark: bool
+) -> tuple[str, float, float]:
     """The SVG, its width and its height."""
     from swarm_brain.graph.topology import load
     from swarm_brain.picture.layout import layout
@@ -69,13 +72,14 @@ def _drawn(topology: str, thread: str | None, number: int | None) -> tuple[str, 
         picture = layout(loaded)
         levels = max(loaded.levels.values())
         facts = f"{len(loaded.experts)} experts in {levels} levels"
-        drawn = svg(picture, f"Topology {loaded.name}", facts)
+        drawn = svg(picture, f"Topology {loaded.name}", facts, dark=dark)
     else:
         from swarm_brain.cli.threads import ending
 
         run, loaded = asyncio.run(_run_of(thread, number))
-        picture = layout(loaded)
-        drawn = svg(picture, printable(run["question"]), ending(run), course(loaded, run))
+        picture = layout(loaded, "activations")
+        title = printable(run["question"])
+        drawn = svg(picture, title, ending(run), course(loaded, run), dark=dark)
     return drawn, picture.width, picture.height + HEAD + FOOT
 
 

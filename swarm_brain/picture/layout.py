@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 from swarm_brain.graph.state import BEGIN, FINISH
 from swarm_brain.graph.topology import Topology
@@ -20,18 +20,19 @@ from swarm_brain.picture.links import Link, LinkKind, links
 
 # In units of an SVG; a letter of a label is about 5.6 wide, of a name 9.
 MARGIN = 24.0
-LEAST_WIDTH, MOST_WIDTH = 170.0, 300.0
+LEAST_WIDTH, MOST_WIDTH = 150.0, 300.0
 LEAST_HEIGHT = 84.0  # a name, its kind, and two lines of figures
 END_WIDTH, END_HEIGHT = 72.0, 36.0  # of begin and finish
 GAP = 22.0  # between things of one column
 LANE = 6.0
 PORT = 19.0  # between arrows that enter one box: a line of text
-BEND, MOST_BEND = 64.0, 200.0  # the zone in which arrows bend
+BEND, MOST_BEND = 40.0, 200.0  # the zone in which arrows bend
 STRAIGHT = 22.0  # before each box, besides the label
 NAME_LETTER, LABEL_LETTER = 9.2, 5.9
-LEAST_LETTERS = 5  # of a label: an activation in bold
+ACTIVATION_LETTERS = 5  # an activation in bold
 PULL: dict[LinkKind, float] = {"wakes": 4, "revision": 4, "ends": 4, "hears": 1, "entry": 0.2}
 
+Labels = Literal["conditions", "activations", "none"]  # what there is room for on an arrow
 Point = tuple[float, float]
 Place = tuple[int, str, str]  # level, name, and for a lane the kind of what runs in it, else ""
 
@@ -89,8 +90,8 @@ class Picture:
         return {**asdict(self), "edges": edges}
 
 
-def layout(topology: Topology, *, labels: bool = True) -> Picture:
-    """Where the nodes and edges of a topology stand; without labels the columns are closer."""
+def layout(topology: Topology, labels: Labels = "conditions") -> Picture:
+    """Place the nodes and edges of a topology. The shorter the labels, the closer the columns."""
     levels = {BEGIN: 0, **topology.levels, FINISH: max(topology.levels.values()) + 1}
     return _Drawing(topology, levels, list(links(topology)), labels).picture()
 
@@ -99,10 +100,10 @@ class _Drawing:
     """One layout in the making: what stands in which column, how high, and how far right."""
 
     def __init__(
-        self, topology: Topology, levels: Mapping[str, int], found: Sequence[Link], labels: bool
+        self, topology: Topology, levels: Mapping[str, int], found: Sequence[Link], labels: Labels
     ) -> None:
         self._experts, self._levels, self._links = topology.experts, levels, found
-        self._labelled = labels
+        self._labels = labels
         ties = self._ties()
         self._columns = ordered(self._stocked(), ties)
         heights = {place: self._height(place) for column in self._columns for place in column}
@@ -180,9 +181,11 @@ class _Drawing:
 
     def _straight(self, level: int) -> float:
         """The width in which they run straight, under their labels."""
+        if self._labels == "none":
+            return STRAIGHT
         letters = [len(link.label) for link in self._links if self._levels[link.high] == level]
-        longest = max([*letters, LEAST_LETTERS]) if self._labelled else 0
-        return STRAIGHT + longest * LABEL_LETTER
+        shown = letters if self._labels == "conditions" else []
+        return STRAIGHT + max([*shown, ACTIVATION_LETTERS]) * LABEL_LETTER
 
     def _box(self, name: str) -> Box:
         level = self._levels[name]
@@ -206,7 +209,7 @@ class _Drawing:
             source=link.source,
             target=link.target,
             kind=link.kind,
-            label=link.label if self._labelled else "",
+            label=link.label if self._labels == "conditions" else "",
             points=tuple(points[::-1] if link.back else points),
             label_x=round(straight + 2, 1),
             label_y=round(enters - 4, 1),

@@ -67,8 +67,9 @@ def _spoke(said: Sequence[Said]) -> Look:
         status = "failed, simulated"  # it stands in for a reply that did not come
     human = f", {last['human']}" if last["human"] else ""
     words = last["error"] or " ".join(last["content"][: 2 * FIRST_WORDS].split())[:FIRST_WORDS]
-    figures = [("revised: " if n else "") + _figures(one) for n, one in enumerate(said)]
-    return Look(last["status"], (status + human, *figures[-2:]), words)
+    revised = ", revised" if len(said) > 1 else ""
+    figures = [_figures(one) for one in said[-2:]]
+    return Look(last["status"], (status + revised + human, *figures), words)
 
 
 def _figures(said: Said) -> str:

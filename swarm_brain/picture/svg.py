@@ -9,6 +9,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from rich.cells import cell_len, set_cell_size
 
 from swarm_brain.graph.state import BEGIN, FINISH
+from swarm_brain.picture.dark import darken
 from swarm_brain.picture.layout import MARGIN, NAME_LETTER, Arrow, Box, Picture
 from swarm_brain.picture.links import LinkKind
 from swarm_brain.picture.overlay import STATUS, Course, Look
@@ -46,8 +47,10 @@ END = ("#f4f5f8", "#8a91a1")
 ENDS = (BEGIN, FINISH)
 
 
-def svg(picture: Picture, title: str, line: str, course: Course | None = None) -> str:
-    """The picture with a title and one line under it; with a run's course on it if one is given."""
+def svg(
+    picture: Picture, title: str, line: str, course: Course | None = None, *, dark: bool = False
+) -> str:
+    """Draw a picture with a title and one line under it, and a run's course if there is one."""
     width, height = picture.width, picture.height + HEAD + FOOT
     root = Element(
         "svg",
@@ -74,6 +77,8 @@ def svg(picture: Picture, title: str, line: str, course: Course | None = None) -
     for node in picture.nodes:
         _box(plot, node, course)
     _legend(root, height - 18, room, picture, course)
+    if dark:
+        darken(root)
     indent(root)
     return tostring(root, encoding="unicode") + "\n"
 

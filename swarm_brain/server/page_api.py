@@ -110,7 +110,7 @@ def show_picture(owner: Asker) -> dict[str, Any]:
     """The experts and their edges as boxes and arrows with places."""
     topology = load()
     roles = {name: expert.role for name, expert in topology.experts.items()}
-    return {**layout(topology, labels=False).as_json(), "roles": roles}
+    return {**layout(topology, "none").as_json(), "roles": roles}
 
 
 @router.get("/presets")
