@@ -16,7 +16,7 @@ from rich.console import Console
 from swarm_brain.cli.terminal.session import session
 from swarm_brain.graph.topology import load
 from swarm_brain.models import choose
-from swarm_brain.threads import history
+from swarm_brain.threads.checkpoints import config_of
 from tests.fakes import Script, bind_script
 
 QUESTIONS, WORDS = 100, 520  # so many English words are about 700 tokens
@@ -59,7 +59,7 @@ async def measure(script: Script, file: Path) -> None:
             started = time.perf_counter()
             await brain.ainvoke(
                 question,
-                history.config_of("t"),
+                config_of("t"),
                 context={"effort": "high"},
                 durability="sync",
             )

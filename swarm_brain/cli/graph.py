@@ -85,15 +85,10 @@ def _drawn(
 
 async def _run_of(thread: str, number: int | None) -> tuple[Run, Topology]:
     from swarm_brain.cli.terminal.session import session
-    from swarm_brain.graph.topology import load
-    from swarm_brain.runs.resume import brain_of
     from swarm_brain.threads import history
 
     async with session(err, needed=True) as opened:
-        shipped = opened.brain(load())
-        await history.latest(shipped, thread)
-        brain = await brain_of(thread, shipped, opened.brain)
-        return await history.run_of(brain, thread, number)
+        return await history.run_of(opened.must(), thread, number)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.columns import Columns
@@ -19,6 +19,9 @@ from rich.text import Text
 from swarm_brain.cli.console import PAUSED, err
 from swarm_brain.cli.terminal.text import name_given, printable
 from swarm_brain.graph.errors import ConfigError, MemoryUnavailable, ThreadError
+
+if TYPE_CHECKING:
+    from swarm_brain.threads.saver import Threads
 
 app = typer.Typer(help="Threads: what was asked, step by step; resume, fork, delete, prune.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -45,35 +48,30 @@ def list_(as_json: Json = False) -> None:
 
 async def _listed() -> list[dict[str, Any]]:
     from swarm_brain.cli.terminal.session import session
-    from swarm_brain.graph.topology import load
-    from swarm_brain.runs.resume import brain_of
-    from swarm_brain.threads import history
+    from swarm_brain.threads.checkpoints import count_runs
 
     async with session(err, needed=True) as opened:
-        shipped, rows = opened.brain(load()), []
-        for thread in await opened.must().ids():
-            try:
-                brain = await brain_of(thread, shipped, opened.brain)
-                rows.append(_row(thread, await history.runs(brain, thread)))
-            except (ThreadError, MemoryUnavailable):  # one of them must not hide the others
-                rows.append(_row(thread, []) | {"state": "unreadable"})
-        return rows
+        threads = opened.must()
+        counts = await count_runs(threads, await threads.ids())
+        return [await _row(threads, thread, number) for thread, number in counts.items()]
 
 
-def _row(thread: str, runs: list[Any]) -> dict[str, Any]:
-    """Of a thread without runs, too: it holds a question that could not be asked."""
-    if not runs:
-        unknown = {"state": "not begun", "question": "", "date": ""}
-        return {"thread": thread, "questions": 0, **unknown}
-    last = runs[-1]
-    state = "paused" if last["paused"] else "unfinished"
-    if last["result"]:
-        state = last["result"]["provenance"]
+async def _row(threads: Threads, thread: str, questions: int) -> dict[str, Any]:
+    """One line of the list, also for a thread whose only question could not be asked."""
+    from swarm_brain.threads.history import summary
+
+    row = {"thread": thread, "questions": 0, "state": "not begun", "question": "", "date": ""}
+    if not questions:
+        return row
+    try:
+        last = await summary(threads, thread)
+    except (ThreadError, MemoryUnavailable):  # one of them must not hide the others
+        return row | {"state": "unreadable"}
     return {
         "thread": thread,
         "date": last["date"],
-        "questions": len(runs),
-        "state": state,
+        "questions": questions,
+        "state": last["provenance"] or ("paused" if last["paused"] else "unfinished"),
         "question": last["question"],
     }
 
@@ -95,16 +93,11 @@ def show(thread: Thread, as_json: Json = False) -> None:
 
 async def _runs(thread: str) -> list[Any]:
     from swarm_brain.cli.terminal.session import session
-    from swarm_brain.graph.topology import load
-    from swarm_brain.runs.resume import brain_of
-    from swarm_brain.threads import history
+    from swarm_brain.threads import checkpoints, history
 
     async with session(err, needed=True) as opened:
-        shipped = opened.brain(load())
-        await history.latest(shipped, thread)
-        brain = await brain_of(thread, shipped, opened.brain)
-        found: list[Any] = await history.runs(brain, thread)
-        return found
+        await checkpoints.latest(opened.must(), thread)  # raises where there is none
+        return await history.runs(opened.must(), thread)
 
 
 def _step(step: dict[str, Any]) -> Group:
@@ -232,7 +225,7 @@ async def _deleted(threads: list[str]) -> None:
         for thread in threads:
             with kept.alone(thread):
                 await forget_calls(opened, thread)
-                await kept.saver.adelete_thread(thread)
+                await kept.adelete_thread(thread)
         await kept.shred()
 
 
@@ -248,5 +241,4 @@ async def _pruned(keep_last: int) -> int:
     from swarm_brain.cli.terminal.session import session
 
     async with session(err, needed=True) as opened:
-        deleted: int = await opened.must().prune(keep_last)
-        return deleted
+        return await opened.must().keep_last(keep_last)

@@ -1,51 +1,36 @@
-"""Whether and with what a saved run goes on. For the command line and for servers."""
+"""Whether a saved run can continue, and with what. For the command line and for servers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from langgraph.types import StateSnapshot
-
 from swarm_brain.graph.brain import Brain
-from swarm_brain.graph.errors import ConfigError, ThreadError
-from swarm_brain.graph.topology import Topology, load
-from swarm_brain.threads import history
+from swarm_brain.graph.errors import ThreadError
+from swarm_brain.graph.topology import Topology
+from swarm_brain.threads import checkpoints, history
+from swarm_brain.threads.checkpoints import SavedState
 
 
-async def brain_of(thread: str, shipped: Brain, compiled: Callable[[Topology], Brain]) -> Brain:
-    """The brain of the thread's last run: only it knows which of its experts are to run next.
-
-    The shipped one where there is no run, or its topology cannot be had any more.
-    """
-    try:
-        topology = history.topology_of(await history.latest(shipped, thread))
-    except (ConfigError, ThreadError):
-        return shipped
-    return shipped if topology.hash == load().hash else compiled(topology)
-
-
-def resumable(thread: str, snapshot: StateSnapshot) -> Topology:
-    """The topology with which the run goes on. Raises ThreadError if it cannot."""
-    if not history.unfinished(snapshot):
+def resumable(thread: str, state: SavedState) -> Topology:
+    """Return the topology with which the run continues. Raises ThreadError if it cannot."""
+    if not state.next:
         raise ThreadError(f"The thread {thread} has no unfinished run.")
-    if why := history.failure(snapshot):
+    if why := history.failure(state):
         raise ThreadError(
             f"The run was strict and has failed: {why}. It cannot go on; ask again, in this "
             "thread or another."
         )
-    return history.topology_of(snapshot)
+    return history.topology_of(state)
 
 
 async def free(brain: Brain, thread: str, how: str, called: str | None = None) -> None:
-    """Raise ThreadError if a run of this thread stands unfinished; `how` says what ends it.
+    """Raise ThreadError if a run of this thread is unfinished; `how` says what finishes it.
 
-    `called` is what its owner calls it, where it is kept under another name.
+    `called` is the thread's name for its owner, where it is saved under another one.
     """
     try:
-        snapshot = await history.latest(brain, thread)
+        state = await checkpoints.latest(checkpoints.saver_of(brain), thread)
     except ThreadError:
         return
-    if history.unfinished(snapshot) and not history.failure(snapshot):
+    if state.next and not history.failure(state):
         raise ThreadError(
             f"The thread {called or thread} has an unfinished run. Finish it with {how}, or ask in "
             "another thread."

@@ -6,11 +6,10 @@ from typing import Any
 
 from swarm_brain.graph.errors import MemoryUnavailable, ThreadError
 from swarm_brain.server.api_keys import Owner
-from swarm_brain.server.problems import Problem
 from swarm_brain.server.runs import THREAD_ID, Runs, no_thread, private_id
 from swarm_brain.threads import history
 
-UNREADABLE = {
+UNREADABLE: history.Summary = {
     "question": "",
     "date": "",
     "provenance": None,
@@ -32,29 +31,20 @@ async def listed(runs: Runs, owner: Owner, limit: int) -> list[dict[str, Any]]:
 
 async def _row(runs: Runs, owner: Owner, thread: str) -> dict[str, Any]:
     try:
-        _, snapshot = await runs.latest(owner, thread)
-        run = history.run(snapshot)
-    except (ThreadError, MemoryUnavailable, Problem):  # one must not hide the others
-        return {"id": thread, **UNREADABLE}
-    return {
-        "id": thread,
-        "question": run["question"],
-        "date": run["date"],
-        "provenance": run["result"]["provenance"] if run["result"] else None,
-        "cost_usd": run["usage"]["cost_usd"],
-        "unfinished": history.unfinished(snapshot),
-        "paused": bool(run["paused"]),
-    }
+        summary = await history.summary(runs.kept, private_id(owner, thread))
+    except (ThreadError, MemoryUnavailable):  # one of them must not hide the others
+        summary = UNREADABLE
+    return {"id": thread, **summary}
 
 
 async def shown(runs: Runs, owner: Owner, thread: str) -> list[history.Run]:
     """The runs of a thread, the first one first. Raises Problem(404)."""
-    brain, _ = await runs.latest(owner, thread)
-    found = await history.runs(brain, private_id(owner, thread))
-    for run in found:
+    await runs.latest(owner, thread)
+    saved = await history.runs(runs.kept, private_id(owner, thread))
+    for run in saved:
         if run["result"]:
             run["result"]["thread_id"] = thread
-    return found
+    return saved
 
 
 async def deleted(runs: Runs, owner: Owner, thread: str) -> None:
@@ -63,5 +53,5 @@ async def deleted(runs: Runs, owner: Owner, thread: str) -> None:
     if private not in await threads.ids():
         raise no_thread(thread)
     async with runs.alone(private):
-        await threads.saver.adelete_thread(private)
+        await threads.adelete_thread(private)
         await threads.shred()

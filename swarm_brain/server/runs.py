@@ -29,13 +29,15 @@ from swarm_brain.graph.topology import Topology, load
 from swarm_brain.memory import background
 from swarm_brain.memory.opening import close_store, open_store
 from swarm_brain.runs.fork import fork
-from swarm_brain.runs.resume import brain_of, free, resumable
+from swarm_brain.runs.resume import free, resumable
 from swarm_brain.runs.stream import MODES, Event, events, pumped
 from swarm_brain.server.admission import admit
 from swarm_brain.server.api_keys import Owner
 from swarm_brain.server.problems import Problem
 from swarm_brain.threads import history
-from swarm_brain.threads.saver import Threads, open_threads
+from swarm_brain.threads.checkpoints import SavedState, latest
+from swarm_brain.threads.opening import open_threads
+from swarm_brain.threads.saver import Threads
 
 log = logging.getLogger(__name__)
 
@@ -133,9 +135,9 @@ class Runs:
         self, owner: Owner, thread: str, budgets: Context, decision: Any
     ) -> AsyncIterator[Event]:
         async with self._place(owner, thread) as place:
-            brain, snapshot = await self.latest(owner, thread)
-            resumable(thread, snapshot)
-            pauses = [pause for task in snapshot.tasks for pause in task.interrupts]
+            state = await self.latest(owner, thread)
+            brain = self._brain(resumable(thread, state))
+            pauses = state.pauses
             if pauses and decision is None:
                 raise ThreadError(f"The thread {thread} waits for a decision: give one.")
             if decision is not None and not pauses:
@@ -149,8 +151,8 @@ class Runs:
         self, owner: Owner, thread: str, step: int, edits: Mapping[str, str]
     ) -> AsyncIterator[Event]:
         async with self._place(owner, thread) as place:
-            brain, snapshot = await self.latest(owner, thread)
-            topology = history.topology_of(snapshot)
+            topology = history.topology_of(await self.latest(owner, thread))
+            brain = self._brain(topology)
             start = await fork(brain, topology, place.private or "", step, edits)
             ids = {**start["configurable"], **place.config["configurable"]}
             config = {**place.config, "configurable": ids}
@@ -213,12 +215,10 @@ class Runs:
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
 
-    async def latest(self, owner: Owner, thread: str) -> tuple[Brain, Any]:
-        """A thread's brain and its last state. Raises Problem(404)."""
-        private = private_id(owner, thread)
-        brain = await brain_of(private, self._brain(load()), self._brain)
+    async def latest(self, owner: Owner, thread: str) -> SavedState:
+        """Return a thread's last state. Raises Problem(404)."""
         try:
-            return brain, await history.latest(brain, private)
+            return await latest(self.kept, private_id(owner, thread))
         except ThreadError:
             raise no_thread(thread) from None
 
@@ -232,7 +232,7 @@ class Runs:
     def _brain(self, topology: Topology, kept: bool = True) -> Brain:
         """The compiled brain of a topology; compiling takes milliseconds, so it is done once."""
         if (key := (topology.hash, kept)) not in self._brains:
-            saver = self.threads.saver if kept and self.threads else None
+            saver = self.threads if kept else None
             self._brains[key] = compile_brain(topology, checkpointer=saver, store=self.store)
         return self._brains[key]
 

@@ -1,25 +1,24 @@
-"""What happened in a thread: its runs, superstep by superstep. Read from checkpoints, as data."""
+"""Saved runs as data: what happened in each step, and one line of each thread for a list."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from langgraph.types import StateSnapshot
 from typing_extensions import TypedDict
 
 from swarm_brain.graph import propagation
-from swarm_brain.graph.brain import Brain
 from swarm_brain.graph.errors import BrainError, ThreadError
 from swarm_brain.graph.events import Entered, Reached
-from swarm_brain.graph.state import BEGIN, RESULT_KEYS, BrainState, Signal, Usage, Waking
+from swarm_brain.graph.state import RESULT_KEYS, BrainState, Signal, Usage, Waking
 from swarm_brain.graph.topology import Topology, load
 from swarm_brain.nodes.finish import usage
 from swarm_brain.nodes.settings import run_context
 from swarm_brain.nodes.signal import PREVENTED
+from swarm_brain.threads.checkpoints import SavedState, Saver, last_states, latest
 from swarm_brain.version import __version__
-
-BEFORE_ALL = {BEGIN, "__start__"}
 
 
 class Said(TypedDict):
@@ -62,120 +61,111 @@ class Run(TypedDict):
     paused: list[dict[str, Any]]
 
 
-def config_of(thread: str | None) -> Any:
-    """The LangGraph config of a thread; None where a server keeps none."""
-    return {"configurable": {"thread_id": thread}}
+Edges = Mapping[tuple[str, int], list[Reached]]  # by expert and step
 
 
-async def latest(brain: Brain, thread: str) -> StateSnapshot:
-    """A thread's last state that belongs to a run. Raises ThreadError if there is none."""
-    async for snapshot in snapshots(brain, thread):
-        return snapshot
-    raise ThreadError(f"There is no thread {thread}. `swarm-brain threads list` shows them.")
+class Summary(TypedDict):
+    """A thread in one line, as its last run shows it; `provenance` is None until it has ended."""
+
+    question: str
+    date: str
+    provenance: str | None
+    cost_usd: float | None
+    unfinished: bool
+    paused: bool
 
 
-def unfinished(snapshot: StateSnapshot) -> bool:
-    """Whether a run stands still in the middle; one that has not begun yet has lost nothing."""
-    return bool(set(snapshot.next) - BEFORE_ALL)
-
-
-def failure(snapshot: StateSnapshot) -> str | None:
-    """Why a run cannot go on: it was told to be strict, and an expert has failed."""
-    if snapshot.values["settings"]["on_error"] != "raise":
+def failure(state: SavedState) -> str | None:
+    """Return why a strict run cannot continue: the error of the expert that failed."""
+    if state.values["settings"]["on_error"] != "raise":
         return None
-    signals = snapshot.values.get("signals", [])
+    signals = state.values.get("signals", [])
     return next((s["error"] for s in signals if s["error"] and s["failure"] not in PREVENTED), None)
 
 
-def topology_of(snapshot: StateSnapshot) -> Topology:
-    """The topology of a saved run. Raises ThreadError if it is no longer what it was."""
-    begun = snapshot.values["topology"]
-    found = load(begun["name"])
-    if found.hash != begun["hash"]:
+def topology_of(state: SavedState) -> Topology:
+    """Return the topology of a saved run. Raises ThreadError if it has changed since."""
+    saved = state.values["topology"]
+    topology = load(saved["name"])
+    if topology.hash != saved["hash"]:
         raise ThreadError(
-            f"The thread was begun with the topology {begun['name']} ({begun['hash'][:8]}), which "
-            f"has changed ({found.hash[:8]}) and cannot go on with it. Restore the file, or ask "
+            f"The thread was begun with the topology {saved['name']} ({saved['hash'][:8]}), which "
+            f"has changed ({topology.hash[:8]}) and cannot go on with it. Restore the file, or ask "
             "again."
         )
-    return found
+    return topology
 
 
-async def runs(brain: Brain, thread: str) -> list[Run]:
-    """The runs of a thread, the first one first."""
-    return [run(snapshot) for snapshot in await _last_states(brain, thread)]
+async def runs(saver: Saver, thread: str) -> list[Run]:
+    """Return the runs of a thread, the first one first."""
+    states = await last_states(saver, thread)
+    return await asyncio.to_thread(lambda: [run(state) for state in states])
 
 
-async def run_of(brain: Brain, thread: str, number: int | None) -> tuple[Run, Topology]:
-    """A run of a thread, counted from 1, or the last one; and the topology it ran on.
+async def run_of(saver: Saver, thread: str, number: int | None) -> tuple[Run, Topology]:
+    """Return a run of a thread, counted from 1, or the last one; and the topology it ran on.
 
     Raises ThreadError if there is no such run, or its topology has changed.
     """
-    states = await _last_states(brain, thread)
-    if not 1 <= (number or len(states)) <= len(states):
+    if number is None:
+        state = await latest(saver, thread)
+        return run(state), topology_of(state)
+    states = await last_states(saver, thread)
+    if not 1 <= number <= len(states):
         raise ThreadError(f"The thread {thread} has {len(states)} runs; there is no run {number}.")
-    state = states[(number or len(states)) - 1]
-    return run(state), topology_of(state)
+    return run(states[number - 1]), topology_of(states[number - 1])
 
 
-async def _last_states(brain: Brain, thread: str) -> list[StateSnapshot]:
-    """The last state of each run of a thread, the first run's first."""
-    found: dict[str, StateSnapshot] = {}
-    async for snapshot in snapshots(brain, thread):
-        found.setdefault(snapshot.values["run_id"], snapshot)
-    return list(reversed(found.values()))
+async def summary(saver: Saver, thread: str) -> Summary:
+    """Return a thread in one line. Raises ThreadError if it has no run that can be read."""
+    last = run(await latest(saver, thread), {})
+    return {
+        "question": last["question"],
+        "date": last["date"],
+        "provenance": last["result"]["provenance"] if last["result"] else None,
+        "cost_usd": last["usage"]["cost_usd"],
+        "unfinished": bool(last["next"]),
+        "paused": bool(last["paused"]),
+    }
 
 
-async def snapshots(brain: Brain, thread: str) -> AsyncIterator[StateSnapshot]:
-    """The states of a thread that belong to a run, the latest first.
-
-    Until a run has begun, the thread's state is still that of the run before it.
-    """
-    async for snapshot in brain.aget_state_history(config_of(thread)):
-        if snapshot.values.get("run_id") and not set(snapshot.next) & BEFORE_ALL:
-            yield snapshot
-
-
-def run(snapshot: StateSnapshot) -> Run:
-    """A run as its last state shows it. What finished siblings wrote before a crash is in it.
+def run(state: SavedState, edges: Edges | None = None) -> Run:
+    """Return a run as its last state shows it; the edges are computed unless they are given.
 
     Raises ThreadError if another version has saved it in another form.
     """
+    values = state.values
+    with _of_this_version(state):
+        return {
+            "run_id": values["run_id"],
+            "question": values["query"],
+            "date": state.date,
+            "topology": values["topology"]["name"],
+            "steps": _steps(state, edges),
+            "result": None if state.next else result(values),
+            "usage": usage(state.signals),
+            "next": list(state.next),
+            "paused": [{"id": pause.id, **pause.value} for pause in state.pauses],
+        }
+
+
+@contextmanager
+def _of_this_version(state: SavedState) -> Iterator[None]:
+    """Report a missing key as what it is: a thread that another version saved differently."""
     try:
-        return _run(snapshot)
+        yield
     except KeyError as missing:
-        version = snapshot.values.get("version")
+        version = state.values.get("version")
         raise ThreadError(
             f"The thread was saved by version {version} of swarm-brain; this one, {__version__}, "
             f"does not find {missing} in it."
         ) from None
 
 
-def _run(snapshot: StateSnapshot) -> Run:
-    state, signals = snapshot.values, list(snapshot.values.get("signals") or [])
-    told = {(signal["source"], signal["step"]) for signal in signals}
-    for task in snapshot.tasks:
-        written = (task.result or {}).get("signals") or [] if isinstance(task.result, dict) else []
-        signals += [s for s in written if (s["source"], s["step"]) not in told]
-    finished = not snapshot.next
-    return {
-        "run_id": state["run_id"],
-        "question": state["query"],
-        "date": snapshot.created_at or "",
-        "topology": state["topology"]["name"],
-        "steps": supersteps(state, signals),
-        "result": result(state) if finished else None,
-        "usage": usage(signals),
-        "next": list(snapshot.next),
-        "paused": [
-            {"id": pause.id, **pause.value} for task in snapshot.tasks for pause in task.interrupts
-        ],
-    }
-
-
-def supersteps(state: BrainState | dict[str, Any], signals: Sequence[Signal]) -> list[Superstep]:
-    """Signals by their steps."""
-    edges = _edges(state, signals)
-    broadcasts = state["workspace"]["broadcasts"]
+def _steps(state: SavedState, edges: Edges | None) -> list[Superstep]:
+    signals, broadcasts = state.signals, state.values["workspace"]["broadcasts"]
+    if edges is None:
+        edges = _edges(state.values, signals)
     return [
         {
             "step": step,
@@ -190,13 +180,10 @@ def supersteps(state: BrainState | dict[str, Any], signals: Sequence[Signal]) ->
     ]
 
 
-Edges = Mapping[tuple[str, int], list[Reached]]
-
-
-def _edges(state: BrainState | dict[str, Any], signals: Sequence[Signal]) -> Edges:
+def _edges(state: BrainState, signals: Sequence[Signal]) -> Edges:
     """What became of each expert's edges, as it was told while the run went."""
     try:
-        topology, context = load(state["topology"]["name"]), run_context(state)  # type: ignore[arg-type]
+        topology, context = load(state["topology"]["name"]), run_context(state)
     except BrainError:  # its file is gone
         return {}
     if topology.hash != state["topology"]["hash"]:
@@ -232,6 +219,6 @@ def _said(signal: Signal, edges: Edges) -> Said:
     }
 
 
-def result(state: BrainState | dict[str, Any]) -> dict[str, Any]:
+def result(state: BrainState) -> dict[str, Any]:
     """What `ask --json` prints, from a finished run's state."""
     return {key: state[key] for key in RESULT_KEYS}  # type: ignore[literal-required]

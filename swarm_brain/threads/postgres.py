@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
 
 import psycopg
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from psycopg.rows import dict_row
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from swarm_brain.database.connection import (
@@ -26,12 +25,17 @@ from swarm_brain.database.connection import (
     unavailable,
 )
 from swarm_brain.graph.errors import MemoryUnavailable, ThreadError
-from swarm_brain.threads.saver import BUSY, LATEST_FIRST, Compressed, Forgiving, Threads
+from swarm_brain.threads.checkpoints import Entry
+from swarm_brain.threads.saver import BUSY, LATEST_FIRST, CompressedSerializer, Threads
 
 # Two processes that open a new database at once must not both make its tables.
 SETUP_LOCK = 7_305_641_210
 POLL_SECONDS = 0.05
 
+_INDEX = """SELECT thread_id, checkpoint_id, parent_checkpoint_id, metadata ->> 'source' AS source,
+              CAST(metadata ->> 'step' AS INTEGER) AS step
+            FROM checkpoints WHERE checkpoint_ns = '' AND thread_id = ANY(%s)
+            ORDER BY checkpoint_id"""
 _OLD = """SELECT thread_id, checkpoint_ns, checkpoint_id FROM (
             SELECT thread_id, checkpoint_ns, checkpoint_id, ROW_NUMBER() OVER (
               PARTITION BY thread_id, checkpoint_ns ORDER BY checkpoint_id DESC) AS place
@@ -44,13 +48,16 @@ _GARBAGE = """DELETE FROM checkpoint_blobs AS b WHERE NOT EXISTS (
                 AND c.checkpoint -> 'channel_versions' ->> b.channel = b.version)"""
 
 
-class _Pool(AsyncConnectionPool[Any]):
-    """A pool that gives up once the server is gone: all that a run saves would wait in a row."""
+class _Pool(AsyncConnectionPool[AsyncConnection[DictRow]]):
+    """A pool that fails at once while the server is gone; a run's saves would each wait for it."""
 
     _again_at = 0.0
 
-    async def getconn(self, timeout: float | None = None) -> Any:  # noqa: ASYNC109  the pool's own
-        """A connection. Raises PoolTimeout."""
+    async def getconn(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109  the pool's own
+    ) -> AsyncConnection[DictRow]:
+        """Return a connection. Raises PoolTimeout."""
         if time.monotonic() < self._again_at:
             raise PoolTimeout(SILENT)
         try:
@@ -67,46 +74,48 @@ class _Pool(AsyncConnectionPool[Any]):
             raise PoolTimeout(SILENT) from None
 
 
-class _PostgresSaver(Forgiving, AsyncPostgresSaver):
+class PostgresThreads(Threads, AsyncPostgresSaver):
+    """LangGraph's Postgres checkpointer, with what this project asks of stored threads."""
+
     failures = (psycopg.Error, OSError)
+    where = "the saved threads"
 
-
-@dataclass(frozen=True)
-class _Postgres:
-    saver: _PostgresSaver
-    pool: AsyncConnectionPool[Any]
-    url: str
-
-    @property
-    def problems(self) -> dict[str, str]:
-        return self.saver.problems
+    def __init__(self, pool: AsyncConnectionPool[AsyncConnection[DictRow]], url: str) -> None:
+        AsyncPostgresSaver.__init__(self, pool, serde=CompressedSerializer())
+        self.pool, self.url, self.problems = pool, url, {}
 
     async def ids(self) -> list[str]:
-        async with self.pool.connection() as connection:
-            return [
-                row["thread_id"]
-                for row in await (await connection.execute(LATEST_FIRST)).fetchall()
-            ]
+        return [row["thread_id"] for row in await self._rows(LATEST_FIRST)]
 
-    async def prune(self, keep_last: int) -> int:
-        async with self.pool.connection() as connection, connection.transaction():
-            await connection.execute(
-                f"DELETE FROM checkpoint_writes WHERE {_KEY} IN ({_OLD})",  # noqa: S608
-                [keep_last],
-            )
-            deleted = await connection.execute(
-                f"DELETE FROM checkpoints WHERE {_KEY} IN ({_OLD})",  # noqa: S608
-                [keep_last],
-            )
-            await connection.execute(_GARBAGE)
-        return int(deleted.rowcount)
+    async def index(self, threads: Sequence[str]) -> list[tuple[str, Entry]]:
+        rows = await self._rows(_INDEX, [list(threads)])
+        return [(thread, Entry(*entry)) for thread, *entry in (row.values() for row in rows)]
+
+    async def _rows(self, sql: str, parameters: Sequence[object] = ()) -> list[DictRow]:
+        with self._translated():
+            async with self.pool.connection() as connection:
+                return await (await connection.execute(sql, parameters)).fetchall()
+
+    async def keep_last(self, number: int) -> int:
+        with self._translated():
+            async with self.pool.connection() as connection, connection.transaction():
+                await connection.execute(
+                    f"DELETE FROM checkpoint_writes WHERE {_KEY} IN ({_OLD})",  # noqa: S608
+                    [number],
+                )
+                deleted = await connection.execute(
+                    f"DELETE FROM checkpoints WHERE {_KEY} IN ({_OLD})",  # noqa: S608
+                    [number],
+                )
+                await connection.execute(_GARBAGE)
+        return deleted.rowcount
 
     async def shred(self) -> None:
-        """Nothing to do here: space is given back by the database's own VACUUM."""
+        """Do nothing: the database's own VACUUM reuses the space."""
 
     @contextmanager
     def alone(self, thread: str) -> Iterator[None]:
-        """Held by a connection of its own, so that it ends with the process."""
+        """Hold the lock on a connection of its own, so that it ends with the process."""
         number = int.from_bytes(sha256(thread.encode()).digest()[:8], "big", signed=True)
         connection = psycopg.connect(self.url, autocommit=True, connect_timeout=CONNECT_SECONDS)
         try:  # not `with connection`, which ends with an error where the server has gone meanwhile
@@ -118,29 +127,30 @@ class _Postgres:
             connection.close()
 
 
-async def _set_up(saver: _PostgresSaver, pool: AsyncConnectionPool[Any]) -> None:
+async def _set_up(threads: PostgresThreads) -> None:
     """Make the tables, one process at a time.
 
-    By trying, not by waiting in the database: whoever waits there holds a snapshot, and the other's
-    CREATE INDEX CONCURRENTLY would wait for that.
+    Poll for the lock instead of waiting in the database: a waiting statement holds a snapshot, for
+    which the other process's CREATE INDEX CONCURRENTLY would wait in turn.
     """
-    async with pool.connection() as connection:
+    async with threads.pool.connection() as connection:
         while not await _locked(connection):  # noqa: ASYNC110  the event is another process's
             await asyncio.sleep(POLL_SECONDS)
         try:
-            await saver.setup()
+            await threads.setup()
         finally:
             await connection.execute("SELECT pg_advisory_unlock(%s)", [SETUP_LOCK])
 
 
-async def _locked(connection: Any) -> bool:
+async def _locked(connection: AsyncConnection[DictRow]) -> bool:
     cursor = await connection.execute("SELECT pg_try_advisory_lock(%s) AS got", [SETUP_LOCK])
-    return bool((await cursor.fetchone())["got"])
+    row = await cursor.fetchone()
+    return bool(row and row["got"])
 
 
 @asynccontextmanager
-async def open_postgres(url: str) -> AsyncIterator[Threads]:
-    """Threads in this database. Raises ConfigError, or MemoryUnavailable whenever it fails."""
+async def open_postgres(url: str) -> AsyncIterator[PostgresThreads]:
+    """Open the threads in this database. Raises ConfigError or MemoryUnavailable."""
     await asyncio.to_thread(reach, url)
     pool = _Pool(
         url,
@@ -158,9 +168,9 @@ async def open_postgres(url: str) -> AsyncIterator[Threads]:
     )
     try:
         await pool.open(wait=True, timeout=BUSY_SECONDS)
-        saver = _PostgresSaver(pool, serde=Compressed())
-        await _set_up(saver, pool)
-        yield _Postgres(saver, pool, url)
+        threads = PostgresThreads(pool, url)
+        await _set_up(threads)
+        yield threads
     except psycopg.Error as error:
         raise unavailable(error) from None
     finally:

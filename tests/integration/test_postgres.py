@@ -491,7 +491,7 @@ def test_a_thread_runs_in_one_process_at_a_time(brain: Brain):
 OPENER = """
 import asyncio, sys
 from swarm_brain.memory.opening import close_store, open_store
-from swarm_brain.threads.saver import open_threads
+from swarm_brain.threads.opening import open_threads
 
 async def threads():
     async with open_threads():

@@ -14,7 +14,7 @@ from contextlib import closing
 
 import pytest
 
-from swarm_brain.threads.saver import Compressed
+from swarm_brain.threads.saver import CompressedSerializer
 from tests.integration.processes import until
 from tests.integration.test_durability import COMMAND, EIGHT, HARD, Place, place  # noqa: F401
 
@@ -173,7 +173,7 @@ def test_a_thread_of_another_version_is_told_and_hides_no_other(user):
 
 def _rewrite(user: Place, thread: str, change) -> None:
     """Change the saved states of a thread, as another version might have written them."""
-    serde = Compressed()
+    serde = CompressedSerializer()
     with closing(sqlite3.connect(user.folder / "data" / "threads.sqlite")) as connection:
         rows = connection.execute(
             "SELECT rowid, type, checkpoint FROM checkpoints WHERE thread_id = ?", [thread]

@@ -14,7 +14,7 @@ from swarm_brain.cli.terminal.session import Session, new_thread, session
 from swarm_brain.cli.terminal.text import printable, read_line
 from swarm_brain.graph.errors import BrainError
 from swarm_brain.graph.topology import load
-from swarm_brain.threads import history
+from swarm_brain.threads import checkpoints, history
 
 HELP = """\
 /history   the questions and answers of this thread
@@ -72,7 +72,7 @@ class Chat:
             fail(error)
 
     async def _history(self) -> None:
-        for run in await history.runs(self.brain, self.thread):
+        for run in await history.runs(checkpoints.saver_of(self.brain), self.thread):
             answer = run["result"]["final_output"] if run["result"] else "(unfinished)"
             self.out.print(Text(f"> {printable(run['question'])}", style="bold"))
             self.out.print(Text(printable(answer)))

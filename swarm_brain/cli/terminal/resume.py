@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from langgraph.types import Command, StateSnapshot
+from langgraph.types import Command
 
 from swarm_brain.cli.console import err
 from swarm_brain.cli.terminal.approval import ask
@@ -13,12 +13,12 @@ from swarm_brain.cli.terminal.run import Running
 from swarm_brain.cli.terminal.session import Session, session
 from swarm_brain.graph.context import make_context
 from swarm_brain.graph.errors import MemoryUnavailable, ThreadError
-from swarm_brain.graph.topology import load
 from swarm_brain.memory.space import Space
 from swarm_brain.runs.fork import fork
-from swarm_brain.runs.resume import brain_of, resumable
+from swarm_brain.runs.resume import resumable
 from swarm_brain.spending import reservations
 from swarm_brain.threads import history
+from swarm_brain.threads.checkpoints import SavedState, config_of, latest
 from swarm_brain.version import __version__
 
 
@@ -29,14 +29,13 @@ async def resumed(
     context = make_context(budgets)
     async with session(err, needed=True) as opened:
         with opened.must().alone(thread):
-            brain = await brain_of(thread, opened.brain(load()), opened.brain)
-            snapshot = await history.latest(brain, thread)
-            topology = resumable(thread, snapshot)
-            _tell_version(opened, snapshot)
+            state = await latest(opened.must(), thread)
+            topology = resumable(thread, state)
+            _tell_version(opened, state)
+            brain = opened.brain(topology)
             running = Running(opened, brain, topology, thread, as_json, progress)
             start: Any = None
-            pauses = [pause for task in snapshot.tasks for pause in task.interrupts]
-            if pauses:
+            if pauses := list(state.pauses):
                 answers = await ask(pauses, decision, err)
                 if answers is None:
                     running.say_paused(pauses)
@@ -47,8 +46,8 @@ async def resumed(
             return await running.to_the_end(start, context, decision=decision)
 
 
-def _tell_version(opened: Session, snapshot: StateSnapshot) -> None:
-    if (version := snapshot.values["version"]) != __version__:
+def _tell_version(opened: Session, state: SavedState) -> None:
+    if (version := state.values["version"]) != __version__:
         opened.note(f"the run was begun by version {version}; this is {__version__}")
 
 
@@ -58,19 +57,19 @@ async def forked_run(
     """Results of the `original` and the `fork`, None if that is paused. Raises BrainError."""
     async with session(err, needed=True) as opened:
         with opened.must().alone(thread):
-            snapshot = await history.latest(opened.brain(load()), thread)
-            topology = history.topology_of(snapshot)
+            state = await latest(opened.must(), thread)
+            topology = history.topology_of(state)
             brain = opened.brain(topology)
             config = await fork(brain, topology, thread, step, edits)
             running = Running(opened, brain, topology, thread, True, progress)
             result = await running.to_the_end(None, None, config)
-            return {"original": history.result(snapshot.values), "fork": result}
+            return {"original": history.result(state.values), "fork": result}
 
 
 async def forget_calls(opened: Session, thread: str) -> None:
     """Drop what the store keeps about the calls of an unfinished run; nobody will resume it."""
     with suppress(MemoryUnavailable):  # a thread that cannot be read can be deleted
-        saved = await opened.must().saver.aget_tuple(history.config_of(thread))
+        saved = await opened.must().aget_tuple(config_of(thread))
         run_id = saved and saved.checkpoint["channel_values"].get("run_id")
         if opened.store is not None and run_id:
             await reservations.forget(opened.store, Space().calls(run_id))

@@ -28,7 +28,7 @@ from swarm_brain.models import choose
 from swarm_brain.models.choose import EMBEDDED_DEFAULT
 from swarm_brain.nodes import begin
 from swarm_brain.runs.resume import free
-from swarm_brain.threads import history
+from swarm_brain.threads.checkpoints import config_of
 
 if TYPE_CHECKING:
     from swarm_brain.remote import RemoteBrain
@@ -99,7 +99,7 @@ class Running:
     ) -> dict[str, Any] | None:
         """Run, ask the user wherever the run pauses, print the answer; None if it stays paused."""
         board = Board(self.opened.err, self.topology, live=self._live)
-        config = config or history.config_of(self.thread)
+        config = config or config_of(self.thread)
         if self.kept:  # whoever is interrupted wants to go on
             self.progress |= {"thread_id": self.thread, "going_on": self.going_on}
         while True:
@@ -110,7 +110,7 @@ class Running:
             if answers is None:
                 self.say_paused(pauses)
                 return None
-            start, config = Command(resume=answers), history.config_of(self.thread)
+            start, config = Command(resume=answers), config_of(self.thread)
         return self._finished(board)
 
     @property

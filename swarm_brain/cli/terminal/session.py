@@ -7,9 +7,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
-from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.base import BaseStore
 from rich.console import Console
@@ -20,7 +18,8 @@ from swarm_brain.graph.errors import MemoryUnavailable
 from swarm_brain.graph.topology import Topology
 from swarm_brain.memory import background
 from swarm_brain.memory.opening import close_store, open_store
-from swarm_brain.threads.saver import Threads, open_threads
+from swarm_brain.threads.opening import open_threads
+from swarm_brain.threads.saver import Threads
 
 
 @dataclass
@@ -33,7 +32,7 @@ class Session:
 
     def brain(self, topology: Topology) -> Brain:
         """A brain that saves its threads; without a place for them only as long as it lives."""
-        saver: BaseCheckpointSaver[Any] = self.threads.saver if self.threads else InMemorySaver()
+        saver = self.threads or InMemorySaver()
         return compile_brain(topology, checkpointer=saver, store=self.store)
 
     def must(self) -> Threads:
