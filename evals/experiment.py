@@ -14,7 +14,6 @@ from typing import Any
 
 from rich.console import Console
 
-from swarm_brain.cli.terminal.run import with_weights
 from swarm_brain.evals import report
 from swarm_brain.evals.arms.answer import Setup
 from swarm_brain.evals.arms.model import Model, bound
@@ -30,6 +29,7 @@ from swarm_brain.evals.tracing import Place, kept_home, place_of, tell
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.errors import ConfigError, ModelError
 from swarm_brain.graph.topology import Topology
+from swarm_brain.progress import prepare_run
 from swarm_brain.version import __version__
 
 ANSWERS, JUDGED = "answers.jsonl", "judged.jsonl"
@@ -64,7 +64,7 @@ async def experiment(wanted: Wanted, err: Console) -> dict[str, Any]:
 
 async def _experiment(wanted: Wanted, place: Place, err: Console) -> dict[str, Any]:
     _check(wanted)
-    context = await asyncio.to_thread(with_weights, wanted.context, wanted.topology, err)
+    context = await asyncio.to_thread(prepare_run, wanted.context, wanted.topology, err)
     wanted = replace(wanted, context=context)
     await bound(context)  # a model that cannot be had leaves no file behind
     judge = await _judge(wanted)

@@ -16,7 +16,6 @@ from typing import Any
 
 from rich.console import Console
 
-from swarm_brain.batch.progress import counting
 from swarm_brain.batch.records import begin, check_same, complete, line_of
 from swarm_brain.evals.arms.answer import Answer, Setup
 from swarm_brain.evals.arms.registry import Arm, answer, named
@@ -24,6 +23,7 @@ from swarm_brain.evals.cases.examples import Example
 from swarm_brain.evals.cases.score import score
 from swarm_brain.evals.tracing import Place, evaluated, run_id
 from swarm_brain.graph.errors import ConfigError
+from swarm_brain.progress import counting
 
 Record = dict[str, Any]
 KIND = "experiment"  # what the first line of the file says it holds

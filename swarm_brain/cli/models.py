@@ -25,6 +25,6 @@ def pull(
     spec: Annotated[str, typer.Argument(help="For example embedded:smollm2-135m.")],
 ) -> None:
     """Fetch a model's weights and print their path, alone, on standard output."""
-    from swarm_brain.cli.terminal.models import fetch  # imports LangChain, which is slow
+    from swarm_brain.cli.terminal.models import fetch_shown  # imports LangChain, which is slow
 
-    typer.echo(str(fetch(spec, err)))
+    typer.echo(str(fetch_shown(spec, err)))

@@ -10,20 +10,21 @@ from swarm_brain.graph.errors import ConfigError, ModelUnavailable
 from swarm_brain.models.binding import Binding
 from swarm_brain.models.providers import PROVIDERS
 
-EMBEDDED_DEFAULT = "embedded:smollm2-135m"
+EMBEDDED_NAME = "smollm2-135m"
+EMBEDDED_DEFAULT = f"embedded:{EMBEDDED_NAME}"
 
 
 class Choice(NamedTuple):
-    """Which model `auto` takes, and why."""
+    """The model that answers, as `provider:model`, and why it was chosen."""
 
     spec: str
     reason: str
 
 
-def choose(requested: str = "auto") -> Choice:
-    """Turn `auto` into a model; anything else is taken as it is. Calls nothing."""
-    if requested != "auto":
-        return Choice(requested, "you named it")
+def choose(model: str = "auto") -> Choice:
+    """Return the model that `auto` stands for; any other name stands for itself."""
+    if model != "auto":
+        return Choice(model, "you named it")
     if (named := variable("SWARM_BRAIN_MODEL")) and named != "auto":
         return Choice(named, "SWARM_BRAIN_MODEL names it")
     if key_for("hyperbolic", "HYPERBOLIC_API_KEY"):
@@ -39,15 +40,21 @@ def choose(requested: str = "auto") -> Choice:
     )
 
 
-def bind_chosen(requested: str, base_url: str | None = None) -> tuple[Binding, str]:
-    """Bind what `choose` takes; where `auto` chose weights that cannot be had, the simulation."""
-    choice = choose(requested)
+def simulate_instead(model: str, choice: Choice, error: ModelUnavailable) -> Choice:
+    """Return the simulation if `auto` chose embedded weights that cannot be had, else raise."""
+    if model == "auto" and choice.spec == EMBEDDED_DEFAULT:
+        return Choice("simulation:", str(error))
+    raise error
+
+
+def bind_chosen(model: str, base_url: str | None = None) -> tuple[Binding, str]:
+    """Bind what `choose` returns, or the simulation in its place; return it with the reason."""
+    choice = choose(model)
     try:
         return bind(choice.spec, base_url), choice.reason
     except ModelUnavailable as error:
-        if choice.spec != EMBEDDED_DEFAULT or requested != "auto":
-            raise
-        return bind("simulation:"), str(error)
+        choice = simulate_instead(model, choice, error)
+        return bind(choice.spec), choice.reason
 
 
 def bind(spec: str, base_url: str | None = None) -> Binding:
@@ -82,7 +89,7 @@ def _shipped(provider: str, model: str, base_url: str | None) -> Binding:
         case "embedded":
             from swarm_brain.models import embedded
 
-            return embedded.bind(model or EMBEDDED_DEFAULT.partition(":")[2])
+            return embedded.bind(model or EMBEDDED_NAME)
         case "huggingface":
             from swarm_brain.models.huggingface import provider as huggingface
 

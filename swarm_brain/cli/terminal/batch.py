@@ -18,17 +18,16 @@ from rich.console import Console
 from swarm_brain.batch.backend import Asker, There, here
 from swarm_brain.batch.journal import open_journal
 from swarm_brain.batch.output import Stream, Total, write
-from swarm_brain.batch.progress import counting
 from swarm_brain.batch.purse import Purse
 from swarm_brain.batch.records import Record
 from swarm_brain.batch.rows import Rows, indexed, refused
 from swarm_brain.batch.runner import BUDGET, Batch, run
 from swarm_brain.cli.console import ANSWERED, ERROR, PAUSED, SIMULATED, err
-from swarm_brain.cli.terminal.run import with_weights
 from swarm_brain.cli.terminal.text import printable
 from swarm_brain.graph.context import Context, make_context
 from swarm_brain.graph.errors import ConfigError, InputError
 from swarm_brain.graph.topology import Topology, load
+from swarm_brain.progress import counting, prepare_run
 from swarm_brain.remote import connect
 
 STREAM = Path("-")
@@ -200,7 +199,7 @@ async def _asker(wanted: Wanted, rows: Rows) -> tuple[Asker, dict[str, Any], dic
         err.print(f"asking {there.brain.url}", style="dim", markup=False, soft_wrap=True)
         return there, settings, {"server": there.brain.url}
     topology = load(wanted.topology or "eight")
-    context = await asyncio.to_thread(with_weights, make_context(settings), topology, err)
+    context = await asyncio.to_thread(prepare_run, make_context(settings), topology, err)
     settings["model"] = context.model
     asker = here(topology, _quietly(topology))
     first = next(filter(_good, map(rows.at, range(len(rows)))))
@@ -216,7 +215,7 @@ def _good(row: Any) -> bool:
 def _quietly(topology: Topology) -> Callable[[Context], Context]:
     """Fetches the weights of rows that name models of their own."""
     silent = Console(stderr=True, quiet=True)
-    return lambda context: with_weights(context, topology, silent)
+    return lambda context: prepare_run(context, topology, silent)
 
 
 async def _run(wanted: Wanted, batch: Batch) -> Total:

@@ -5,34 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 from rich.text import Text
 
 from swarm_brain.config import named_providers
 from swarm_brain.graph.errors import ConfigError
 from swarm_brain.models import embedded_weights
-from swarm_brain.models.choose import EMBEDDED_DEFAULT, choose
+from swarm_brain.models.choose import EMBEDDED_NAME, choose
+from swarm_brain.models.prepare import fetch
 from swarm_brain.models.providers import PROVIDERS
+from swarm_brain.progress import downloads
 
 
-def fetch(spec: str, console: Console) -> Path:
-    """The path of an embedded model's weights, fetched with a progress bar if need be."""
+def fetch_shown(spec: str, console: Console) -> Path:
+    """Fetch an embedded model's weights with a progress bar and return their path."""
     provider, _, model = spec.partition(":")
     if provider != "embedded":
         known = ", ".join(f"embedded:{name}" for name in embedded_weights.CATALOG)
         raise ConfigError(f"{spec!r} cannot be pulled; what can: {known}")
-    model = model or EMBEDDED_DEFAULT.partition(":")[2]
-    if (path := embedded_weights.resolve(model)) is not None:
-        return path
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(f"Fetching {model}", total=None)
-
-        def show_bytes(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
-        return embedded_weights.fetch(model, show_bytes)
+    with downloads(console) as progress:
+        return fetch(model or EMBEDDED_NAME, progress)
 
 
 def show(console: Console) -> None:

@@ -15,18 +15,16 @@ from rich.text import Text
 
 from swarm_brain.cli.terminal import approval
 from swarm_brain.cli.terminal.live import Board
-from swarm_brain.cli.terminal.models import fetch
 from swarm_brain.cli.terminal.outcome import Progress
 from swarm_brain.cli.terminal.session import Session, new_thread, session
 from swarm_brain.cli.terminal.text import printable, resuming
 from swarm_brain.graph.brain import Brain
-from swarm_brain.graph.context import Context, make_context
-from swarm_brain.graph.errors import ModelUnavailable, ThreadError
+from swarm_brain.graph.context import make_context
+from swarm_brain.graph.errors import ThreadError
 from swarm_brain.graph.state import RESULT_KEYS
 from swarm_brain.graph.topology import Topology, load
-from swarm_brain.models import choose
-from swarm_brain.models.choose import EMBEDDED_DEFAULT
 from swarm_brain.nodes import begin
+from swarm_brain.progress import prepare_run
 from swarm_brain.runs.resume import free
 from swarm_brain.threads.checkpoints import config_of
 
@@ -64,7 +62,7 @@ async def ask_in(opened: Session, asked: Ask, brain: Brain | None = None) -> dic
     context = make_context(asked.settings)
     topology = load(asked.topology)
     brain = brain or opened.brain(topology)
-    context = await asyncio.to_thread(with_weights, context, topology, opened.err)
+    context = await asyncio.to_thread(prepare_run, context, topology, opened.err)
     thread = asked.thread or new_thread()
     with opened.threads.alone(thread) if opened.threads else nullcontext():
         if asked.thread:
@@ -157,25 +155,6 @@ class Running:
             raise ThreadError(f"Nobody decides before {names}, and the run is not kept: it ends.")
         self.progress["paused"] = [{"id": found.id, **found.value} for found in pauses]
         self.opened.note(f"paused before {names}; nothing is spent meanwhile. {self.going_on}")
-
-
-def with_weights(context: Context, topology: Topology, err: Console) -> Context:
-    """Fetch the embedded weights this run needs; say which model answers, and why.
-
-    Where `auto` wants weights that cannot be had, the simulation answers and says so.
-    """
-    choice = choose.choose(context.model)
-    own = [e.model for e in topology.experts.values() if e.model]
-    try:
-        for spec in {choice.spec, *own, *context.expert_models.values()}:
-            if spec.startswith("embedded:"):
-                fetch(spec, err)
-    except ModelUnavailable as error:
-        if context.model != "auto" or choice.spec != EMBEDDED_DEFAULT:
-            raise
-        choice = choose.Choice("simulation:", str(error))
-    err.print(f"model {choice.spec} ({choice.reason})", style="dim", markup=False, soft_wrap=True)
-    return context.model_copy(update={"model": choice.spec})
 
 
 def worst_case(question: str, topology: str, settings: dict[str, Any], as_json: bool) -> str:
