@@ -15,14 +15,14 @@ from typing import Any
 from rich.console import Console
 
 from swarm_brain.evals import report
-from swarm_brain.evals.arms.answer import Setup
 from swarm_brain.evals.arms.model import Model, bound
 from swarm_brain.evals.arms.registry import ALLOCATED, MINUS, NAMES, PLACEBO, named
+from swarm_brain.evals.arms.response import Setup
 from swarm_brain.evals.cases.examples import Example, content_hash
 from swarm_brain.evals.judge import compare as judge_pair
 from swarm_brain.evals.judge import grade, judge_of, judges_itself
-from swarm_brain.evals.records import Experiment, Judged
 from swarm_brain.evals.report.analysis import LEAST_PAIRS, SWARM, analysed
+from swarm_brain.evals.results import Experiment, Judged
 from swarm_brain.evals.runner import Key, Plan, Records, mean_tokens, open_records, run_arm
 from swarm_brain.evals.stats.judge_bias import JudgedPair, judge_bias
 from swarm_brain.evals.tracing import Place, kept_home, place_of, tell

@@ -15,9 +15,9 @@ import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from swarm_brain.evals.cases import arithmetic, logic
 from swarm_brain.evals.cases.examples import Example, Kind, to_json
-from swarm_brain.evals.cases.numbers import read
+from swarm_brain.evals.cases.extract.numbers import read
+from swarm_brain.evals.cases.generate import arithmetic, logic
 
 DIFFICULTIES = (1, 2, 3, 4)
 ARGUMENTS = {"syllogism": logic.syllogism, "propositional": logic.propositional}

@@ -17,8 +17,8 @@ from typing import Any
 from rich.console import Console
 
 from swarm_brain.batch.records import begin, check_same, complete, line_of
-from swarm_brain.evals.arms.answer import Answer, Setup
 from swarm_brain.evals.arms.registry import Arm, answer, named
+from swarm_brain.evals.arms.response import Answer, Setup
 from swarm_brain.evals.cases.examples import Example
 from swarm_brain.evals.cases.score import score
 from swarm_brain.evals.tracing import Place, evaluated, run_id

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 
 from swarm_brain.calls.request import Reply
-from swarm_brain.evals.arms.answer import Answer, Setup
 from swarm_brain.evals.arms.model import Model, bound, call, tagged
+from swarm_brain.evals.arms.response import Answer, Setup
 from swarm_brain.evals.cases.examples import Example, prompt
 from swarm_brain.evals.cases.score import extract
 from swarm_brain.graph.errors import ConfigError

@@ -17,8 +17,8 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
-from swarm_brain.evals.arms.answer import Answer, Setup
 from swarm_brain.evals.arms.baselines import self_consistency, self_moa, single, single_long
+from swarm_brain.evals.arms.response import Answer, Setup
 from swarm_brain.evals.arms.swarm import shuffled, swarm
 from swarm_brain.evals.cases.examples import Example
 from swarm_brain.graph.errors import BrainError, ConfigError, ModelUnavailable

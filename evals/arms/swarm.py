@@ -9,7 +9,7 @@ from typing import Any
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import StateUpdate
 
-from swarm_brain.evals.arms.answer import Answer, Setup
+from swarm_brain.evals.arms.response import Answer, Setup
 from swarm_brain.evals.cases.examples import Example, prompt
 from swarm_brain.graph.brain import Brain, compile_brain
 from swarm_brain.graph.context import Context

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from swarm_brain.evals.cases.numbers import read
+from swarm_brain.evals.cases.extract.numbers import read
 from swarm_brain.graph.errors import ConfigError
 
 _T = TypeVar("_T", str, int)

@@ -11,11 +11,18 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from swarm_brain.evals.cases import markup
-from swarm_brain.evals.cases.choices import choice, letters, normal, whole
 from swarm_brain.evals.cases.examples import Example
-from swarm_brain.evals.cases.numbers import read, same
-from swarm_brain.evals.cases.readers import NAMES, OPPOSITES, dates, members, numbers, short_text
+from swarm_brain.evals.cases.extract import markup
+from swarm_brain.evals.cases.extract.choices import choice, letters, normal, whole
+from swarm_brain.evals.cases.extract.numbers import read, same
+from swarm_brain.evals.cases.extract.statements import (
+    NAMES,
+    OPPOSITES,
+    dates,
+    members,
+    numbers,
+    short_text,
+)
 
 Reader = Callable[[str], list[str]]
 

@@ -8,8 +8,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 from swarm_brain.evals.arms.registry import MINUS, REFERENCE
-from swarm_brain.evals.records import Experiment, tokens
 from swarm_brain.evals.report.strata import groups, levels, question
+from swarm_brain.evals.results import Experiment, tokens
 from swarm_brain.evals.runner import Record
 from swarm_brain.evals.stats.calibration import abstention, expected_calibration_error, reliability
 from swarm_brain.evals.stats.comparison import (

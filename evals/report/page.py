@@ -13,8 +13,9 @@ from string import Template
 from typing import Any
 
 from swarm_brain.evals.report import plots
-from swarm_brain.evals.report.comparisons import comparisons_table
-from swarm_brain.evals.report.diagnostics import (
+from swarm_brain.evals.report.arm_tables import arms_table, strata_table
+from swarm_brain.evals.report.comparison_table import comparisons_table
+from swarm_brain.evals.report.diagnostic_tables import (
     abstention_words,
     bins_table,
     judging_table,
@@ -24,7 +25,6 @@ from swarm_brain.evals.report.elements import Child, Html, clean, el, join
 from swarm_brain.evals.report.figures import METRICS, NONE, Row, count, known, obj, score
 from swarm_brain.evals.report.findings import Verdict, findings
 from swarm_brain.evals.report.questions import questions_section
-from swarm_brain.evals.report.results import arms_table, strata_table
 
 VERDICTS: Mapping[Verdict, tuple[str, str]] = {
     "loses": ("loses", "bad"),

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from swarm_brain.evals.cases.examples import Example
-from swarm_brain.evals.records import Experiment
+from swarm_brain.evals.results import Experiment
 from swarm_brain.evals.runner import Record
 
 

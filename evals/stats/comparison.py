@@ -2,7 +2,7 @@
 
 The tests differ in what they promise. McNemar's exact p never rejects more often than alpha and
 often less; its mid-p and the bootstrap reject about as often as alpha says, which
-`tests/evals/test_harness_statistics.py` measures with arms that are truly alike.
+`tests/evals/stats/test_error_rates.py` measures with arms that are truly alike.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from swarm_brain.evals.cases import arithmetic, logic
 from swarm_brain.evals.cases.examples import load
-from swarm_brain.evals.cases.logic import FORMS, Categorical, categorical_validity
+from swarm_brain.evals.cases.generate import arithmetic, logic
+from swarm_brain.evals.cases.generate.logic import FORMS, Categorical, categorical_validity
 from swarm_brain.evals.keyed import SHIPPED, dump, generate, main
 
 DATASETS = Path(__file__).parents[2] / "evals" / "datasets"

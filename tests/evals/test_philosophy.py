@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from swarm_brain.evals import philosophy, report
 from swarm_brain.evals.philosophy import chosen, model_of
 from swarm_brain.graph.errors import ConfigError, ModelError
-from tests.evaluating import RUBRIC
+from tests.evals.samples import RUBRIC
 from tests.fakes import Script
 
 KEY = "canary-key-5e1d"

@@ -12,16 +12,14 @@ from langsmith import utils
 
 from swarm_brain.evals import experiment as experiments
 from swarm_brain.evals.experiment import experiment
-from swarm_brain.evals.records import Experiment, Judged
 from swarm_brain.evals.report.analysis import analysed
+from swarm_brain.evals.results import Experiment, Judged
 from swarm_brain.evals.runner import open_records, recorded
 from swarm_brain.evals.stats.calibration import Bin
 from swarm_brain.evals.stats.comparison import wilson, wilson_clustered
 from swarm_brain.evals.tracing import extracted, hidden_parts
 from swarm_brain.graph.errors import BrainError, ConfigError
-from tests.evals.test_comparing import JUDGE, KEYED, arm, essays
-from tests.evals.test_comparing import harness as harness
-from tests.evaluating import (
+from tests.evals.samples import (
     PAIRWISE,
     QUIET,
     RUBRIC,
@@ -32,6 +30,8 @@ from tests.evaluating import (
     told,
     wanted,
 )
+from tests.evals.test_experiment import JUDGE, KEYED, arm, essays
+from tests.evals.test_experiment import harness as harness
 from tests.fakes import Script
 
 TWO = [example("alpha"), example("beta")]

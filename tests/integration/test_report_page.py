@@ -12,7 +12,7 @@ import pytest
 
 from swarm_brain.evals.report import render
 from tests.chromium import CHROMIUM
-from tests.report_data import results
+from tests.evals.report.report_data import results
 
 pytestmark = [
     pytest.mark.integration,

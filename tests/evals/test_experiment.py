@@ -15,11 +15,11 @@ from swarm_brain.evals import experiment as experiments
 from swarm_brain.evals import report
 from swarm_brain.evals.cases.examples import Example
 from swarm_brain.evals.experiment import experiment
-from swarm_brain.evals.records import Experiment, Judged
 from swarm_brain.evals.report.analysis import analysed
+from swarm_brain.evals.results import Experiment, Judged
 from swarm_brain.evals.stats.judge_bias import JudgedPair
 from swarm_brain.graph.errors import ConfigError, ModelUnavailable
-from tests.evaluating import (
+from tests.evals.samples import (
     AGGREGATE,
     ANSWER,
     CHECK,

@@ -10,7 +10,7 @@ from langsmith import testing
 
 from swarm_brain.graph.brain import graph
 from swarm_brain.graph.errors import ModelError
-from tests.evaluating import EIGHT
+from tests.evals.samples import EIGHT
 from tests.fakes import Script
 
 pytestmark = pytest.mark.langsmith

@@ -10,8 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
-from swarm_brain.evals.arms.answer import Answer, Setup
 from swarm_brain.evals.arms.registry import answer, named
+from swarm_brain.evals.arms.response import Answer, Setup
 from swarm_brain.evals.cases.examples import Example
 from swarm_brain.evals.experiment import Wanted
 from swarm_brain.graph.context import Context, make_context

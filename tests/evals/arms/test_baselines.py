@@ -11,7 +11,7 @@ from swarm_brain.evals.arms.registry import NAMES, named
 from swarm_brain.graph.errors import ConfigError, ModelError, ModelUnavailable
 from swarm_brain.graph.topology import load
 from swarm_brain.models import choose
-from tests.evaluating import (
+from tests.evals.samples import (
     AGGREGATE,
     ANSWER,
     CHECK,

@@ -6,8 +6,8 @@ import datetime
 import re
 from collections.abc import Sequence
 
-from swarm_brain.evals.cases.choices import head
-from swarm_brain.evals.cases.numbers import find
+from swarm_brain.evals.cases.extract.choices import head
+from swarm_brain.evals.cases.extract.numbers import find
 
 MONTHS = (
     "january", "february", "march", "april", "may", "june", "july", "august", "september",

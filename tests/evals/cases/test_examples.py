@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from swarm_brain.evals.cases.examples import Example, content_hash, load, prompt, to_json
-from swarm_brain.evals.cases.numbers import read
+from swarm_brain.evals.cases.extract.numbers import read
 from swarm_brain.evals.cases.score import score
 from swarm_brain.graph.errors import ConfigError
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from swarm_brain.batch import progress
-from swarm_brain.evals.arms.answer import Answer
 from swarm_brain.evals.arms.registry import ARMS
+from swarm_brain.evals.arms.response import Answer
 from swarm_brain.evals.runner import Plan, Records, mean_tokens, open_records, recorded, run_arm
 from swarm_brain.evals.tracing import place_of
 from swarm_brain.graph.errors import ConfigError, ModelError, ModelUnavailable
-from tests.evaluating import ANSWER, QUIET, example, setup
+from tests.evals.samples import ANSWER, QUIET, example, setup
 from tests.fakes import Script
 
 HEAD = {"dataset": "abc", "settings": {"model": "scripted:model"}, "budget_tokens": None}

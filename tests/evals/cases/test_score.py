@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarm_brain.evals.cases.examples import Example
-from swarm_brain.evals.cases.numbers import read, same
+from swarm_brain.evals.cases.extract.numbers import read, same
 from swarm_brain.evals.cases.score import Score, extract, score
 
 AUTHORS = ("David Hume", "Immanuel Kant", "John Locke", "A. J. Ayer")

@@ -10,8 +10,8 @@ import re
 import unicodedata
 
 from swarm_brain.evals.cases.examples import Example
-from swarm_brain.evals.cases.markup import plain
-from swarm_brain.evals.cases.numbers import read
+from swarm_brain.evals.cases.extract.markup import plain
+from swarm_brain.evals.cases.extract.numbers import read
 
 _EXPLANATION = re.compile(
     r"\b(?:because|since|as|for|given|while|whereas|although|though|but|so|therefore|where)\b"

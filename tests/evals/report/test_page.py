@@ -18,7 +18,7 @@ from swarm_brain.evals.report import render, summary
 from swarm_brain.evals.report.elements import Html, clean, el
 from swarm_brain.evals.report.findings import findings
 from swarm_brain.evals.report.plots import _apart
-from tests.report_data import (
+from tests.evals.report.report_data import (
     EMPTY,
     HOSTILE,
     INVALID,

@@ -1,0 +1,1 @@
+"""Read the final answer of a reply."""

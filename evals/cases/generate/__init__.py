@@ -1,0 +1,1 @@
+"""Questions with computed keys."""
