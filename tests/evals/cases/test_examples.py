@@ -14,7 +14,7 @@ from swarm_brain.evals.cases.extract.numbers import read
 from swarm_brain.evals.cases.score import score
 from swarm_brain.graph.errors import ConfigError
 
-DATASETS = Path(__file__).parents[2] / "evals" / "datasets"
+DATASETS = Path(__file__).parents[3] / "evals" / "datasets"
 SHIPPED = ("logic", "arithmetic", "philosophy_facts", "philosophy")
 LEVELS = [
     "basic comprehension",
