@@ -16,14 +16,14 @@ from pydantic import ConfigDict
 from swarm_brain.calls.background_loop import wait_for
 from swarm_brain.graph import propagation
 from swarm_brain.graph.context import Context
-from swarm_brain.graph.state import BEGIN, FINISH, BrainInput, BrainOutput, BrainState
+from swarm_brain.graph.state import BEGIN, FINISH, BrainInput, BrainOutput, BrainState, Update
 from swarm_brain.graph.topology import Kind, Topology, load
 from swarm_brain.nodes.begin import begin
 from swarm_brain.nodes.expert import run_expert
 from swarm_brain.nodes.finish import finish
-from swarm_brain.nodes.settings import run_context
+from swarm_brain.nodes.turn import run_context
 
-Work = Callable[[BrainState, RunnableConfig], Awaitable[dict[str, Any]]]
+Work = Callable[[BrainState, RunnableConfig], Awaitable[Update]]
 Builder = StateGraph[BrainState, Context, BrainInput, BrainOutput]
 Brain = CompiledStateGraph[BrainState, Context, BrainInput, BrainOutput]
 
@@ -90,7 +90,7 @@ def _context_of(topology: Topology) -> type[Context]:
     return Described
 
 
-class _Node(Runnable[BrainState, dict[str, Any]]):
+class _Node(Runnable[BrainState, Update]):
     """Work as a node that `ainvoke` awaits and `invoke` runs on the background loop.
 
     A plain Runnable and no RunnableLambda, which would put a second run into each node's trace.
@@ -101,13 +101,13 @@ class _Node(Runnable[BrainState, dict[str, Any]]):
 
     async def ainvoke(
         self, input: BrainState, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> dict[str, Any]:
+    ) -> Update:
         """Run the node on the caller's loop."""
         return await self._work(input, config or {})
 
     def invoke(
         self, input: BrainState, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> dict[str, Any]:
+    ) -> Update:
         """Run the node on the background loop and wait for it."""
         return wait_for(self.ainvoke(input, config))
 

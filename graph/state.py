@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NotRequired
 
-from langchain_core.messages import AnyMessage
+from langchain_core.messages import AnyMessage, RemoveMessage
 from langgraph.channels import EphemeralValue
 from langgraph.graph.message import add_messages
 from pydantic import Field
@@ -130,7 +130,7 @@ class RunLimits(TypedDict):
     reduced: bool
 
 
-class Turn(TypedDict):
+class EarlierMessage(TypedDict):
     """An earlier message of this conversation."""
 
     role: Literal["user", "assistant"]
@@ -159,7 +159,7 @@ class Memory(TypedDict):
     """Short-term: the last turns of this thread, a digest of those before them, of which
     `dropped` counts the messages that are no longer in the state. Recalled: from the store."""
 
-    turns: list[Turn]
+    turns: list[EarlierMessage]
     digest: str
     dropped: str
     recalled: list[Recall]
@@ -317,3 +317,35 @@ class BrainState(BrainOutput, total=False):
         compete,
     ]
     step: Annotated[int, about("Waves of experts that have run."), latest]
+
+
+class BeginUpdate(TypedDict):
+    """What `begin` writes. None empties a channel of what the thread's last run left there."""
+
+    run_id: str
+    settings: dict[str, Any]
+    topology: Begun
+    version: str
+    limits: RunLimits
+    query: str
+    instructions: str
+    seed: int
+    effort: Effort
+    model: str
+    all_simulated: bool
+    memory: Memory
+    messages: list[RemoveMessage]
+    signals: None
+    step: None
+    workspace: Workspace
+
+
+class ExpertUpdate(TypedDict):
+    """What an expert's node writes: its signal, its step and whether it competes for broadcast."""
+
+    signals: list[Signal]
+    step: int
+    workspace: list[Broadcast]
+
+
+Update = BeginUpdate | ExpertUpdate | BrainOutput  # the last is what `finish` writes

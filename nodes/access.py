@@ -1,52 +1,115 @@
-"""What somebody who comes over the network may not set: it would spend or give away the owner's.
+"""Who asks, and what they may set.
 
-Asked wherever a run's settings are taken up, from a call or from a saved state, which clients of
-the LangGraph server may write as they like.
+A server's user may not choose settings that spend the owner's money or leak its keys. The check
+runs wherever settings enter a run: from a call, and from a saved state, because clients of the
+LangGraph server can write any state.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from langgraph.config import get_config
+from langgraph.runtime import Runtime, get_runtime
+
 from swarm_brain.config import open_to_all, server_settings, variable
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.errors import ConfigError
-from swarm_brain.memory.space import LOCAL_IDENTITY
+from swarm_brain.memory.space import LOCAL_IDENTITY, LOCAL_USER, Space
 
-FREE = "auto"  # the model that the server's owner has chosen
-
-
-def _keeps_the_key(context: Context) -> None:
-    """Whoever asks from this machine may name an endpoint; should a page of elsewhere get through
-    to here, it gets no key by that."""
-    own = variable("OPENAI_COMPATIBLE_BASE_URL")
-    elsewhere = context.base_url is not None and context.base_url != own
-    if elsewhere and variable("OPENAI_COMPATIBLE_API_KEY"):
-        raise ConfigError(
-            "base_url: on a server OPENAI_COMPATIBLE_API_KEY goes to OPENAI_COMPATIBLE_BASE_URL "
-            "alone. Set that, or a provider of its own in swarm-brain.toml."
-        )
+OWNERS_CHOICE = "auto"  # the model that the server's owner has chosen
 
 
-def check(context: Context, identity: str | None) -> None:
-    """Raise ConfigError if these settings are not for this user.
+def runtime() -> Runtime[Context] | None:
+    """Return LangGraph's runtime; None outside a run, as while a state is edited."""
+    try:
+        return get_runtime(Context)
+    except (RuntimeError, KeyError):
+        return None
 
-    `identity` is whom the server says it is; None: no server, so all is permitted.
+
+def identity() -> str | None:
+    """Return the identity that the server gives the user; None where there is no server.
+
+    Raises ConfigError for a user without an identity.
     """
-    if identity is None:
+    signed_in = _signed_in()
+    if signed_in is None:
+        return None
+    if isinstance(signed_in, Mapping):
+        name = signed_in.get("identity")
+    else:
+        name = getattr(signed_in, "identity", None)
+    if name is None:
+        raise ConfigError("The server's authentication gives a user without an `identity`.")
+    return str(name)
+
+
+def user() -> str | None:
+    """Return the signed-in user's identity; None for the local user.
+
+    Raises ConfigError for a user without an identity, who could read another user's memories.
+    """
+    name = identity()
+    return None if name == LOCAL_IDENTITY else name
+
+
+def _signed_in() -> object:
+    """Return the user as the server gives it; None where nobody has signed in.
+
+    LangGraph's `server_info` leaves out a user that a server gives as a plain mapping.
+    """
+    if signed_in := getattr(getattr(runtime(), "server_info", None), "user", None):
+        return signed_in
+    try:
+        return get_config().get("configurable", {}).get("langgraph_auth_user")
+    except RuntimeError:  # outside a run, as while a state is edited
+        return None
+
+
+def space(context: Context) -> Space:
+    """Return the memory space of the signed-in user under the name that the settings give."""
+    name = user()
+    if name is None:
+        return Space(LOCAL_USER, context.memory_space)
+    return Space.signed_in(name, context.memory_space)
+
+
+def check(context: Context, name: str | None) -> None:
+    """Raise ConfigError if a user may not choose these settings.
+
+    `name` is the user's `identity`; None means that there is no server, so everything is allowed.
+    """
+    if name is None:
         return
-    if identity == LOCAL_IDENTITY and not open_to_all():
-        _keeps_the_key(context)
+    if name == LOCAL_IDENTITY and not open_to_all():
+        _check_key_stays(context)
         return
     if context.base_url is not None:
         raise ConfigError(
-            "base_url: this server's own endpoint answers; it is asked with its owner's key, which "
+            "base_url: not allowed on this server. It answers with its own endpoint, and its key "
             "goes nowhere else."
         )
     if context.cache == "sqlite":
-        raise ConfigError("cache: this server keeps no replies on its disk; use off or memory.")
-    allowed = (FREE, *server_settings().models)
+        raise ConfigError("cache: this server stores no replies on disk; use off or memory.")
+    allowed = (OWNERS_CHOICE, *server_settings().models)
     named = {"model": context.model} | {
         f"expert_models.{name}": model for name, model in context.expert_models.items()
     }
     for field, model in named.items():
         if model not in allowed:
             raise ConfigError(f"{field}: this server offers {', '.join(allowed)}, not {model!r}.")
+
+
+def _check_key_stays(context: Context) -> None:
+    """Raise ConfigError if the server's key would be sent to an endpoint that the user names.
+
+    Users of this machine may name endpoints. A web page that reached the server through their
+    browser must not get the key by that.
+    """
+    remote = context.base_url not in (None, variable("OPENAI_COMPATIBLE_BASE_URL"))
+    if remote and variable("OPENAI_COMPATIBLE_API_KEY"):
+        raise ConfigError(
+            "base_url: a server sends OPENAI_COMPATIBLE_API_KEY only to "
+            "OPENAI_COMPATIBLE_BASE_URL. Set that, or add a provider to swarm-brain.toml."
+        )

@@ -6,11 +6,8 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from langchain_core.runnables import RunnableConfig
-
-from swarm_brain.graph.context import Context
-from swarm_brain.graph.state import BrainState, Signal
-from swarm_brain.nodes import settings
+from swarm_brain.graph.state import Signal
+from swarm_brain.nodes.turn import ExpertTurn, Turn
 from swarm_brain.spending import reservations as journals
 from swarm_brain.spending.ledger import Amount, Budget, Ledger, known_ledger, open_ledger
 from swarm_brain.spending.reservations import Entry, Journal
@@ -25,42 +22,37 @@ class Account:
     lost: Sequence[Entry] = ()
 
 
-async def open_account(
-    name: str, step: int, state: BrainState, context: Context, config: RunnableConfig
-) -> Account:
+async def open_account(turn: ExpertTurn) -> Account:
     """The run's account for one expert; rebuilt in a process that does not know it."""
-    signals = state.get("signals", [])
-    store = settings.store()
-    if store is None or settings.thread_of(config) is None:  # nobody could resume this run
-        return Account(ledger(state, context, signals, ()))
-    namespace = settings.space(context).calls(state["run_id"])
-    found = await journals.entries(store, namespace)
-    told = {(signal["source"], signal["step"]) for signal in signals}
-    untold = [entry for entry in found if (entry.expert, entry.step) not in told]
+    store, name, step = turn.store, turn.expert.name, turn.step
+    if store is None or turn.thread is None:  # nobody could resume this run
+        return Account(ledger(turn, ()))
+    namespace = turn.space.calls(turn.state["run_id"])
+    entries = await journals.entries(store, namespace)
+    known = {(signal["source"], signal["step"]) for signal in turn.signals}
+    unknown = [entry for entry in entries if (entry.expert, entry.step) not in known]
     return Account(
-        ledger(state, context, signals, untold),
+        ledger(turn, unknown),
         Journal(store, namespace, name, step),
-        [entry for entry in untold if (entry.expert, entry.step) == (name, step)],
+        [entry for entry in unknown if (entry.expert, entry.step) == (name, step)],
     )
 
 
-def ledger(
-    state: BrainState, context: Context, signals: Sequence[Signal], untold: Sequence[Entry]
-) -> Ledger:
-    """The run's ledger. In a new process it starts with what signals and entries say was spent;
+def ledger(turn: Turn, unknown: Sequence[Entry]) -> Ledger:
+    """The run's ledger. In a new process it starts with what signals and entries say was spent.
 
-    the time between the end of the old process and now does not count.
+    The time between the end of the old process and now does not count.
     """
-    limits, run_id = state["limits"], state["run_id"]
-    known = known_ledger(run_id)
-    started = limits["started"] if known else time.time() - elapsed(signals)
+    context, limits, run_id = turn.context, turn.state["limits"], turn.state["run_id"]
+    open_already = known_ledger(run_id)
+    started = limits["started"] if open_already else time.time() - elapsed(turn.signals)
     budget = Budget(context.budget_tokens, context.budget_usd, context.budget_seconds, started)
-    if known:
-        known.limit(budget)
-        return known
-    spent = sum((Amount(s["charged_tokens"], s["charged_usd"]) for s in signals), Amount())
+    if open_already:
+        open_already.limit(budget)
+        return open_already
+    charged = (Amount(s["charged_tokens"], s["charged_usd"]) for s in turn.signals)
     aside = Amount(limits["answer_tokens"], limits["answer_usd"])
-    return open_ledger(run_id, budget, spent + journals.total(untold), aside)
+    return open_ledger(run_id, budget, sum(charged, Amount()) + journals.total(unknown), aside)
 
 
 def elapsed(signals: Iterable[Signal]) -> float:

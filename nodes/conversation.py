@@ -19,7 +19,7 @@ from langchain_core.messages import (
 )
 
 from swarm_brain.graph.errors import BlankQuestion, NotText
-from swarm_brain.graph.state import BrainState, Turn
+from swarm_brain.graph.state import BrainState, EarlierMessage
 from swarm_brain.nodes.parse import read_verdict
 
 HEARD = 8  # messages before the question that are heard word for word
@@ -72,7 +72,7 @@ def _text(message: BaseMessage) -> str:
     return message.text
 
 
-def turns(messages: list[AnyMessage]) -> list[Turn]:
+def turns(messages: list[AnyMessage]) -> list[EarlierMessage]:
     """All messages of user and assistant that have words."""
     return [
         {"role": "user" if isinstance(message, HumanMessage) else "assistant", "text": message.text}
@@ -81,7 +81,7 @@ def turns(messages: list[AnyMessage]) -> list[Turn]:
     ]
 
 
-def short_term(earlier: list[AnyMessage], dropped: str) -> tuple[list[Turn], str, str]:
+def short_term(earlier: list[AnyMessage], dropped: str) -> tuple[list[EarlierMessage], str, str]:
     """What is heard word for word, the digest of all before, and that of what leaves the state.
 
     `dropped` is the digest of what has left the state in earlier runs.
@@ -104,7 +104,7 @@ def leaving(earlier: list[AnyMessage]) -> list[RemoveMessage]:
     ]
 
 
-def extended(digest: str, said: list[Turn]) -> str:
+def extended(digest: str, said: list[EarlierMessage]) -> str:
     """A digest with a line for each further turn; the oldest lines fall away and are counted."""
     if not said:
         return digest
@@ -117,7 +117,7 @@ def extended(digest: str, said: list[Turn]) -> str:
     return "\n".join([*([LEFT_OUT.format(left_out)] if left_out else []), *lines])
 
 
-def _line(turn: Turn) -> str:
+def _line(turn: EarlierMessage) -> str:
     """A question's beginning; an answer's verdict, else its first sentence."""
     if turn["role"] == "user":
         return f"user: {_cut(turn['text'], QUESTION_CHARS)}"

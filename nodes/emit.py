@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from langgraph.config import get_stream_writer
 
@@ -21,12 +20,9 @@ from swarm_brain.graph.events import (
     Written,
 )
 from swarm_brain.graph.state import BrainState, Limits, Recall, Signal, Trace, Waking, Withdrawal
-from swarm_brain.graph.topology import Topology
 from swarm_brain.nodes.plan import Plan
+from swarm_brain.nodes.turn import ModelTurn, Turn
 from swarm_brain.spending.ledger import Ledger
-
-if TYPE_CHECKING:
-    from swarm_brain.nodes.expert import Turn
 
 DEFECT_FOUND = "the critic found a defect"
 
@@ -35,9 +31,7 @@ def _write(event: Written) -> None:
     get_stream_writer()(event)
 
 
-def begun(
-    topology: Topology, context: Context, plan: Plan, model: str, recalled: list[Recall]
-) -> None:
+def begun(turn: Turn, plan: Plan, model: str, recalled: list[Recall]) -> None:
     """Report that the run begins by this plan."""
     event: Begun = {
         "event": "begun",
@@ -45,10 +39,10 @@ def begun(
         "max_steps": plan.max_steps,
         "model": model,
         "woken": propagation.entries(
-            topology, plan.effort, plan.max_steps, recalled=bool(recalled)
+            turn.topology, plan.effort, plan.max_steps, recalled=bool(recalled)
         ),
         "recalled": recalled,
-        "limits": limits_of(context),
+        "limits": limits_of(turn.context),
     }
     _write(event)
 
@@ -57,7 +51,7 @@ def begun(
 class Report:
     """Report one expert's turn, and keep in its signal what a replay needs."""
 
-    turn: Turn
+    turn: ModelTurn
     _woken_at: float = 0.0
     _withdrawn: list[Withdrawal] = field(default_factory=list)
 
@@ -85,10 +79,8 @@ class Report:
             },
             "limits": limits_of(turn.context),
         }
-        signals = [*turn.state.get("signals", []), signal]
-        edges = propagation.edges(
-            turn.topology, signal, signals, turn.state["effort"], turn.context
-        )
+        signals = [*turn.signals, signal]
+        edges = propagation.edges(turn.topology, signal, signals, turn.effort, turn.context)
         _write(answered(signal, edges))
         _write(budget(signal["step"], trace["spent"], trace["limits"]))
         return {**signal, "trace": trace}
@@ -140,20 +132,16 @@ def budget(step: int, spent: Limits, limits: Limits) -> Spending:
     return {"event": "budget", "step": step, "spent": spent, "limits": limits}
 
 
-def broadcast(
-    topology: Topology, state: BrainState, context: Context, reporter: str | None = None
-) -> None:
+def broadcast(turn: Turn, reporter: str | None = None) -> None:
     """Report whose signals the last step put into the workspace, if any.
 
     That is known in the next step at the earliest, where the first of its experts reports it.
     """
     # After a person has edited the state nobody may be known to be woken: then each reports it.
-    if reporter is not None and propagation.wave(topology, state, context)[:1] not in (
-        [],
-        [reporter],
-    ):
+    first = propagation.wave(turn.topology, turn.state, turn.context)[:1]
+    if reporter is not None and first not in ([], [reporter]):
         return
-    if event := broadcast_of(state, context, state.get("step", 0)):
+    if event := broadcast_of(turn.state, turn.context, turn.last_step):
         _write(event)
 
 

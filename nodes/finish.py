@@ -12,98 +12,96 @@ from langchain_core.runnables import RunnableConfig
 from swarm_brain import observers
 from swarm_brain.graph import propagation
 from swarm_brain.graph.context import Context
-from swarm_brain.graph.state import BrainState, ExpertReport, Provenance, Signal, StopReason, Usage
+from swarm_brain.graph.state import (
+    BrainOutput,
+    BrainState,
+    ExpertReport,
+    Provenance,
+    Signal,
+    StopReason,
+    Usage,
+)
 from swarm_brain.graph.topology import Topology
 from swarm_brain.memory import background, embeddings
 from swarm_brain.memory.episodes import remember, worth_remembering
 from swarm_brain.models.simulation import MARK
-from swarm_brain.nodes import emit, parse, prompt, settings
+from swarm_brain.nodes import access, emit, parse, prompt
 from swarm_brain.nodes.conversation import exchanged
 from swarm_brain.nodes.expert import insist
 from swarm_brain.nodes.prompt import SIGNALS_CUT
-from swarm_brain.nodes.settings import run_context, same_topology
-from swarm_brain.nodes.signal import LIMITS, PREVENTED
+from swarm_brain.nodes.signal import LIMITS, PREVENTED, blank
+from swarm_brain.nodes.turn import Turn, turn_of
 from swarm_brain.observers import Finished
 from swarm_brain.spending import reservations
 from swarm_brain.spending.ledger import close_ledger
 from swarm_brain.version import __version__
 
-_REPORTED = (
-    "step", "status", "model", "attempts", "input_tokens", "output_tokens", "cached_tokens",
-    "estimated", "cached", "latency_s", "woken_by", "human", "error",
-)  # fmt: skip
 
-
-async def finish(topology: Topology, state: BrainState, config: RunnableConfig) -> dict[str, Any]:
-    """The run's result as a state update; what it is worth remembering is remembered.
+async def finish(topology: Topology, state: BrainState, config: RunnableConfig) -> BrainOutput:
+    """Return the run's result, and remember it if it is worth remembering.
 
     Raises ExpertFailed if the run is strict and an expert has failed, ThreadError if the run was
-    begun with another topology.
+    started with another topology.
     """
-    same_topology(topology, state)
-    context = run_context(state)
+    turn = turn_of(topology, state, config)
     close_ledger(state["run_id"])
-    insist(state, context)
-    emit.broadcast(topology, state, context)
-    signals = state.get("signals", [])
+    insist(turn)
+    emit.broadcast(turn)
+    signals = turn.signals
     chosen = choose(topology, signals)
-    provenance, stop, error = label(topology, state, chosen)
+    provenance, stop, error = label(turn, chosen)
     text, verdict = f"{MARK} No model answered: {error}.", None
     if chosen:
         text, verdict = chosen["content"], chosen["verdict"]
     drafts = [s for s in prompt.drafts(topology, signals) if s["status"] == "ok"]
-    result = {
+    result: BrainOutput = {
         "final_output": text,
         "provenance": provenance,
         "stop_reason": stop,
+        "effort": turn.effort,
         "verdict": verdict,
         "agreement": await agreement(drafts),
         "dissent": dissent(drafts, verdict, text),
         "revised": _answers(topology, signals) > 1,
-        "steps": state.get("step", 0),
-        "thread_id": settings.thread_of(config),
+        "steps": turn.last_step,
+        "model": state["model"],
+        "thread_id": turn.thread,
         "recalled": state["memory"]["recalled"],
-        "experts": reports(topology, state, context),
+        "experts": reports(turn),
         "usage": usage(signals),
         "error": error,
+        "notes": [],
         "version": __version__,
         "messages": exchanged(state, text),
     }
-    noted = await _kept(topology, state, context, result)
-    _tell(state, result)
-    return {**result, "notes": [note for note in (state["memory"]["note"], noted) if note]}
+    noted = await _remember(turn, result)
+    result["notes"] = [note for note in (state["memory"]["note"], noted) if note]
+    observers.tell(Finished(state["run_id"], access.user(), result))
+    return result
 
 
-def _tell(state: BrainState, result: dict[str, Any]) -> None:
-    """Tell who observes this process that the run has ended, and how."""
-    told = {**result, "effort": state["effort"], "model": state["model"]}
-    observers.tell(Finished(state["run_id"], settings.user(), told))
+async def _remember(turn: Turn, result: BrainOutput) -> str | None:
+    """Remember the answer if it is knowledge. Return what went wrong, or None.
 
-
-async def _kept(
-    topology: Topology, state: BrainState, context: Context, result: dict[str, Any]
-) -> str | None:
-    """Remember the answer if it is knowledge; what went wrong, or None.
-
-    The entries of the run's calls go last: until then a killed run can be resumed.
+    The entries of the run's calls are deleted last: until then a killed run can be resumed.
     """
-    store = settings.store()
+    store, context = turn.store, turn.context
     if store is None:
         return None
-    whose, note = settings.space(context), None
-    written = [s["source"] for s in state.get("signals", []) if s["human"] == "written"]
+    space, note = turn.space, None
+    written = [signal["source"] for signal in turn.signals if signal["human"] == "written"]
     if context.use_memory and written:
         note = f"not remembered: a person has written what {', '.join(written)} said"
     elif context.use_memory and worth_remembering(result["provenance"]):
-        note = await remember(store, whose, _episode(state, result))
+        note = await remember(store, space, _episode(turn.state, result))
         if note is None and context.consolidation_interval:
-            background.later(store, whose, context, settings.user())
-    if result["thread_id"] is not None:
-        await reservations.forget(store, whose.calls(state["run_id"]))
+            background.later(store, space, context, access.user())
+    if turn.thread is not None:
+        await reservations.forget(store, space.calls(turn.state["run_id"]))
     return note
 
 
-def _episode(state: BrainState, result: dict[str, Any]) -> dict[str, Any]:
+def _episode(state: BrainState, result: BrainOutput) -> dict[str, Any]:
     """What is remembered of a run."""
     return {
         "question": state["query"],
@@ -178,22 +176,16 @@ def dissent(drafts: Sequence[Signal], verdict: str | None, text: str) -> list[st
     return [*others, *parse.read_dissent(text)]
 
 
-def label(
-    topology: Topology, state: BrainState, chosen: Signal | None
-) -> tuple[Provenance, StopReason, str | None]:
+def label(turn: Turn, chosen: Signal | None) -> tuple[Provenance, StopReason, str | None]:
     """Provenance, why the run stopped, and what went wrong if anything did."""
-    signals = state.get("signals", [])
-    failures = _failures(signals)
+    failures = _failures(turn.signals)
     error = "; ".join(failures) or None
-    stop = _stop_reason(topology, state)
+    stop = _stop_reason(turn)
     if chosen is None:
-        return (
-            "simulated",
-            "failed" if stop in ("complete", "max_steps") else stop,
-            (error or _silence(run_context(state))),
-        )
+        stop = "failed" if stop in ("complete", "max_steps") else stop
+        return "simulated", stop, error or _silence(turn.context)
     if chosen["status"] == "simulated":
-        return "simulated", stop if state["all_simulated"] else "failed", error
+        return "simulated", stop if turn.state["all_simulated"] else "failed", error
     return ("degraded" if failures or stop != "complete" else "full"), stop, error
 
 
@@ -207,9 +199,9 @@ def _failures(signals: Sequence[Signal]) -> list[str]:
     return [f"{', '.join(names)}: {problem}" for problem, names in whose.items()]
 
 
-def _stop_reason(topology: Topology, state: BrainState) -> StopReason:
+def _stop_reason(turn: Turn) -> StopReason:
     """Which limit cut the run short, if any did; a budget's cut is named before the user's own."""
-    signals, limits = state.get("signals", []), state["limits"]
+    signals, limits = turn.signals, turn.state["limits"]
     stopped = {signal["failure"] for signal in signals} & set(LIMITS)
     if any(signal["failure"] == "stopped" for signal in signals):
         return "stopped"
@@ -217,51 +209,47 @@ def _stop_reason(topology: Topology, state: BrainState) -> StopReason:
         return "deadline"
     if stopped or limits["reduced"] or any(signal["lowered"] for signal in signals):
         return "budget"
-    wanted = propagation.steps_needed(topology, state["effort"])
-    return "max_steps" if limits["max_steps"] < wanted else "complete"
+    needed = propagation.steps_needed(turn.topology, turn.effort)
+    return "max_steps" if limits["max_steps"] < needed else "complete"
 
 
 def _silence(context: Context) -> str:
     return f"no expert that answers was woken at threshold {context.threshold:g}: lower it"
 
 
-def reports(topology: Topology, state: BrainState, context: Context) -> list[ExpertReport]:
+def reports(turn: Turn) -> list[ExpertReport]:
     """One entry for each expert's run, and one for each that an edge reached but none woke."""
-    signals = state.get("signals", [])
+    topology, signals = turn.topology, turn.signals
     order = list(topology.experts)
     ran = sorted(signals, key=lambda s: (s["step"], order.index(s["source"])))
-    done: list[Any] = [
-        {
-            "name": s["source"],
-            **{key: s[key] for key in _REPORTED},  # type: ignore[literal-required]
-            "status": "skipped" if s["failure"] in PREVENTED else s["status"],
-            "error": s["error"] or s["trimmed"],
-        }
-        for s in ran
-    ]
-    first, _ = propagation.steps_planned(topology, context.max_steps)
+    done = [report(signal) for signal in ran]
+    first, _ = propagation.steps_planned(topology, turn.context.max_steps)
     for name, reached in propagation.considered(
-        topology, signals, state["effort"], context
+        topology, signals, turn.effort, turn.context
     ).items():
-        done.append(
-            {
-                "name": name,
-                "step": topology.levels[name] - first + 1,
-                "status": "skipped",
-                "model": None,
-                "attempts": 0,
-                "input_tokens": 0,
-                "output_tokens": 0,
-                "cached_tokens": 0,
-                "estimated": False,
-                "cached": False,
-                "latency_s": 0.0,
-                "woken_by": reached,
-                "human": None,
-                "error": None,
-            }
-        )
+        skipped = report(blank(name, topology.levels[name] - first + 1))
+        done.append(skipped | {"status": "skipped", "model": None, "woken_by": reached})
     return sorted(done, key=lambda report: report["step"])
+
+
+def report(signal: Signal) -> ExpertReport:
+    """What the result says about one expert's run."""
+    return {
+        "name": signal["source"],
+        "step": signal["step"],
+        "status": "skipped" if signal["failure"] in PREVENTED else signal["status"],
+        "model": signal["model"],
+        "attempts": signal["attempts"],
+        "input_tokens": signal["input_tokens"],
+        "output_tokens": signal["output_tokens"],
+        "cached_tokens": signal["cached_tokens"],
+        "estimated": signal["estimated"],
+        "cached": signal["cached"],
+        "latency_s": signal["latency_s"],
+        "woken_by": signal["woken_by"],
+        "human": signal["human"],
+        "error": signal["error"] or signal["trimmed"],
+    }
 
 
 def usage(signals: Sequence[Signal]) -> Usage:

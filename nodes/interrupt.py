@@ -6,7 +6,7 @@ later, with `Command(resume={"action": ...})`. Nothing runs meanwhile and no clo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from langgraph.errors import GraphInterrupt
 from langgraph.types import interrupt
@@ -14,10 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from swarm_brain.graph.errors import ConfigError, ModelError
 from swarm_brain.graph.state import BrainState
+from swarm_brain.nodes.turn import ModelTurn
 from swarm_brain.spending.ledger import Ledger
-
-if TYPE_CHECKING:
-    from swarm_brain.nodes.expert import Turn
 
 Action = Literal["approve", "edit", "skip", "stop"]
 ACTIONS: tuple[Action, ...] = ("approve", "edit", "skip", "stop")
@@ -56,7 +54,7 @@ class _Answer(BaseModel):
         return self
 
 
-def decide(turn: Turn, sees: str, ledger: Ledger) -> Decision | None:
+def decide(turn: ModelTurn, sees: str, ledger: Ledger) -> Decision | None:
     """What a person decides about this expert; None if nobody wants to be asked.
 
     Raises GraphInterrupt the first time, and pydantic's ValidationError for an answer that has not

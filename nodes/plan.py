@@ -55,14 +55,14 @@ class Case:
     recalled: str = ""
 
 
-def plan(case: Case, effort: Effort) -> Plan:
+def make_plan(case: Case, effort: Effort) -> Plan:
     """The plan for a question, within the budget if there is one.
 
     Raises ConfigError if dollars are limited and a price is unknown, BudgetTooSmall if not even one
     call can be paid.
     """
     context = case.context
-    whole = planned(case, effort, context.max_steps, None)
+    whole = plan_for(case, effort, context.max_steps, None)
     if context.budget_usd is not None and whole.worst.usd is None:
         raise ConfigError(_unknown_price(case))
     if within(whole.worst, context):
@@ -87,16 +87,16 @@ def _longest(case: Case, effort: Effort, steps: int, least: int) -> Plan | None:
     """The plan with the longest replies that the budget pays, None if it pays none."""
     wanted = max(case.reply_of(expert) for expert in case.topology.experts.values())
     low, high = min(least, wanted), wanted
-    if not within(planned(case, effort, steps, low).worst, case.context):
+    if not within(plan_for(case, effort, steps, low).worst, case.context):
         return None
     while low < high:
         middle = (low + high + 1) // 2
-        fits = within(planned(case, effort, steps, middle).worst, case.context)
+        fits = within(plan_for(case, effort, steps, middle).worst, case.context)
         low, high = (middle, high) if fits else (low, middle - 1)
-    return planned(case, effort, steps, low)
+    return plan_for(case, effort, steps, low)
 
 
-def planned(case: Case, effort: Effort, steps: int, most: int | None) -> Plan:
+def plan_for(case: Case, effort: Effort, steps: int, most: int | None) -> Plan:
     """The worst case of asking everybody that this effort and these steps reach, once each."""
     topology = case.topology
     first, last = propagation.steps_planned(topology, steps)
@@ -151,7 +151,7 @@ def within(worst: Amount, context: Context) -> bool:
 
 def _smallest(case: Case, effort: Effort) -> str:
     """What at least would have to be allowed."""
-    least = planned(case, effort, 1, LEAST_REPLY_TOKENS).worst
+    least = plan_for(case, effort, 1, LEAST_REPLY_TOKENS).worst
     context = case.context
     if context.budget_tokens is not None and least.tokens > context.budget_tokens:
         return f"budget_tokens is {context.budget_tokens}, one call needs {least.tokens}"

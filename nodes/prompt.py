@@ -17,13 +17,12 @@ from dataclasses import dataclass, replace
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
-from swarm_brain.graph.context import Context
 from swarm_brain.graph.errors import ModelError
 from swarm_brain.graph.propagation import usable
-from swarm_brain.graph.state import BrainState, Recall, Signal
+from swarm_brain.graph.state import Recall, Signal
 from swarm_brain.graph.topology import Expert, Topology
 from swarm_brain.models.binding import Layout
-from swarm_brain.nodes.settings import answers
+from swarm_brain.nodes.turn import ExpertTurn
 
 FORM = (
     "The answer is one JSON value that fits this JSON schema, and nothing else: no words around "
@@ -77,79 +76,82 @@ def answer(topology: Topology, signals: Iterable[Signal]) -> Signal | None:
     return next((s for s in reversed(list(signals)) if s["source"] == name and usable(s)), None)
 
 
-def heard(topology: Topology, expert: Expert, state: BrainState, context: Context) -> list[Signal]:
+def heard(turn: ExpertTurn) -> list[Signal]:
     """The signals this expert is shown as context, in the order of their steps."""
-    stage = state["workspace"]["broadcasts"] if context.use_global_workspace else []
-    broadcast = {(entry["source"], entry["step"]) for entry in stage}
+    expert, workspace = turn.expert, turn.state["workspace"]
+    entries = workspace["broadcasts"] if turn.context.use_global_workspace else []
+    broadcast = {(entry["source"], entry["step"]) for entry in entries}
     apart = {"synthesis": {"proposer", "synthesis"}, "critic": {"synthesis"}}.get(expert.kind, ())
     return [
         signal
-        for signal in state.get("signals", [])
+        for signal in turn.signals
         if usable(signal)
         and (signal["source"] in expert.hears or (signal["source"], signal["step"]) in broadcast)
         and signal["source"] != expert.name
-        and topology.experts[signal["source"]].kind not in apart
+        and turn.topology.experts[signal["source"]].kind not in apart
     ]
 
 
-def parts(topology: Topology, expert: Expert, state: BrainState, context: Context) -> list[Part]:
+def parts(turn: ExpertTurn) -> list[Part]:
     """All parts of the user message, in order."""
     return [
-        *_instructions(expert, state),
-        *_conversation(expert, state),
-        Part("question", state["query"]),
-        *_for_kind(topology, expert, state),
+        *_instructions(turn),
+        *_conversation(turn),
+        Part("question", turn.state["query"]),
+        *_for_kind(turn),
         *(
-            Part(_heard_from(topology, signal, state), signal["content"], 1 + signal["salience"])
-            for signal in heard(topology, expert, state, context)
+            Part(_heard_from(turn, signal), signal["content"], 1 + signal["salience"])
+            for signal in heard(turn)
         ),
-        *_drafts(topology, expert, state),
-        *_under_review(topology, expert, state),
-        *_form(expert, context),
+        *_drafts(turn),
+        *_under_review(turn),
+        *_form(turn),
     ]
 
 
-def _instructions(expert: Expert, state: BrainState) -> list[Part]:
+def _instructions(turn: ExpertTurn) -> list[Part]:
     """How the asker wants to be answered: for all who read or write the answer, not for those who
     only decide who is needed or say what is known."""
-    told = state.get("instructions", "")
-    return [Part("instructions", told)] if told and expert.kind not in ("gate", "memory") else []
-
-
-def _form(expert: Expert, context: Context) -> list[Part]:
-    """The form of the answer, for its writer."""
-    if context.answer_schema is None or not answers(expert, context):
+    text = turn.state.get("instructions", "")
+    if not text or turn.expert.kind in ("gate", "memory"):
         return []
-    schema = json.dumps(context.answer_schema, ensure_ascii=False)
+    return [Part("instructions", text)]
+
+
+def _form(turn: ExpertTurn) -> list[Part]:
+    """The form of the answer, for its writer."""
+    if turn.context.answer_schema is None or not turn.answers:
+        return []
+    schema = json.dumps(turn.context.answer_schema, ensure_ascii=False)
     return [Part("form", f"{FORM}\n{schema}")]
 
 
-def _heard_from(topology: Topology, signal: Signal, state: BrainState) -> str:
+def _heard_from(turn: ExpertTurn, signal: Signal) -> str:
     """The tag of what was heard; of a memory expert also whether anything was recalled."""
     tag = f'heard from="{signal["source"]}"'
-    if topology.experts[signal["source"]].kind != "memory":
+    if turn.topology.experts[signal["source"]].kind != "memory":
         return tag
-    recalled = state["memory"]["recalled"]
+    recalled = turn.state["memory"]["recalled"]
     known = "recalled, and the model's own knowledge" if recalled else "the model's own knowledge"
     return f'{tag} origin="{known}"'
 
 
-def _conversation(expert: Expert, state: BrainState) -> list[Part]:
-    if expert.kind in ("gate", "critic"):
+def _conversation(turn: ExpertTurn) -> list[Part]:
+    if turn.expert.kind in ("gate", "critic"):
         return []
-    turns, digest = state["memory"]["turns"], state["memory"]["digest"]
+    turns, digest = turn.state["memory"]["turns"], turn.state["memory"]["digest"]
     before = [Part('earlier kind="digest"', digest, rank=-1)] if digest else []
     return before + [
-        Part(f'earlier by="{turn["role"]}"', turn["text"], rank=at / (len(turns) + 1))
-        for at, turn in enumerate(turns)
+        Part(f'earlier by="{message["role"]}"', message["text"], rank=at / (len(turns) + 1))
+        for at, message in enumerate(turns)
     ]
 
 
-def _for_kind(topology: Topology, expert: Expert, state: BrainState) -> list[Part]:
-    if expert.kind == "gate":
-        listed = "\n".join(f"{other.name}: {other.role}" for other in topology.gated)
+def _for_kind(turn: ExpertTurn) -> list[Part]:
+    if turn.expert.kind == "gate":
+        listed = "\n".join(f"{other.name}: {other.role}" for other in turn.topology.gated)
         return [Part("experts", listed)]
-    return recalled(state["memory"]["recalled"]) if expert.kind == "memory" else []
+    return recalled(turn.state["memory"]["recalled"]) if turn.expert.kind == "memory" else []
 
 
 def recalled(items: Iterable[Recall]) -> list[Part]:
@@ -176,27 +178,27 @@ def _plain(text: str) -> str:
     return _BREAKING.sub(" ", text)[:ATTRIBUTE_CHARS]
 
 
-def _drafts(topology: Topology, expert: Expert, state: BrainState) -> list[Part]:
+def _drafts(turn: ExpertTurn) -> list[Part]:
     """Every real draft whole, anonymised, in an order that depends on the seed alone."""
-    if expert.kind != "synthesis":
+    if turn.expert.kind != "synthesis":
         return []
-    texts = [signal["content"] for signal in drafts(topology, state.get("signals", []))]
-    random.Random(state["seed"]).shuffle(texts)  # noqa: S311
+    texts = [signal["content"] for signal in drafts(turn.topology, turn.signals)]
+    random.Random(turn.state["seed"]).shuffle(texts)  # noqa: S311
     return [
         Part(f'draft name="{chr(ord("A") + at % 26)}"', text, cuttable=True)
         for at, text in enumerate(texts)
     ]
 
 
-def _under_review(topology: Topology, expert: Expert, state: BrainState) -> list[Part]:
+def _under_review(turn: ExpertTurn) -> list[Part]:
     """The answer for a critic; for a revision also the defects found in it."""
-    current = answer(topology, state.get("signals", []))
-    if current is None or expert.kind not in ("critic", "synthesis"):
+    current = answer(turn.topology, turn.signals)
+    if current is None or turn.expert.kind not in ("critic", "synthesis"):
         return []
-    if expert.kind == "critic":
+    if turn.expert.kind == "critic":
         return [Part("answer", current["content"], cuttable=True)]
-    found = [d for s in state["signals"] for d in s["defects"]]
-    listed = "\n".join(f'- "{d["quote"]}": {d["problem"]}' for d in found)
+    defects = [defect for signal in turn.signals for defect in signal["defects"]]
+    listed = "\n".join(f'- "{defect["quote"]}": {defect["problem"]}' for defect in defects)
     return [Part("earlier_answer", current["content"], cuttable=True), Part("defects", listed)]
 
 

@@ -1,78 +1,109 @@
-"""From a reply to a signal: what was said, what it means for the graph, what it took."""
+"""From a reply to a signal: what was said, what it means for the graph, what it cost."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
 
 from swarm_brain.calls.request import Reply
 from swarm_brain.graph import propagation
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.errors import FailureKind
-from swarm_brain.graph.state import BrainState, Signal
-from swarm_brain.graph.topology import Expert, Topology
-from swarm_brain.models.binding import Binding, JsonSchema
+from swarm_brain.graph.state import Broadcast, Defect, Signal
+from swarm_brain.graph.topology import Expert
+from swarm_brain.models.binding import JsonSchema
 from swarm_brain.nodes import parse, prompt
-from swarm_brain.nodes.settings import answers
+from swarm_brain.nodes.turn import ExpertTurn, ModelTurn
 from swarm_brain.spending.reservations import Entry, total
 
 LIMITS: tuple[FailureKind, ...] = ("budget", "deadline")
-PERSONS: tuple[FailureKind, ...] = ("skipped", "stopped")  # what somebody at a pause decided
+PERSONS: tuple[FailureKind, ...] = ("skipped", "stopped")  # what a person decided at a pause
 PREVENTED = (*LIMITS, *PERSONS, "left_out")  # no call was made, and no model is to blame
-NOT_SHOWN = "bound to simulation: in a run on a real model, so no other expert is shown it"
+NOT_SHOWN = "bound to simulation in a run on a real model, so no other expert is shown it"
 
 
-def simulates(reply: Reply, context: Context) -> bool:
-    """A failed call is simulated if the run says so; one that was prevented is left out."""
-    failed = reply.error is not None and reply.error.kind not in PREVENTED
-    return failed and context.on_error == "simulate"
+@dataclass(frozen=True)
+class Meaning:
+    """What the words of a reply mean for the graph. `unreadable` says why they mean nothing."""
+
+    content: str
+    verdict: str | None = None
+    salience: float = 0.0
+    gates: dict[str, float] = field(default_factory=dict)
+    defects: list[Defect] = field(default_factory=list)
+    unreadable: str | None = None
 
 
-def schema_for(topology: Topology, expert: Expert, context: Context) -> JsonSchema | None:
-    """The JSON schema an expert of this kind replies in, None for plain text."""
-    if answers(expert, context):
-        return context.answer_schema
-    if expert.kind == "gate":
-        return parse.gates_schema(topology.gated)
-    return parse.defects_schema() if expert.kind == "critic" else None
-
-
-def signal_of(
-    topology: Topology,
-    expert: Expert,
-    state: BrainState,
-    context: Context,
-    binding: Binding,
-    reply: Reply,
-) -> dict[str, Any]:
-    """What was said, as a signal without its step, edges and trimming."""
-    signal = _taken(expert, binding, reply)
-    if reply.error is not None:
-        status = "simulated" if simulates(reply, context) else "failed"
-        return signal | {
-            "status": status,
-            "failure": reply.error.kind,
-            # Who was left out on purpose has not failed.
-            "error": None if reply.error.kind == "left_out" else str(reply.error),
-        }
-    if binding.simulated:
-        signal |= {"status": "simulated", "error": None if state["all_simulated"] else NOT_SHOWN}
-        if not state["all_simulated"]:
-            return signal
-    return signal | said(topology, expert, state, context, reply.text)
-
-
-def _taken(expert: Expert, binding: Binding, reply: Reply) -> dict[str, Any]:
-    """What was said and what it took, before it is read."""
+def blank(source: str, step: int) -> Signal:
+    """Return a signal that says nothing and cost nothing."""
     return {
-        "source": expert.name,
-        "content": reply.text,
+        "source": source,
+        "step": step,
+        "content": "",
         "verdict": None,
         "salience": 0.0,
         "status": "ok",
         "gates": {},
         "defects": [],
-        "model": binding.spec,
+        "woken_by": [],
+        "model": "",
+        "attempts": 0,
+        "errors": 0,
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "cached_tokens": 0,
+        "estimated": False,
+        "latency_s": 0.0,
+        "cost_usd": 0.0,
+        "trimmed": None,
+        "lowered": False,
+        "cached": False,
+        "charged_tokens": 0,
+        "charged_usd": 0.0,
+        "human": None,
+        "failure": None,
+        "error": None,
+    }
+
+
+def simulates(reply: Reply, context: Context) -> bool:
+    """Return whether a failed call is simulated. One that was prevented is left out instead."""
+    failed = reply.error is not None and reply.error.kind not in PREVENTED
+    return failed and context.on_error == "simulate"
+
+
+def schema_for(turn: ExpertTurn) -> JsonSchema | None:
+    """Return the JSON schema that this expert replies in; None for plain text."""
+    if turn.answers:
+        return turn.context.answer_schema
+    if turn.expert.kind == "gate":
+        return parse.gates_schema(turn.topology.gated)
+    return parse.defects_schema() if turn.expert.kind == "critic" else None
+
+
+def signal_of(turn: ModelTurn, reply: Reply) -> Signal:
+    """Return the signal of a reply."""
+    signal = _costs(turn, reply)
+    if reply.error is not None:
+        signal["status"] = "simulated" if simulates(reply, turn.context) else "failed"
+        signal["failure"] = reply.error.kind
+        # An expert that was left out on purpose has not failed.
+        signal["error"] = None if reply.error.kind == "left_out" else str(reply.error)
+        return signal
+    if turn.binding.simulated:
+        signal["status"] = "simulated"
+        if not turn.state["all_simulated"]:
+            signal["error"] = NOT_SHOWN
+            return signal
+    return with_meaning(signal, meaning(turn, reply.text))
+
+
+def _costs(turn: ModelTurn, reply: Reply) -> Signal:
+    """The signal of a reply before it is read."""
+    return blank(turn.expert.name, turn.step) | {
+        "content": reply.text,
+        "woken_by": turn.woken_by,
+        "model": turn.binding.spec,
         "attempts": reply.attempts,
         "errors": reply.errors,
         "input_tokens": reply.input_tokens,
@@ -85,98 +116,99 @@ def _taken(expert: Expert, binding: Binding, reply: Reply) -> dict[str, Any]:
         "cached": reply.from_cache,
         "charged_tokens": reply.charged.tokens,
         "charged_usd": reply.charged.usd,
-        "human": None,
-        "failure": None,
-        "error": None,
     }
 
 
-def said(
-    topology: Topology, expert: Expert, state: BrainState, context: Context, text: str
-) -> dict[str, Any]:
-    """What the words mean for the graph, by the expert's kind."""
-    match expert.kind:
+def with_meaning(signal: Signal, meaning: Meaning) -> Signal:
+    """Return the signal with what its words mean."""
+    if meaning.unreadable:
+        return signal | {
+            "status": "failed",
+            "failure": "unreadable",
+            "error": f"unreadable reply: {meaning.unreadable}",
+        }
+    return signal | {
+        "content": meaning.content,
+        "verdict": meaning.verdict,
+        "salience": meaning.salience,
+        "gates": meaning.gates,
+        "defects": meaning.defects,
+    }
+
+
+def rewritten(turn: ExpertTurn, signal: Signal, text: str) -> Signal:
+    """Return a signal whose words a person has replaced."""
+    fresh = signal | {"status": "ok", "failure": None, "error": None, "human": "written"}
+    return with_meaning(fresh, meaning(turn, text))
+
+
+def meaning(turn: ExpertTurn, text: str) -> Meaning:
+    """Return what the words mean for the graph, by the expert's kind."""
+    match turn.expert.kind:
         case "gate":
-            gates = parse.read_gates(text, [other.name for other in topology.gated])
-            if gates is None and topology.gated:
-                return _unreadable("no gate of a listed expert is stated in it")
-            return {"gates": gates or {}, "salience": propagation.NEUTRAL}
+            gated = turn.topology.gated
+            gates = parse.read_gates(text, [other.name for other in gated])
+            if gates is None and gated:
+                return Meaning(text, unreadable="no gate of a listed expert is stated in it")
+            return Meaning(text, salience=propagation.NEUTRAL, gates=gates or {})
         case "critic":
             defects = parse.read_defects(text)
             if defects is None:
-                return _unreadable("no list of defects is stated in it")
-            current = prompt.answer(topology, state["signals"])
-            found = propagation.standing(defects, current["content"] if current else "")
-            return {"defects": found, "salience": propagation.NEUTRAL}
-        case _:
-            if answers(expert, context) and context.answer_schema is not None:
-                return _formed(expert, state, context, text)
-            heard = prompt.heard(topology, expert, state, context)
-            texts = [signal["content"] for signal in heard]
-            return {
-                "verdict": parse.read_verdict(text),
-                "salience": propagation.salience(text, state["query"], texts, context),
-            }
+                return Meaning(text, unreadable="no list of defects is stated in it")
+            current = prompt.answer(turn.topology, turn.signals)
+            standing = propagation.standing(defects, current["content"] if current else "")
+            return Meaning(text, salience=propagation.NEUTRAL, defects=standing)
+    if turn.answers and turn.context.answer_schema is not None:
+        return _formed(turn, text)
+    heard = [signal["content"] for signal in prompt.heard(turn)]
+    salience = propagation.salience(text, turn.state["query"], heard, turn.context)
+    return Meaning(text, verdict=parse.read_verdict(text), salience=salience)
 
 
-def _formed(expert: Expert, state: BrainState, context: Context, text: str) -> dict[str, Any]:
-    """An answer that was to have a form, without what some models put around it."""
-    found = parse.read_formed(text, context.answer_schema or {})
-    if found is None:
-        return _unreadable("it is not JSON that fits answer_schema")
-    return {"content": found, "salience": propagation.salience(found, state["query"], [], context)}
+def _formed(turn: ExpertTurn, text: str) -> Meaning:
+    """An answer in JSON, without what some models put around it."""
+    value = parse.read_formed(text, turn.context.answer_schema or {})
+    if value is None:
+        return Meaning(text, unreadable="it is not JSON that fits answer_schema")
+    salience = propagation.salience(value, turn.state["query"], [], turn.context)
+    return Meaning(value, salience=salience)
 
 
-def readable(topology: Topology, expert: Expert, context: Context, text: str) -> bool:
-    """Whether a reply has the form that was asked for."""
-    match expert.kind:
-        case "gate":
-            return parse.read_gates(text, [other.name for other in topology.gated]) is not None
-        case "critic":
-            return parse.read_defects(text) is not None
-        case _ if answers(expert, context) and context.answer_schema is not None:
-            return parse.read_formed(text, context.answer_schema) is not None
-        case _:
-            return True
+def readable(turn: ExpertTurn, text: str) -> bool:
+    """Return whether a reply has the form that was asked for."""
+    return meaning(turn, text).unreadable is None
 
 
-def _unreadable(why: str) -> dict[str, Any]:
-    return {"status": "failed", "failure": "unreadable", "error": f"unreadable reply: {why}"}
-
-
-def candidates(expert: Expert, signal: dict[str, Any]) -> list[dict[str, Any]]:
-    """The signal as a candidate for the workspace; gates and defects are for edges, not readers."""
-    shown: Signal = signal  # type: ignore[assignment]
-    if expert.kind in ("gate", "critic") or not propagation.usable(shown):
+def candidates(expert: Expert, signal: Signal) -> list[Broadcast]:
+    """Return the signal as a candidate for the workspace. Gates and defects are not broadcast."""
+    if expert.kind in ("gate", "critic") or not propagation.usable(signal):
         return []
-    return [{key: signal[key] for key in ("source", "step", "salience")}]
+    entry: Broadcast = {
+        "source": signal["source"],
+        "step": signal["step"],
+        "salience": signal["salience"],
+    }
+    return [entry]
 
 
-def with_lost(signal: dict[str, Any], lost: Sequence[Entry]) -> dict[str, Any]:
-    """The signal with the requests whose replies a crash has taken: counted, at what they cost.
+def with_lost(signal: Signal, lost: Sequence[Entry]) -> Signal:
+    """Return the signal with the cost of calls whose replies were lost in a crash.
 
-    One that was in flight then is charged at its reservation, which is an estimate.
+    A call that was in flight then is charged at its reservation, which is an estimate.
     """
     if not lost:
         return signal
     spent = total(lost)
-
-    def more(key: str, amount: int) -> int:
-        return (signal[key] or 0) + amount
-
-    cost = signal["cost_usd"] if signal["output_tokens"] is not None else 0.0
+    known = signal["output_tokens"] is not None
+    cost, charged = signal["cost_usd"] if known else 0.0, signal["charged_usd"]
     return signal | {
         "attempts": signal["attempts"] + len(lost),
         "errors": signal["errors"] + len(lost),
-        "input_tokens": more("input_tokens", sum(entry.input_tokens for entry in lost)),
-        "output_tokens": more("output_tokens", sum(entry.output_tokens for entry in lost)),
+        "input_tokens": (signal["input_tokens"] or 0) + sum(e.input_tokens for e in lost),
+        "output_tokens": (signal["output_tokens"] or 0) + sum(e.output_tokens for e in lost),
         "cached_tokens": signal["cached_tokens"] or 0,
         "cost_usd": None if cost is None or spent.usd is None else cost + spent.usd,
         "charged_tokens": signal["charged_tokens"] + spent.tokens,
-        "charged_usd": (
-            None
-            if signal["charged_usd"] is None or spent.usd is None
-            else signal["charged_usd"] + spent.usd
-        ),
+        "charged_usd": None if charged is None or spent.usd is None else charged + spent.usd,
         "estimated": signal["estimated"] or not all(entry.settled for entry in lost),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import StateUpdate
@@ -14,7 +14,8 @@ from swarm_brain.evals.cases.examples import Example, prompt
 from swarm_brain.graph.brain import Brain, compile_brain
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.errors import ConfigError
-from swarm_brain.nodes import signal as reading
+from swarm_brain.graph.state import Signal
+from swarm_brain.nodes.signal import candidates
 
 
 async def swarm(setup: Setup, example: Example, turn: int, without: str | None = None) -> Answer:
@@ -78,7 +79,7 @@ async def shuffled(setup: Setup, example: Example, turn: int) -> Answer:
         draft = next((d for d in foreign if d["source"] == name), foreign[number % len(foreign)])
         step = before.values.get("step", 0) + 1
         signal = {**draft, "source": name, "step": step, "trimmed": None}
-        shown = reading.candidates(setup.topology.experts[name], signal)
+        shown = candidates(setup.topology.experts[name], cast(Signal, signal))
         values = {"signals": [signal], "step": step, "workspace": shown}
         updates.append(StateUpdate(values=values, as_node=name))
     config = await brain.abulk_update_state(before.config, [updates])

@@ -13,8 +13,8 @@ from swarm_brain.graph.brain import Brain
 from swarm_brain.graph.errors import ThreadError
 from swarm_brain.graph.state import Signal
 from swarm_brain.graph.topology import Topology
-from swarm_brain.nodes import signal as reading
-from swarm_brain.nodes.settings import run_context
+from swarm_brain.nodes.signal import candidates, rewritten
+from swarm_brain.nodes.turn import ExpertTurn, run_context
 from swarm_brain.threads.checkpoints import SavedState, ancestors, latest, saver_of
 
 
@@ -62,21 +62,13 @@ def _written(
 ) -> dict[str, Any]:
     """What this expert's node writes: the signal as it was, or with other words, read anew."""
     expert, state = topology.experts[signal["source"]], before.values
-    told: dict[str, Any] = dict(signal)
     if text is not None:
-        fresh: dict[str, Any] = {
-            "status": "ok",
-            "failure": None,
-            "error": None,
-            "gates": {},
-            "defects": [],
-        }
-        told |= {**fresh, "content": text, "verdict": None, "human": "written"}
-        told |= reading.said(topology, expert, state, run_context(state), text)
-        if told["error"]:
-            raise ThreadError(f"{expert.name}: {told['error']}; write what its prompt asks for.")
+        turn = ExpertTurn(topology=topology, state=state, context=run_context(state), expert=expert)
+        signal = rewritten(turn, signal, text)
+        if signal["error"]:
+            raise ThreadError(f"{expert.name}: {signal['error']}; write what its prompt asks for.")
     return {
-        "signals": [told],
+        "signals": [signal],
         "step": signal["step"],
-        "workspace": reading.candidates(expert, told),
+        "workspace": candidates(expert, signal),
     }

@@ -19,7 +19,7 @@ from swarm_brain.graph.context import Context, make_context
 from swarm_brain.graph.errors import ConfigError
 from swarm_brain.graph.topology import load
 from swarm_brain.nodes.interrupt import check_decision
-from swarm_brain.nodes.settings import BUDGETS
+from swarm_brain.nodes.turn import BUDGETS
 from swarm_brain.picture.layout import layout
 from swarm_brain.presets import PRESETS
 from swarm_brain.runs.stream import Event

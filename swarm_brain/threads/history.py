@@ -15,8 +15,8 @@ from swarm_brain.graph.events import Entered, Reached
 from swarm_brain.graph.state import RESULT_KEYS, BrainState, Signal, Usage, Waking
 from swarm_brain.graph.topology import Topology, load
 from swarm_brain.nodes.finish import usage
-from swarm_brain.nodes.settings import run_context
 from swarm_brain.nodes.signal import PREVENTED
+from swarm_brain.nodes.turn import run_context
 from swarm_brain.threads.checkpoints import SavedState, Saver, last_states, latest
 from swarm_brain.version import __version__
 

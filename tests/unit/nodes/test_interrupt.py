@@ -173,7 +173,7 @@ def test_a_run_goes_on_with_its_own_settings_and_new_budgets_alone(script, caplo
     result = run.answer("approve", context={"temperature": 1.5, "budget_tokens": 1})
     assert result["stop_reason"] == "budget"
     assert script.of("synthesis") == []
-    assert "temperature ignored" in caplog.text
+    assert "ignored: temperature" in caplog.text
 
 
 def test_pauses_need_a_thread_and_experts_that_exist(script):

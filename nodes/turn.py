@@ -1,0 +1,182 @@
+"""The context of one node's turn: the topology, the run's state and its settings.
+
+The first node saves the validated Context in the state, so that a resumed run keeps its settings
+whatever the resuming call says. Only its budgets may change.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.store.base import BaseStore
+from pydantic import ValidationError
+
+from swarm_brain.graph import propagation
+from swarm_brain.graph.context import Context, describe, make_context
+from swarm_brain.graph.errors import ThreadError
+from swarm_brain.graph.state import BrainState, Effort, Signal, Waking
+from swarm_brain.graph.topology import Expert, Topology
+from swarm_brain.memory.space import Space
+from swarm_brain.models.binding import Binding, Sampling
+from swarm_brain.nodes import access
+
+log = logging.getLogger(__name__)
+
+BUDGETS = ("budget_tokens", "budget_usd", "budget_seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """One node's turn in a run. `context` holds the settings within the limits of the run."""
+
+    topology: Topology
+    state: BrainState
+    context: Context
+    config: RunnableConfig = field(default_factory=RunnableConfig)
+
+    @property
+    def signals(self) -> list[Signal]:
+        """All signals so far, in the order in which they were written."""
+        return self.state.get("signals", [])
+
+    @property
+    def effort(self) -> Effort:
+        """The effort that `begin` decided on."""
+        return self.state["effort"]
+
+    @property
+    def last_step(self) -> int:
+        """The number of the last step that ran; 0 before the first."""
+        return self.state.get("step", 0)
+
+    @property
+    def thread(self) -> str | None:
+        """The id of the thread that the run belongs to."""
+        thread = self.config.get("configurable", {}).get("thread_id")
+        return None if thread is None else str(thread)
+
+    @property
+    def store(self) -> BaseStore | None:
+        """The store that LangGraph gives to this run."""
+        return getattr(access.runtime(), "store", None)
+
+    @property
+    def space(self) -> Space:
+        """The memory space that this run reads and writes."""
+        return access.space(self.context)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpertTurn(Turn):
+    """One expert's turn: its step is the one after the last."""
+
+    expert: Expert
+
+    @property
+    def step(self) -> int:
+        """The number of the step in which the expert runs."""
+        return self.last_step + 1
+
+    @cached_property
+    def woken_by(self) -> list[Waking]:
+        """The edges that woke the expert."""
+        return propagation.woken_by(self.topology, self.expert.name, self.state, self.context)
+
+    @property
+    def answers(self) -> bool:
+        """Whether this expert writes the answer, not a draft."""
+        return answers(self.expert, self.context)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelTurn(ExpertTurn):
+    """An expert's turn with the model that it asks."""
+
+    binding: Binding
+
+    @property
+    def sampling(self) -> Sampling:
+        """The expert's own limits where the topology states them, else the run's."""
+        return sampling_for(self.expert, self.context, self.binding)
+
+
+def turn_of(topology: Topology, state: BrainState, config: RunnableConfig) -> Turn:
+    """Return a node's turn in a run that has started.
+
+    Raises ThreadError if the run was started with another topology or with unknown settings,
+    ConfigError if the user may not choose its settings.
+    """
+    saved = state["topology"]
+    if saved["hash"] != topology.hash:
+        raise ThreadError(
+            f"This run was started with the topology {saved['name']} ({saved['hash'][:8]}), but "
+            f"continues with {topology.name} ({topology.hash[:8]}). Restore the topology, or ask "
+            "again."
+        )
+    return Turn(topology=topology, state=state, context=run_context(state), config=config)
+
+
+def call_context() -> Context:
+    """Return the Context that the current call gives; all defaults if it gives none."""
+    return make_context(getattr(access.runtime(), "context", None))
+
+
+def run_context(state: BrainState) -> Context:
+    """Return the run's settings within the limits that `begin` decided."""
+    limits = state["limits"]
+    return settings_of(state).model_copy(
+        update={"max_steps": limits["max_steps"], "max_tokens": limits["max_tokens"]}
+    )
+
+
+def settings_of(state: BrainState) -> Context:
+    """Return the settings that the run was started with, with the current call's budgets."""
+    saved = _saved(state)
+    access.check(saved, access.identity())
+    call = call_context()
+    changed = {name: getattr(call, name) for name in call.model_fields_set}
+    if ignored := sorted(
+        name for name in set(changed) - set(BUDGETS) if changed[name] != getattr(saved, name)
+    ):
+        log.warning("a resumed run keeps its settings; ignored: %s", ", ".join(ignored))
+    return saved.model_copy(update={name: changed[name] for name in BUDGETS if name in changed})
+
+
+def _saved(state: BrainState) -> Context:
+    try:
+        return Context.model_validate(state["settings"])
+    except ValidationError as error:
+        raise ThreadError(
+            f"This run was started by version {state['version']}, with settings that this version "
+            f"does not accept: {describe(error)}"
+        ) from None
+
+
+def spec_for(expert: Expert, context: Context) -> str:
+    """Return an expert's model: the run's choice for it, else the topology's, else the run's."""
+    return context.expert_models.get(expert.name) or expert.model or context.model
+
+
+def answers(expert: Expert, context: Context) -> bool:
+    """Return whether this expert writes the answer, not a draft."""
+    return expert.kind == "synthesis" or context.max_steps == 1
+
+
+def sampling_for(expert: Expert, context: Context, binding: Binding) -> Sampling:
+    """Return the expert's own limits where the topology states them, else the run's."""
+
+    def own(mine: float | None, run: float) -> float:
+        return run if mine is None else mine
+
+    limits = (expert.max_tokens, context.max_tokens)
+    longest = min((n for n in limits if n is not None), default=binding.max_tokens)
+    answer = context.answer_tokens if answers(expert, context) else None
+    return Sampling(
+        temperature=own(expert.temperature, context.temperature),
+        top_p=own(expert.top_p, context.top_p),
+        max_tokens=longest if answer is None else min(longest, answer),
+        seed=context.seed,
+    )
