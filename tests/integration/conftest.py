@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes import Script, endpoint
 from tests.integration.cluster import Cluster, binaries, binaries_with_pgvector, cluster
 from tests.integration.processes import OWNERS, healthy, process, until
+from tests.integration.user import Slow, User
 
 _LLAMA = """
 import sys, threading, xllamacpp
@@ -35,6 +37,16 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> Iterator[User]:
+    """A user with an empty folder, whose endpoint can be made to wait."""
+    script = Script()
+    slow = Slow(script)
+    with endpoint(script) as served:
+        yield User(tmp_path, served, slow)
+        slow.held = ""
 
 
 @pytest.fixture(scope="session")

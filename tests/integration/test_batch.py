@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -17,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import DEFAULTS, Script, endpoint
+from tests.fakes import DEFAULTS
 from tests.integration.processes import until
-from tests.integration.test_durability import COMMAND, Place, Slow
+from tests.integration.user import User
 
 pytestmark = [pytest.mark.integration, pytest.mark.parallel]
 
@@ -28,41 +27,32 @@ LOW = ("--effort", "low")
 MEASURED = 100_000  # rows
 
 
-@pytest.fixture
-def place(tmp_path: Path):
-    script = Script()
-    slow = Slow(script)
-    with endpoint(script) as served:
-        yield Place(tmp_path, served, slow)
-        slow.held = ""
-
-
-def written(place: Place, rows: list[Any], name: str = "q.jsonl") -> Path:
-    path = place.folder / name
+def written(user: User, rows: list[Any], name: str = "q.jsonl") -> Path:
+    path = user.folder / name
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
 
-def answers(place: Place, name: str = "q.answers.jsonl") -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (place.folder / name).read_text().splitlines()]
+def answers(user: User, name: str = "q.answers.jsonl") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (user.folder / name).read_text().splitlines()]
 
 
-def finished(place: Place) -> int:
+def finished(user: User) -> int:
     """How many rows stand in the journal."""
-    path = place.folder / "q.answers.jsonl.journal"
+    path = user.folder / "q.answers.jsonl.journal"
     return path.read_bytes().count(b"\n") - 1 if path.exists() else 0
 
 
-def synthesised(place: Place) -> Counter[int]:
+def synthesised(user: User) -> Counter[int]:
     """How often the answer to each row was written."""
     found: Counter[int] = Counter()
-    for request in place.served.script.of("synthesis"):
+    for request in user.served.script.of("synthesis"):
         found[int(re.search(r"subject number (\d+)", request["user"])[1])] += 1
     return found
 
 
 @contextmanager
-def held_after(place: Place, first: int):
+def held_after(user: User, first: int):
     """Rows from this one on wait for their drafts until the block ends."""
     released = threading.Event()
 
@@ -71,62 +61,62 @@ def held_after(place: Place, first: int):
             released.wait(30)
         return DEFAULTS["reasoning"]
 
-    place.served.script.says["reasoning"] = draft
+    user.served.script.says["reasoning"] = draft
     try:
         yield
     finally:
         released.set()
 
 
-def test_answers_come_in_order_each_with_what_it_took(place):
+def test_answers_come_in_order_each_with_what_it_took(user):
     rows = [
         {"question": SIX[0], "id": "first", "metadata": {"k": 1}},
         {"messages": [{"role": "user", "content": "Hi"}, {"role": "user", "content": SIX[1]}]},
         {"question": SIX[2], "settings": {"effort": "high"}},
         SIX[3],
     ]
-    written(place, rows)
-    done = place.run("batch", "q.jsonl", *place.here, *LOW)
+    written(user, rows)
+    done = user.run("batch", "q.jsonl", *user.here, *LOW)
     assert done.returncode == 0, done.stderr
     assert "4 answered, 0 failed, 0 not sent" in done.stderr
-    found = answers(place)
+    found = answers(user)
     assert [row["line"] for row in found] == [1, 2, 3, 4]
     assert (found[0]["id"], found[0]["metadata"]) == ("first", {"k": 1})
     assert {row["final_output"] for row in found} == {DEFAULTS["synthesis"]}
     assert {(row["status"], row["provenance"]) for row in found} == {("answered", "full")}
     assert [len(row["experts"]) for row in found] == [3, 3, 8, 3]
     assert all(row["usage"]["input_tokens"] > 0 and row["duration_s"] > 0 for row in found)
-    assert {path.name for path in place.folder.glob("q.*")} == {"q.jsonl", "q.answers.jsonl"}
-    assert not (place.folder / "data" / "threads.sqlite").exists()
+    assert {path.name for path in user.folder.glob("q.*")} == {"q.jsonl", "q.answers.jsonl"}
+    assert not (user.folder / "data" / "threads.sqlite").exists()
 
 
-def test_a_killed_batch_goes_on_and_asks_nothing_twice(place):
-    written(place, SIX)
-    words = ("batch", "q.jsonl", *place.here, *LOW, "--concurrency", "1")
-    with held_after(place, 2), place.started(*words) as child:
-        until(lambda: finished(place) == 2 and place.asked()["reasoning"] == 3, 20, child)
+def test_a_killed_batch_goes_on_and_asks_nothing_twice(user):
+    written(user, SIX)
+    words = ("batch", "q.jsonl", *user.here, *LOW, "--concurrency", "1")
+    with held_after(user, 2), user.started(*words) as child:
+        until(lambda: finished(user) == 2 and user.asked()["reasoning"] == 3, 20, child)
         os.kill(child.pid, signal.SIGKILL)
         child.wait(10)
-    kept = finished(place)
+    kept = finished(user)
     assert kept == 2
-    assert not (place.folder / "q.answers.jsonl").exists()
-    before = synthesised(place)
-    refused = place.run(*words)
+    assert not (user.folder / "q.answers.jsonl").exists()
+    before = synthesised(user)
+    refused = user.run(*words)
     assert refused.returncode == 2
     assert "--resume" in refused.stderr
-    done = place.run(*words, "--resume")
+    done = user.run(*words, "--resume")
     assert done.returncode == 0, done.stderr
-    assert synthesised(place) - before == Counter(range(kept, 6))
-    assert all(synthesised(place)[n] == 1 for n in range(kept))
-    assert [row["line"] for row in answers(place)] == [1, 2, 3, 4, 5, 6]
-    assert {row["status"] for row in answers(place)} == {"answered"}
+    assert synthesised(user) - before == Counter(range(kept, 6))
+    assert all(synthesised(user)[n] == 1 for n in range(kept))
+    assert [row["line"] for row in answers(user)] == [1, 2, 3, 4, 5, 6]
+    assert {row["status"] for row in answers(user)} == {"answered"}
 
 
-def test_ctrl_c_ends_at_once_keeps_what_is_done_and_says_how_to_go_on(place):
-    written(place, SIX)
-    words = ("batch", "q.jsonl", *place.here, *LOW, "--concurrency", "2")
-    with held_after(place, 2), place.started(*words) as child:
-        until(lambda: finished(place) == 2 and place.asked()["reasoning"] == 4, 20, child)
+def test_ctrl_c_ends_at_once_keeps_what_is_done_and_says_how_to_go_on(user):
+    written(user, SIX)
+    words = ("batch", "q.jsonl", *user.here, *LOW, "--concurrency", "2")
+    with held_after(user, 2), user.started(*words) as child:
+        until(lambda: finished(user) == 2 and user.asked()["reasoning"] == 4, 20, child)
         started = time.monotonic()
         child.send_signal(signal.SIGINT)
         _, told = child.communicate(timeout=10)
@@ -136,20 +126,20 @@ def test_ctrl_c_ends_at_once_keeps_what_is_done_and_says_how_to_go_on(place):
     assert "rows are answered and kept in q.answers.jsonl.journal" in told
     assert "--resume" in told
     assert "Traceback" not in told
-    changed = place.run(*words, "--resume", "--setting", "temperature=0.1")
+    changed = user.run(*words, "--resume", "--setting", "temperature=0.1")
     assert changed.returncode == 2
     assert "settings.temperature was None, is 0.1" in changed.stderr
-    written(place, [*SIX, "One more?"])
-    changed = place.run(*words, "--resume")
+    written(user, [*SIX, "One more?"])
+    changed = user.run(*words, "--resume")
     assert changed.returncode == 2
     assert "questions was" in changed.stderr
-    written(place, SIX)
-    assert place.run(*words, "--resume").returncode == 0
-    assert len(answers(place)) == 6
+    written(user, SIX)
+    assert user.run(*words, "--resume").returncode == 0
+    assert len(answers(user)) == 6
 
 
-def test_failures_stand_in_their_place_and_can_be_asked_again(place):
-    broken = place.folder / "q.jsonl"
+def test_failures_stand_in_their_place_and_can_be_asked_again(user):
+    broken = user.folder / "q.jsonl"
     broken.write_text(json.dumps(SIX[0]) + "\nnot json\n" + json.dumps(SIX[2]) + "\n")
 
     def fails(request: dict[str, Any]) -> Any:
@@ -158,81 +148,78 @@ def test_failures_stand_in_their_place_and_can_be_asked_again(place):
         return DEFAULTS[request["expert"]]
 
     for name in DEFAULTS:
-        place.served.script.says[name] = fails
-    words = ("batch", "q.jsonl", *place.here, *LOW, "--setting", "on_error=raise")
-    done = place.run(*words)
+        user.served.script.says[name] = fails
+    words = ("batch", "q.jsonl", *user.here, *LOW, "--setting", "on_error=raise")
+    done = user.run(*words)
     assert done.returncode == 1
     assert "1 of 3 rows cannot be asked: line 2: not JSON" in done.stderr
-    first, bad, failed = answers(place)
+    first, bad, failed = answers(user)
     assert (first["status"], first["error"]) == ("answered", None)
     assert (bad["status"], bad["line"]) == ("failed", 2)
     assert failed["status"] == "failed"
     assert "401" in failed["error"]
     for name in DEFAULTS:
-        place.served.script.says[name] = DEFAULTS[name]
-    before = synthesised(place)
-    done = place.run(*words, "--retry-failed")
+        user.served.script.says[name] = DEFAULTS[name]
+    before = synthesised(user)
+    done = user.run(*words, "--retry-failed")
     assert done.returncode == 1  # the row that is no JSON stays one
-    assert synthesised(place) - before == Counter([2])
-    assert [row["status"] for row in answers(place)] == ["answered", "failed", "answered"]
+    assert synthesised(user) - before == Counter([2])
+    assert [row["status"] for row in answers(user)] == ["answered", "failed", "answered"]
 
 
-def test_a_budget_ends_the_batch_and_a_larger_one_goes_on(place):
-    written(place, SIX)
-    words = ("batch", "q.jsonl", *place.here, *LOW, "--max-tokens", "64")
-    done = place.run(*words, "--budget-tokens", "2500")
+def test_a_budget_ends_the_batch_and_a_larger_one_goes_on(user):
+    written(user, SIX)
+    words = ("batch", "q.jsonl", *user.here, *LOW, "--max-tokens", "64")
+    done = user.run(*words, "--budget-tokens", "2500")
     assert done.returncode == 4, done.stderr
     assert "next row may take" in done.stderr
-    found = answers(place)
+    found = answers(user)
     sent = [row for row in found if row["status"] == "answered"]
     assert 0 < len(sent) < 6
     assert {row["error"] for row in found[len(sent) :]} == {"not sent: budget"}
     assert {row["provenance"] for row in sent} == {"full"}
     spent = sum(row["usage"]["input_tokens"] + row["usage"]["output_tokens"] for row in sent)
     assert spent <= 2500
-    usage = place.run(*words, "--resume", "--output", "-")
+    usage = user.run(*words, "--resume", "--output", "-")
     assert (usage.returncode, "--output" in usage.stderr) == (2, True)
-    done = place.run(*words, "--budget-tokens", "60000", "--resume")
+    done = user.run(*words, "--budget-tokens", "60000", "--resume")
     assert done.returncode == 0, done.stderr
-    assert synthesised(place) == Counter(range(6))
-    refused = place.run(*words, "--budget-usd", "1", "--output", "other.jsonl")
+    assert synthesised(user) == Counter(range(6))
+    refused = user.run(*words, "--budget-usd", "1", "--output", "other.jsonl")
     assert refused.returncode == 2
     assert "price" in refused.stderr
-    assert not (place.folder / "other.jsonl").exists()
+    assert not (user.folder / "other.jsonl").exists()
 
 
-def test_standard_input_and_output(place):
+def test_standard_input_and_output(user):
     rows = "".join(json.dumps(question) + "\n" for question in SIX[:3])
-    done = subprocess.run(
-        [COMMAND, "batch", "-", *place.here, *LOW], cwd=place.folder, env=place.environment,
-        input=rows, text=True, capture_output=True, timeout=60,
-    )  # fmt: skip
+    done = user.alone("batch", "-", *user.here, *LOW, stdin=rows)
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)["line"] for line in done.stdout.splitlines()] == [1, 2, 3]
-    assert {path.name for path in place.folder.iterdir()} <= {"data", "config"}
+    assert {path.name for path in user.folder.iterdir()} <= {"data", "config"}
 
 
-def test_two_processes_do_not_write_the_same_answers(place):
-    written(place, SIX)
-    words = ("batch", "q.jsonl", *place.here, *LOW)
-    with place.started(*words) as child:
-        with held_after(place, 0):
-            until(lambda: place.asked()["reasoning"] > 0, 20, child)
-            done = place.run(*words, "--resume")
+def test_two_processes_do_not_write_the_same_answers(user):
+    written(user, SIX)
+    words = ("batch", "q.jsonl", *user.here, *LOW)
+    with user.started(*words) as child:
+        with held_after(user, 0):
+            until(lambda: user.asked()["reasoning"] > 0, 20, child)
+            done = user.run(*words, "--resume")
             assert done.returncode == 2
             assert "Another process" in done.stderr
         assert child.wait(30) == 0
 
 
-def test_a_large_file_starts_soon_and_takes_no_memory(place):
-    with (place.folder / "q.jsonl").open("w") as file:
+def test_a_large_file_starts_soon_and_takes_no_memory(user):
+    with (user.folder / "q.jsonl").open("w") as file:
         for n in range(MEASURED):
             file.write(json.dumps({"question": f"What is {n} plus {n}? {'x' * 100}"}) + "\n")
-    with place.started("batch", "q.jsonl", "--model", "simulation:", *LOW) as child:
+    with user.started("batch", "q.jsonl", "--model", "simulation:", *LOW) as child:
         started = time.monotonic()
-        until(lambda: finished(place) > 0, 30, child)
+        until(lambda: finished(user) > 0, 30, child)
         assert time.monotonic() - started < 15  # alone on two cores: 2
-        until(lambda: finished(place) > 50, 60, child)
+        until(lambda: finished(user) > 50, 60, child)
         if sys.platform == "linux":
             status = Path(f"/proc/{child.pid}/status").read_text()
             assert int(re.search(r"VmHWM:\s+(\d+)", status)[1]) < 160_000  # kB; measured: 93,000

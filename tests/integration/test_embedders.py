@@ -17,8 +17,8 @@ import pytest
 
 from swarm_brain.graph.errors import ConfigError, MemoryUnavailable
 from swarm_brain.memory import embeddings
-from tests.fakes import DEFAULTS, Script, endpoint
-from tests.integration.test_durability import HARD, Place, Slow
+from tests.fakes import DEFAULTS
+from tests.integration.user import HARD
 
 pytestmark = [pytest.mark.integration, pytest.mark.parallel]
 
@@ -82,13 +82,6 @@ def embedding_endpoint() -> Iterator[tuple[str, Served]]:
         thread.join()
 
 
-@pytest.fixture
-def place(tmp_path: Path):
-    script = Script()
-    with endpoint(script) as served:
-        yield Place(tmp_path, served, Slow(script))
-
-
 def settings(url: str) -> dict[str, str]:
     return {
         "SWARM_BRAIN_EMBEDDER": "openai-compatible:embed-small",
@@ -97,41 +90,41 @@ def settings(url: str) -> dict[str, str]:
     }
 
 
-def test_an_endpoint_embeds_memories(place):
+def test_an_endpoint_embeds_memories(user):
     with embedding_endpoint() as (url, served):
-        place.json("ask", HARD, *place.here, **settings(url))
-        again = place.json("ask", HARD, *place.here, **settings(url))
+        user.json("ask", HARD, *user.here, **settings(url))
+        again = user.json("ask", HARD, *user.here, **settings(url))
         (recalled,) = again["recalled"]
         assert recalled["score"] == pytest.approx(1, abs=1e-3)
         assert {body["model"] for body in served.asked} == {"embed-small"}
         assert served.headers[0]["authorization"] == "Bearer key-of-the-embedder"
-        stats = place.json("memory", "stats", **settings(url))
+        stats = user.json("memory", "stats", **settings(url))
         assert stats["by_embedder"] == {"openai-compatible:embed-small": 2}
 
 
-def test_vectors_of_different_embedders_never_meet(place):
+def test_vectors_of_different_embedders_never_meet(user):
     with embedding_endpoint() as (url, _):
-        place.json("ask", HARD, *place.here)
-        other = place.json("ask", HARD, *place.here, **settings(url))
+        user.json("ask", HARD, *user.here)
+        other = user.json("ask", HARD, *user.here, **settings(url))
         assert other["recalled"] == []
-        stats = place.json("memory", "stats", **settings(url))
+        stats = user.json("memory", "stats", **settings(url))
         assert stats["by_embedder"] == {"wordllama": 1, "openai-compatible:embed-small": 1}
-        place.run("memory", "reindex", **settings(url))
-        assert len(place.json("ask", HARD, *place.here, **settings(url))["recalled"]) == 2
+        user.run("memory", "reindex", **settings(url))
+        assert len(user.json("ask", HARD, *user.here, **settings(url))["recalled"]) == 2
 
 
 @pytest.mark.parametrize("trouble", ["down", "500", "garbage", "numbers missing"])
-def test_without_its_embedder_a_question_is_answered(place, trouble):
+def test_without_its_embedder_a_question_is_answered(user, trouble):
     with embedding_endpoint() as (url, served):
-        place.json("ask", HARD, *place.here, **settings(url))
+        user.json("ask", HARD, *user.here, **settings(url))
         served.status = 500 if trouble == "500" else 200
         served.body = {"500": "{}", "garbage": "<html>", "numbers missing": '{"data": []}'}.get(
             trouble
         )
         if trouble != "down":
-            result = place.json("ask", HARD, *place.here, **settings(url))
+            result = user.json("ask", HARD, *user.here, **settings(url))
     if trouble == "down":  # nobody listens there any more
-        result = place.json("ask", HARD, *place.here, **settings(url))
+        result = user.json("ask", HARD, *user.here, **settings(url))
     assert (result["provenance"], result["final_output"]) == ("full", DEFAULTS["synthesis"])
     assert result["recalled"] == []
     assert any("embed-small" in note for note in result["notes"])

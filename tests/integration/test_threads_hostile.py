@@ -15,8 +15,9 @@ from contextlib import closing
 import pytest
 
 from swarm_brain.threads.saver import CompressedSerializer
+from tests.integration.commands import COMMAND, Finished
 from tests.integration.processes import until
-from tests.integration.test_durability import COMMAND, EIGHT, HARD, Place, place  # noqa: F401
+from tests.integration.user import EIGHT, HARD, User
 
 pytestmark = [pytest.mark.integration, pytest.mark.parallel]
 
@@ -30,16 +31,11 @@ experts:
 """
 
 
-@pytest.fixture
-def user(place: Place) -> Place:  # noqa: F811
-    return place
-
-
-def ask(user: Place, question: str, *words: str):
+def ask(user: User, question: str, *words: str):
     return user.run("ask", question, *user.here, *words)
 
 
-def told(done: subprocess.CompletedProcess[str], code: int) -> str:
+def told(done: Finished, code: int) -> str:
     """What was said on standard error; with the exit code, and never a traceback."""
     assert "Traceback" not in done.stderr, done.stderr
     assert done.returncode == code, done.stderr
@@ -171,7 +167,7 @@ def test_a_thread_of_another_version_is_told_and_hides_no_other(user):
     told(user.run("threads", "delete", "old"), 0)
 
 
-def _rewrite(user: Place, thread: str, change) -> None:
+def _rewrite(user: User, thread: str, change) -> None:
     """Change the saved states of a thread, as another version might have written them."""
     serde = CompressedSerializer()
     with closing(sqlite3.connect(user.folder / "data" / "threads.sqlite")) as connection:
