@@ -1,4 +1,4 @@
-"""The real command `swarm-brain`, in processes of its own."""
+"""The command `swarm-brain`: what is written where, and the exit codes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import json
 import os
 import re
 import struct
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +16,11 @@ from xml.etree.ElementTree import fromstring
 import pytest
 
 from tests.fakes import Endpoint, endpoint
+from tests.integration.commands import TRACEBACK, Finished, run_alone, run_here
 from tests.integration.processes import CANARY, free_port, plain_environment
 
 pytestmark = [pytest.mark.integration, pytest.mark.parallel]
 
-COMMAND = Path(sys.executable).with_name("swarm-brain")
 HARD = "Why is the subject what it is?"
 SIMPLE = "What does subject mean?"
 ANSWER = "The subject is what all of this says.\nVerdict: 42\n"
@@ -40,12 +37,11 @@ EXPERT_KEYS = {
     "cached_tokens", "estimated", "cached", "latency_s", "woken_by", "human", "error",
 }  # fmt: skip
 USAGE_KEYS = {"calls", "input_tokens", "output_tokens", "cached_tokens", "cost_usd"}
-TRACEBACK = "Traceback (most recent call last)"
 
 
 @dataclass
 class Cli:
-    """Runs the command in a folder of its own, with a plain environment."""
+    """Run the command in a folder of its own, with a plain environment."""
 
     folder: Path
     served: Endpoint
@@ -59,23 +55,19 @@ class Cli:
         key = {"OPENAI_COMPATIBLE_API_KEY": CANARY, "HYPERBOLIC_API_URL": self.served.url}
         return plain_environment(self.folder, **key, **more)
 
-    def __call__(self, *words: str, stdin: str | bytes = b"", **env: str) -> Any:
-        data = stdin.encode() if isinstance(stdin, str) else stdin
-        done = subprocess.run(
-            [COMMAND, *words],
-            cwd=self.folder,
-            env=self.environment(**env),
-            input=data,
-            capture_output=True,
-            timeout=60,
-        )
-        told = subprocess.CompletedProcess(
-            words, done.returncode, done.stdout.decode(), done.stderr.decode()
-        )
-        assert CANARY not in told.stdout + told.stderr
-        return told
+    def __call__(self, *words: str, stdin: str | bytes = b"", **env: str) -> Finished:
+        """Run the command in this process."""
+        done = run_here(*words, cwd=self.folder, env=self.environment(**env), stdin=stdin)
+        assert CANARY not in done.stdout + done.stderr
+        return done
 
-    def ask(self, question: str, *words: str, **env: str) -> Any:
+    def alone(self, *words: str, stdin: str | bytes = b"", **env: str) -> Finished:
+        """Run the command in a process of its own."""
+        done = run_alone(*words, cwd=self.folder, env=self.environment(**env), stdin=stdin)
+        assert CANARY not in done.stdout + done.stderr
+        return done
+
+    def ask(self, question: str, *words: str, **env: str) -> Finished:
         return self("ask", question, *self.here, *words, **env)
 
 
@@ -85,7 +77,7 @@ def cli(tmp_path: Path) -> Iterator[Cli]:
         yield Cli(tmp_path, served)
 
 
-def told_without_traceback(done: Any, code: int, *words: str) -> None:
+def told_without_traceback(done: Finished, code: int, *words: str) -> None:
     """The exit code is `code`, and standard error alone says these words."""
     assert done.returncode == code, done.stderr
     assert TRACEBACK not in done.stdout + done.stderr
@@ -97,7 +89,7 @@ def told_without_traceback(done: Any, code: int, *words: str) -> None:
 
 
 def test_piped_answer_stands_alone_on_standard_output(cli: Cli):
-    done = cli.ask(SIMPLE)
+    done = cli.alone("ask", SIMPLE, *cli.here)
     told_without_traceback(done, 0, "model openai-compatible:m", "full", "3 steps", "3 calls")
     assert done.stdout == ANSWER
     assert "perception ok, reasoning ok, synthesis ok" in done.stderr
@@ -106,7 +98,7 @@ def test_piped_answer_stands_alone_on_standard_output(cli: Cli):
 
 
 def test_dash_reads_standard_input(cli: Cli):
-    done = cli("ask", "-", *cli.here, stdin="What does\nWörter mean?\n")
+    done = cli.alone("ask", "-", *cli.here, stdin="What does\nWörter mean?\n")
     assert (done.returncode, done.stdout) == (0, ANSWER)
     assert "What does\nWörter mean?" in cli.served.script.requests[0]["user"]
 
@@ -154,9 +146,8 @@ def test_nobody_listening_gives_a_labelled_simulation_within_30_seconds(cli: Cli
 def test_failed_expert_degrades_and_strict_makes_it_an_error(cli: Cli):
     echo = json.dumps({"error": {"message": f"bad key {CANARY}"}})
     cli.served.script.says["reasoning"] = (401, {}, echo)
-    with ThreadPoolExecutor(3) as pool:
-        options = ((), ("--strict",), ("--strict", "--debug"))
-        degraded, strict, debug = pool.map(lambda words: cli.ask(HARD, *words), options)
+    degraded, strict = (cli.ask(HARD, *words) for words in ((), ("--strict",)))
+    debug = cli.alone("ask", HARD, *cli.here, "--strict", "--debug")
     told_without_traceback(degraded, 0, "degraded", "reasoning", "401")
     assert degraded.stdout == ANSWER
     told_without_traceback(strict, 1, "reasoning", "401")
@@ -204,11 +195,10 @@ WRONG: dict[tuple[str, ...], tuple[int, str]] = {
 
 @pytest.fixture(scope="module")
 def wrong(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, ...], Any]]:
-    """All of WRONG, run side by side, with an endpoint that none of them may ask."""
-    with endpoint() as served, ThreadPoolExecutor(4) as pool:
+    """All of WRONG, with an endpoint that none of them may ask."""
+    with endpoint() as served:
         cli = Cli(tmp_path_factory.mktemp("wrong"), served)
-        run = pool.map(lambda words: cli(*words, SWARM_BRAIN_MODEL="simulation:"), WRONG)
-        yield dict(zip(WRONG, run, strict=True))
+        yield {words: cli(*words, SWARM_BRAIN_MODEL="simulation:") for words in WRONG}
         assert served.bodies == []
 
 
@@ -216,6 +206,13 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, 
 def test_wrong_usage_ends_with_its_code_and_says_what(wrong, words):
     told_without_traceback(wrong[words], *WRONG[words])
     assert wrong[words].stdout == ""
+
+
+def test_a_process_ends_with_the_code_of_wrong_usage(cli: Cli):
+    words = ("ask", SIMPLE, "--no-such")
+    done = cli.alone(*words)
+    told_without_traceback(done, *WRONG[words])
+    assert done.stdout == ""
 
 
 def test_blank_standard_input_ends_with_2_and_json_is_still_one_object(cli: Cli):
@@ -228,9 +225,9 @@ def test_blank_standard_input_ends_with_2_and_json_is_still_one_object(cli: Cli)
 @pytest.mark.parametrize("how", ["argument", "standard input"])
 def test_question_that_is_no_text_is_an_error_without_traceback(cli: Cli, how):
     if how == "argument":
-        done = cli("ask", os.fsdecode(b"What is \xff?"), *cli.here)
+        done = cli.alone("ask", os.fsdecode(b"What is \xff?"), *cli.here)
     else:
-        done = cli("ask", "-", *cli.here, stdin=b"What is \xff\xfe?")
+        done = cli.alone("ask", "-", *cli.here, stdin=b"What is \xff\xfe?")
     assert done.returncode in (0, 1, 2)
     assert TRACEBACK not in done.stderr
 

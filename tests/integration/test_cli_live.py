@@ -22,8 +22,9 @@ import pytest
 
 from tests import fakes
 from tests.fakes import Script, endpoint
+from tests.integration.commands import COMMAND, TRACEBACK
 from tests.integration.processes import end, plain_environment, process
-from tests.integration.test_cli import COMMAND, EIGHT, HARD, SIMPLE, TRACEBACK, Cli, cli
+from tests.integration.test_cli import EIGHT, HARD, SIMPLE, Cli, cli
 
 __all__ = ["cli"]  # a fixture
 pytestmark = pytest.mark.integration

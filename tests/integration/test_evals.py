@@ -19,13 +19,13 @@ from swarm_brain.evals.cases.examples import content_hash, load
 from swarm_brain.evals.philosophy import DATASET
 from swarm_brain.graph.topology import load as load_topology
 from tests.fakes import Endpoint, Script, endpoint
+from tests.integration.commands import COMMAND, Finished, run_here
 from tests.integration.langsmith import Recorded, langsmith
 from tests.integration.processes import CANARY, REPO, plain_environment, process, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.parallel]
 
 GUARD = Path(__file__).parent / "guard"
-COMMAND = Path(sys.executable).with_name("swarm-brain")
 EIGHT = set(load_topology().experts)
 QUESTIONS = {example.id: example.question for example in load(DATASET)}
 SECRET_QUESTION, SECRET_ANSWER = "quokka-in-question", "numbat-in-answer"
@@ -66,6 +66,13 @@ class Evals:
         assert done.returncode == 0, done.stderr
         return done
 
+    def here(self, command: list[str | Path]) -> Finished:
+        """Run `swarm-brain` in this process: for what reads no variable of LangSmith."""
+        words = [str(word) for word in command[1:]]
+        done = run_here(*words, cwd=self.folder, env=self.environment())
+        assert done.returncode == 0, done.stderr
+        return done
+
     def answered(self) -> list[str]:
         """The questions whose answers stand in the battery's file, simulated ones apart."""
         path = self.folder / "battery" / "answers.jsonl"
@@ -102,7 +109,7 @@ def test_a_killed_battery_goes_on_and_pays_for_nothing_twice(evals: Evals, tmp_p
     kept = evals.answered()
     assert 3 <= len(kept) < 8
     before = evals.asked()
-    done = evals.run([*command, "--resume"])
+    done = evals.here([*command, "--resume"])
     assert "8/8" in done.stderr
     after = evals.asked()
     assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
@@ -128,12 +135,12 @@ def test_a_429_that_never_ends_loses_nothing(evals: Evals, tmp_path: Path):
 
     evals.served.script.says |= {expert: limited(expert) for expert in EIGHT}
     command = evals.philosophy("--concurrency", "4")
-    evals.run(command)
+    evals.here(command)
     told = json.loads((tmp_path / "battery.json").read_text("utf-8"))
     assert (told["summary"]["answered"], told["summary"]["simulated"]) == (38, 2)
     kept, before = evals.answered(), evals.asked()
     closed = False
-    evals.run([*command, "--resume"])
+    evals.here([*command, "--resume"])
     after = evals.asked()
     assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
     assert len(kept) == 38

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 from langgraph.store.base import PutOp
 
-from swarm_brain import cli, prompts
+from swarm_brain import prompts
 from swarm_brain.graph.errors import MemoryUnavailable
 from swarm_brain.memory import embeddings
 from swarm_brain.memory.embeddings import Embedder
@@ -26,16 +27,15 @@ from swarm_brain.memory.opening import close_store, open_store
 from swarm_brain.memory.space import Space
 from tests.fakes import DEFAULTS, Endpoint, asker, endpoint
 from tests.integration.cluster import Cluster
+from tests.integration.commands import COMMAND, TRACEBACK, Finished, run_alone, run_here
 from tests.integration.processes import REPO, plain_environment, process, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.parallel]
 
-COMMAND = Path(sys.executable).with_name("swarm-brain")
 HARD = "Why is the subject what it is?"
 SIMPLE = "What does subject mean?"
 UNRELATED = "How many legs has a spider?"
 ANSWER = "The subject is what all of this says.\nVerdict: 42\n"
-TRACEBACK = "Traceback (most recent call last)"
 ICU = ("LOCALE_PROVIDER icu", "ICU_LOCALE 'en-US'", "LOCALE 'C.UTF-8'")
 
 
@@ -60,9 +60,7 @@ class Brain:
     database: str
     folder: Path
     served: Endpoint
-    capture: pytest.CaptureFixture[str]
     patch: pytest.MonkeyPatch
-    log: pytest.LogCaptureFixture
 
     @property
     def here(self) -> tuple[str, ...]:
@@ -78,16 +76,7 @@ class Brain:
 
     def __call__(self, *words: str) -> Told:
         """In this process, which saves the time to start one."""
-        self.patch.setattr(sys, "argv", ["swarm-brain", *words])
-        self.capture.readouterr()
-        self.log.clear()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = self.capture.readouterr()
-        told = Told(int(ended.value.code or 0), out, err + self.log.text)
-        assert self.server.password not in told.out + told.err
-        assert TRACEBACK not in told.err
-        return told
+        return self._told(run_here(*words, cwd=self.folder, env=dict(os.environ)))
 
     def ask(self, question: str, *words: str) -> Told:
         return self("ask", question, *self.here, *words)
@@ -103,9 +92,9 @@ class Brain:
 
     def command(self, *words: str) -> Told:
         """In a process of its own."""
-        done = subprocess.run(
-            [COMMAND, *words], cwd=self.folder, env=self.environment, capture_output=True, text=True
-        )
+        return self._told(run_alone(*words, cwd=self.folder, env=self.environment))
+
+    def _told(self, done: Finished) -> Told:
         assert self.server.password not in done.stdout + done.stderr
         assert TRACEBACK not in done.stderr
         return Told(done.returncode, done.stdout, done.stderr)
@@ -134,12 +123,10 @@ def brain(
     postgres: Cluster,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
 ) -> Iterator[Brain]:
     """A brain over a new database whose language is not that of bytes."""
     postgres.start()
-    yield from _brain(postgres, postgres.create(*ICU), tmp_path, monkeypatch, capsys, caplog)
+    yield from _brain(postgres, postgres.create(*ICU), tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -147,21 +134,19 @@ def vectors(
     pgvector: Cluster,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
 ) -> Iterator[Brain]:
     """The same over a new database that can search vectors by itself."""
-    yield from _brain(pgvector, pgvector.create(), tmp_path, monkeypatch, capsys, caplog)
+    yield from _brain(pgvector, pgvector.create(), tmp_path, monkeypatch)
 
 
 def _brain(
-    server: Cluster, database: str, folder: Path, patch: Any, capture: Any, log: Any
+    server: Cluster, database: str, folder: Path, patch: pytest.MonkeyPatch
 ) -> Iterator[Brain]:
     patch.chdir(folder)
     patch.setenv("SWARM_BRAIN_DATA_DIR", str(folder / "data"))
     patch.setenv("COLUMNS", "120")
     with endpoint() as served:
-        made = Brain(server, database, folder, served, capture, patch, log)
+        made = Brain(server, database, folder, served, patch)
         made.use(made.url)
         yield made
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ import openai
 import pytest
 
 from tests.fakes import Endpoint, endpoint
+from tests.integration.commands import run_here
 from tests.integration.processes import CANARY, REPO, plain_environment
-from tests.integration.serving.process import COMMAND, Served, serve
+from tests.integration.serving.process import Served, serve
 from tests.integration.serving.test_openai_client import ANSWER, HARD, SIMPLE, said
 
 pytestmark = [pytest.mark.integration, pytest.mark.parallel]
@@ -35,14 +35,9 @@ def keys(folder: Path) -> dict[str, str]:
     settings.write_text("# mine\n")
     made = {}
     for name, limit in LIMITS.items():
-        done = subprocess.run(
-            [*COMMAND, "--new-key", name],
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=folder,
-            env=plain_environment(folder, PYTHONPATH=str(REPO)),
-        )
+        environment = plain_environment(folder, PYTHONPATH=str(REPO))
+        done = run_here("serve", "--new-key", name, cwd=folder, env=environment)
+        assert done.returncode == 0, done.stderr
         made[name] = done.stdout.strip()
         settings.write_text(f"{settings.read_text()}{limit}\n")
     return made

@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -15,24 +14,24 @@ from typing import Any
 import pytest
 
 from tests.fakes import Endpoint
+from tests.integration.commands import COMMAND, Finished, run_here
 from tests.integration.processes import REPO, plain_environment, process, until
 from tests.integration.studio.serving import ANSWER
 
 pytestmark = [pytest.mark.integration, pytest.mark.parallel]
 
-COMMAND = Path(sys.executable).with_name("swarm-brain")
 LOW = ("--effort", "low")
 
 
-def command(home: Path, url: str, *words: str) -> tuple[list[Any], dict[str, Any]]:
-    """The words of a command line, and how it is started."""
+def command(home: Path, url: str, *words: str) -> tuple[list[str], dict[str, Any]]:
+    """The words of a command line, and where it is run."""
     options = {"cwd": home, "env": plain_environment(home, PYTHONPATH=str(REPO))}
-    return [COMMAND, "batch", "q.jsonl", "--url", url, *LOW, *words], options
+    return ["batch", "q.jsonl", "--url", url, *LOW, *words], options
 
 
-def batch(home: Path, url: str, *words: str) -> subprocess.CompletedProcess[str]:
+def batch(home: Path, url: str, *words: str) -> Finished:
     line, options = command(home, url, *words)
-    return subprocess.run(line, capture_output=True, text=True, timeout=60, **options)
+    return run_here(*line, **options)
 
 
 def asking(home: Path, name: str, count: int) -> None:
@@ -70,7 +69,7 @@ def test_a_killed_batch_asks_the_server_nothing_twice(tmp_path, server, served):
     journal = tmp_path / "q.answers.jsonl.journal"
     served.script.says["reasoning"] = lambda request: time.sleep(0.2) or "Said.\nVerdict: 42"
     line, options = command(tmp_path, server, "--concurrency", "2")
-    with process(*line, stderr=subprocess.DEVNULL, **options) as child:
+    with process(COMMAND, *line, stderr=subprocess.DEVNULL, **options) as child:
         until(lambda: journal.exists() and journal.read_bytes().count(b"\n") > 2, 30, child)
         child.send_signal(signal.SIGKILL)
         child.wait(10)

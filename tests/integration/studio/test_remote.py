@@ -6,60 +6,42 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from swarm_brain.cli import main
 from swarm_brain.graph.brain import graph
 from swarm_brain.graph.state import RESULT_KEYS, BrainOutput
 from swarm_brain.remote import connect
+from tests.integration.commands import COMMAND, Finished, run_here
 from tests.integration.processes import REPO, plain_environment, process
 from tests.integration.studio.serving import ANSWER, HARD, SIMPLE
 
 pytestmark = [pytest.mark.integration, pytest.mark.parallel]
-
-COMMAND = Path(sys.executable).with_name("swarm-brain")
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
     return plain_environment(home, PYTHONPATH=str(REPO), **more)
 
 
-@dataclass
-class Done:
-    """What a command has left."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-Ask = Callable[..., Done]
+Ask = Callable[..., Finished]
 
 
 @pytest.fixture
-def ask(monkeypatch, capsys, tmp_path: Path) -> Ask:
-    """`swarm-brain ask ... --url`, in this process: what it imports takes longer than the rest."""
-    monkeypatch.chdir(tmp_path)
+def ask(tmp_path: Path) -> Ask:
+    """`swarm-brain ask ... --url`."""
 
-    def run_it(url: str, *arguments: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["swarm-brain", "ask", *arguments, "--url", url])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return Done(int(ended.value.code or 0), said.out, said.err)
+    def run_it(url: str, *arguments: str) -> Finished:
+        words = ("ask", *arguments, "--url", url)
+        return run_here(*words, cwd=tmp_path, env=environment(tmp_path))
 
     return run_it
 
 
-def told(done: Done | subprocess.CompletedProcess[str]) -> dict[str, Any]:
+def told(done: Finished) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -68,15 +50,9 @@ def told(done: Done | subprocess.CompletedProcess[str]) -> dict[str, Any]:
 def test_a_server_answers_like_the_local_brain(ask, tmp_path: Path, server, served, client):
     """The same keys, the same answer, the same experts by the same wakings."""
     there = told(ask(server, HARD, "--json"))
-    local = subprocess.run(
-        [COMMAND, "ask", HARD, "--json", "--model", "openai-compatible:m"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=environment(tmp_path, OPENAI_COMPATIBLE_BASE_URL=served.url),
-        timeout=60,
-    )
-    here = told(local)
+    local = environment(tmp_path, OPENAI_COMPATIBLE_BASE_URL=served.url)
+    words = ("ask", HARD, "--json", "--model", "openai-compatible:m")
+    here = told(run_here(*words, cwd=tmp_path, env=local))
     assert set(there) == set(here) == set(RESULT_KEYS)
     own = ("thread_id", "experts", "usage", "recalled", "notes")
     assert {k: v for k, v in there.items() if k not in own} == {
