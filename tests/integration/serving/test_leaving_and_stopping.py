@@ -16,9 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.fakes import Endpoint, endpoint
+from tests.fakes import DEFAULTS, Endpoint, endpoint
 from tests.integration.processes import REPO, plain_environment, until
-from tests.integration.serving.process import COMMAND, serve
+from tests.integration.serving.process import COMMAND, Served, serve
 from tests.integration.serving.test_openai_client import ANSWER, HARD, said
 
 pytestmark = [pytest.mark.integration, pytest.mark.parallel]
@@ -30,11 +30,34 @@ def body(stream: bool = False, **more: Any) -> dict[str, Any]:
     return {"model": "swarm-brain", "messages": said(HARD), "stream": stream, **more}
 
 
-@pytest.fixture
-def slow() -> Iterator[Endpoint]:
-    """An endpoint that takes half a second for each reply."""
+@pytest.fixture(scope="module")
+def slow_endpoint() -> Iterator[Endpoint]:
     with endpoint(latency=0.5) as running:
         yield running
+
+
+@pytest.fixture
+def slow(slow_endpoint: Endpoint) -> Endpoint:
+    """An endpoint that takes half a second for each reply, as if nobody had asked it yet."""
+    slow_endpoint.bodies.clear()
+    slow_endpoint.script.requests.clear()
+    slow_endpoint.script.says.clear()
+    slow_endpoint.script.says.update(DEFAULTS)
+    return slow_endpoint
+
+
+@pytest.fixture(scope="module")
+def lasting(slow_endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server over that endpoint for the tests that do not stop it."""
+    folder = tmp_path_factory.mktemp("lasting")
+    (folder / "swarm-brain.toml").write_text("[server]\nkeep_alive_seconds = 1\n")
+    with serve(folder, model_url=slow_endpoint.url) as served:
+        yield served
+
+
+def threads(served: Served) -> dict[str, Any]:
+    """The saved threads by their ids."""
+    return {thread["id"]: thread for thread in httpx.get(f"{served.url}/brain/threads").json()}
 
 
 def settled(served: Endpoint, seconds: float = 1.5) -> int:
@@ -59,32 +82,27 @@ async def left_in_the_second_wave(url: str, request: Any, served: Endpoint) -> N
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_client_that_leaves_ends_the_run_and_its_calls(slow, tmp_path: Path, stream):
-    with serve(tmp_path, model_url=slow.url) as served:
-        asyncio.run(left_in_the_second_wave(served.url + CHAT, body(stream), slow))
-        assert 4 <= settled(slow) <= 6
-        thread, *others = httpx.get(f"{served.url}/brain/threads").json()
-        assert (thread["unfinished"], others) == (True, [])
-        # What was paid for is kept: the run goes on from there.
-        before = len(slow.bodies)
-        with httpx.stream(
-            "POST", f"{served.url}/brain/threads/{thread['id']}/resume", json={}, timeout=30
-        ) as reply:
-            text = reply.read().decode()
-        assert '"event": "finished"' in text
-        # The wave that was cut off is asked again, what was finished before it is not.
-        assert len(slow.bodies) - before == 5
+def test_a_client_that_leaves_ends_the_run_and_its_calls(slow, lasting, stream):
+    known = threads(lasting)
+    asyncio.run(left_in_the_second_wave(lasting.url + CHAT, body(stream), slow))
+    assert 4 <= settled(slow) <= 6
+    (name,) = threads(lasting).keys() - known.keys()
+    assert threads(lasting)[name]["unfinished"] is True
+    # What was paid for is kept: the run goes on from there.
+    before = len(slow.bodies)
+    url = f"{lasting.url}/brain/threads/{name}/resume"
+    with httpx.stream("POST", url, json={}, timeout=30) as reply:
+        text = reply.read().decode()
+    assert '"event": "finished"' in text
+    # The wave that was cut off is asked again, what was finished before it is not.
+    assert len(slow.bodies) - before == 5
 
 
-def test_a_waiting_client_is_kept_alive(slow, tmp_path: Path):
+def test_a_waiting_client_is_kept_alive(slow, lasting):
     """Nothing is told while all three experts of the first wave are waited for."""
     for expert in ("perception", "attention", "memory"):
         slow.script.says[expert] = lambda request: time.sleep(2) or "late"
-    (tmp_path / "swarm-brain.toml").write_text("[server]\nkeep_alive_seconds = 1\n")
-    with (
-        serve(tmp_path, model_url=slow.url) as served,
-        httpx.stream("POST", served.url + CHAT, json=body(True), timeout=30) as reply,
-    ):
+    with httpx.stream("POST", lasting.url + CHAT, json=body(True), timeout=30) as reply:
         assert reply.headers["content-type"].startswith("text/event-stream")
         assert reply.headers["cache-control"] == "no-store"
         assert next(line for line in reply.iter_lines() if line.startswith(":"))
@@ -192,7 +210,7 @@ def _quietly(url: str, request: dict[str, Any]) -> None:
         return
 
 
-def test_a_run_is_cancelled_by_its_id(slow, tmp_path: Path):
+def test_a_run_is_cancelled_by_its_id(slow, lasting):
     async def cancelled(url: str) -> list[str]:
         async with httpx.AsyncClient(base_url=url, timeout=30) as client:
             lines = []
@@ -209,10 +227,9 @@ def test_a_run_is_cancelled_by_its_id(slow, tmp_path: Path):
             assert gone.status_code == 404
             return lines
 
-    with serve(tmp_path, model_url=slow.url) as served:
-        lines = asyncio.run(cancelled(served.url))
-        assert '"code": "cancelled"' in lines[-2] or '"code": "cancelled"' in lines[-1]
-        assert settled(slow) <= 3
+    lines = asyncio.run(cancelled(lasting.url))
+    assert '"code": "cancelled"' in lines[-2] or '"code": "cancelled"' in lines[-1]
+    assert settled(slow) <= 3
 
 
 def refused(folder: Path, *options: str, **env: str) -> str:
@@ -234,10 +251,9 @@ def test_without_keys_only_this_machine_is_served(tmp_path: Path):
     assert "--new-key" in refused(tmp_path, "--host", "0.0.0.0", "--port", "0")
 
 
-def test_a_port_in_use_is_an_error_that_names_it(tmp_path: Path):
-    with serve(tmp_path) as served:
-        port = served.url.rpartition(":")[2]
-        assert port in refused(tmp_path, "--port", port)
+def test_a_port_in_use_is_an_error_that_names_it(lasting, tmp_path: Path):
+    port = lasting.url.rpartition(":")[2]
+    assert port in refused(tmp_path, "--port", port)
 
 
 def test_settings_that_cannot_be_are_told_before_it_serves(tmp_path: Path):
@@ -249,8 +265,7 @@ def test_settings_that_cannot_be_are_told_before_it_serves(tmp_path: Path):
     assert "server.concurrency" in refused(tmp_path, "--port", "0")
 
 
-def test_a_page_that_got_its_name_to_lead_here_is_refused(tmp_path: Path):
-    with serve(tmp_path) as served:
-        for path in ("/v1/models", "/brain/threads"):
-            reply = httpx.get(served.url + path, headers={"Host": "evil.example"})
-            assert (reply.status_code, reply.json()["error"]["code"]) == (403, "host")
+def test_a_page_that_got_its_name_to_lead_here_is_refused(lasting):
+    for path in ("/v1/models", "/brain/threads"):
+        reply = httpx.get(lasting.url + path, headers={"Host": "evil.example"})
+        assert (reply.status_code, reply.json()["error"]["code"]) == (403, "host")
