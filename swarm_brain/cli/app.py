@@ -21,6 +21,7 @@ from swarm_brain.cli import (
     serve,
     threads,
 )
+from swarm_brain.cli.options import MODEL, UNATTENDED, with_settings
 from swarm_brain.graph.errors import ConfigError
 from swarm_brain.version import __version__
 
@@ -31,12 +32,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command()(ask.ask)
-app.command()(chat.chat)
-app.command()(batch.batch)
+app.command(cls=with_settings())(ask.ask)
+app.command(cls=with_settings())(chat.chat)
+app.command(cls=with_settings(without=UNATTENDED))(batch.batch)
 app.command()(serve.serve)
 app.command()(graph.graph)
-app.command()(doctor.doctor)
+app.command(cls=with_settings(only=MODEL))(doctor.doctor)
 app.command()(assistants.assistants)
 app.add_typer(threads.app, name="threads", no_args_is_help=True)
 app.add_typer(memory.app, name="memory", no_args_is_help=True)

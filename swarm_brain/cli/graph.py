@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swarm_brain.cli.console import err
-from swarm_brain.cli.terminal.text import name_given, printable
+from swarm_brain.cli.options import not_blank
+from swarm_brain.cli.terminal.text import printable
 from swarm_brain.graph.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def graph(
         Path | None, typer.Option(metavar="FILE", help="Draw it as PNG; - is standard output.")
     ] = None,
     thread: Annotated[
-        str | None, typer.Option(help="Draw this thread's last run on it.", callback=name_given)
+        str | None, typer.Option(help="Draw this thread's last run on it.", callback=not_blank)
     ] = None,
     run: Annotated[
         int | None, typer.Option(min=1, help="With --thread: which of its runs, from 1.")

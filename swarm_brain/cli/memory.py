@@ -16,12 +16,12 @@ from rich.table import Table
 from rich.text import Text
 
 from swarm_brain.cli.console import ERROR, err
-from swarm_brain.cli.terminal.text import name_given, printable
+from swarm_brain.cli.options import MODEL, Json, not_blank, settings_of, with_settings
+from swarm_brain.cli.terminal.text import printable
 from swarm_brain.graph.errors import ConfigError, MemoryUnavailable
 
 app = typer.Typer(help="Memories: answered questions (episodes) and facts distilled from them.")
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-SpaceName = Annotated[str, typer.Option("--space", help="Whose memories.", callback=name_given)]
+SpaceName = Annotated[str, typer.Option("--space", help="Whose memories.", callback=not_blank)]
 T = TypeVar("T")
 Work = Callable[[Any, Any], Awaitable[T]]
 WORDS = 90  # characters of a memory in a list
@@ -49,7 +49,7 @@ def list_(space: SpaceName = "default", as_json: Json = False) -> None:
 
 @app.command()
 def search(
-    query: Annotated[str, typer.Argument(help="What they should be about.", callback=name_given)],
+    query: Annotated[str, typer.Argument(help="What they should be about.", callback=not_blank)],
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 10,
     space: SpaceName = "default",
     as_json: Json = False,
@@ -112,7 +112,7 @@ def show(
 async def _found(store: Any, place: Any, key: str) -> Any:
     from swarm_brain.memory import maintenance
 
-    item = await maintenance.find(store, place, name_given(key))
+    item = await maintenance.find(store, place, not_blank(key))
     if item is None:
         raise ConfigError(f"There is no memory {key}. `swarm-brain memory list` shows them.")
     return item
@@ -200,12 +200,9 @@ def reindex(space: SpaceName = "default") -> None:
     typer.echo(f"embedded: {_with_store(space, maintenance.reindex)}")
 
 
-@app.command()
+@app.command(cls=with_settings(only=MODEL))
 def consolidate(
-    model: Annotated[str | None, typer.Option(help="Who distils, as provider:model.")] = None,
-    base_url: Annotated[
-        str | None, typer.Option(help="Address of the endpoint for openai-compatible:.")
-    ] = None,
+    context: typer.Context,
     tokens: Annotated[int | None, typer.Option(help="Tokens it may take at most.")] = None,
     space: SpaceName = "default",
     as_json: Json = False,
@@ -214,9 +211,9 @@ def consolidate(
     from swarm_brain.graph.context import make_context
     from swarm_brain.memory.consolidation import consolidate as run
 
-    given = {"model": model, "base_url": base_url, "consolidation_tokens": tokens}
-    context = make_context({name: value for name, value in given.items() if value is not None})
-    report = _with_store(space, lambda store, place: run(store, place, context))
+    limit = {} if tokens is None else {"consolidation_tokens": tokens}
+    settings = make_context(settings_of(context) | limit)
+    report = _with_store(space, lambda store, place: run(store, place, settings))
     if as_json:
         typer.echo(json.dumps(asdict(report)))
     else:

@@ -17,15 +17,15 @@ from rich.table import Table
 from rich.text import Text
 
 from swarm_brain.cli.console import PAUSED, err
-from swarm_brain.cli.terminal.text import name_given, printable
+from swarm_brain.cli.options import BUDGETS, Json, not_blank, settings_of, with_settings
+from swarm_brain.cli.terminal.text import printable
 from swarm_brain.graph.errors import ConfigError, MemoryUnavailable, ThreadError
 
 if TYPE_CHECKING:
     from swarm_brain.threads.saver import Threads
 
 app = typer.Typer(help="Threads: what was asked, step by step; resume, fork, delete, prune.")
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Thread = Annotated[str, typer.Argument(help="The thread's id.", callback=name_given)]
+Thread = Annotated[str, typer.Argument(help="The thread's id.", callback=not_blank)]
 WORDS = 70  # characters of a question in a list
 
 
@@ -133,13 +133,11 @@ def ending(run: Mapping[str, Any]) -> str:
     return f"paused before {waiting}" if waiting else f"unfinished; next: {', '.join(run['next'])}"
 
 
-@app.command()
+@app.command(cls=with_settings(only=BUDGETS))
 def resume(
+    context: typer.Context,
     thread: Thread,
     as_json: Json = False,
-    budget_tokens: Annotated[int | None, typer.Option(help="A new budget for the run.")] = None,
-    budget_usd: Annotated[float | None, typer.Option(help="A new budget for the run.")] = None,
-    budget_seconds: Annotated[float | None, typer.Option(help="A new budget for the run.")] = None,
     decide: Annotated[
         str | None, typer.Option(help="At a pause: approve, edit, skip or stop.")
     ] = None,
@@ -150,17 +148,11 @@ def resume(
     """Finish an unfinished run: no finished call is made again, the settings are the run's own."""
     from swarm_brain.cli.terminal.approval import decision_of
     from swarm_brain.cli.terminal.outcome import outcome
-
-    budgets = {
-        "budget_tokens": budget_tokens,
-        "budget_usd": budget_usd,
-        "budget_seconds": budget_seconds,
-    }
-    given = {name: value for name, value in budgets.items() if value is not None}
-    progress: dict[str, Any] = {}
     from swarm_brain.cli.terminal.resume import resumed
 
-    work = resumed(thread, given, decision_of(decide, sees), as_json, progress)
+    progress: dict[str, Any] = {}
+    budgets, decision = settings_of(context), decision_of(decide, sees)
+    work = resumed(thread, budgets, decision, as_json, progress)
     raise typer.Exit(outcome(work, as_json, progress))
 
 

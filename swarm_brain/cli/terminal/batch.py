@@ -34,7 +34,7 @@ STREAM = Path("-")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class BatchRequest:
     """What the user asked for. `budget` is tokens and dollars of the whole batch."""
 
     file: Path
@@ -67,7 +67,7 @@ def default_output(file: Path) -> Path:
     return STREAM if file == STREAM else file.with_suffix(".answers.jsonl")
 
 
-def answer(wanted: Wanted) -> int:
+def answer(wanted: BatchRequest) -> int:
     """Run a batch to its end; the exit code. Raises BrainError before anything is sent."""
     _check(wanted)
     with _questions(wanted.file) as file, _alone(wanted.journal):
@@ -79,7 +79,7 @@ def answer(wanted: Wanted) -> int:
             return ERROR
 
 
-def _check(wanted: Wanted) -> None:
+def _check(wanted: BatchRequest) -> None:
     """Raise ConfigError for what cannot be wanted together."""
     if wanted.output == STREAM and wanted.resume:
         raise ConfigError("--resume needs a file that it can go on with: name one by --output.")
@@ -157,7 +157,7 @@ def _note(text: str) -> None:
     err.print(printable(text), style="yellow", markup=False, soft_wrap=True)
 
 
-async def _answered(wanted: Wanted, rows: Rows) -> int:
+async def _answered(wanted: BatchRequest, rows: Rows) -> int:
     asker, settings, about = await _asker(wanted, rows)
     head = {"questions": rows.sha256, "rows": len(rows), "settings": settings, **about}
     journal = open_journal(wanted.journal, len(rows), head, resume=wanted.resume)
@@ -187,7 +187,7 @@ def _ignored(number: int, found: Record) -> None:
     """Nobody listens."""
 
 
-async def _asker(wanted: Wanted, rows: Rows) -> tuple[Asker, dict[str, Any], dict[str, Any]]:
+async def _asker(wanted: BatchRequest, rows: Rows) -> tuple[Asker, dict[str, Any], dict[str, Any]]:
     """Who answers, with which settings, and what tells this one from another.
 
     Raises BrainError if it can answer nothing.
@@ -218,7 +218,7 @@ def _quietly(topology: Topology) -> Callable[[Context], Context]:
     return lambda context: prepare_run(context, topology, silent)
 
 
-async def _run(wanted: Wanted, batch: Batch) -> Total:
+async def _run(wanted: BatchRequest, batch: Batch) -> Total:
     """Ask, with a progress bar; then, or meanwhile on standard output, write the answers."""
     done = sum(batch.journal.done(row) for row in range(len(batch.rows)))
     total = Total()
@@ -239,7 +239,7 @@ async def _run(wanted: Wanted, batch: Batch) -> Total:
     return total
 
 
-def _interrupted(wanted: Wanted, batch: Batch) -> str:
+def _interrupted(wanted: BatchRequest, batch: Batch) -> str:
     done = sum(batch.journal.done(row) for row in range(len(batch.rows)))
     told = f"Interrupted: {done:,} of {len(batch.rows):,} rows are answered"
     if wanted.journal is None:
@@ -247,12 +247,12 @@ def _interrupted(wanted: Wanted, batch: Batch) -> str:
     return f"{told} and kept in {wanted.journal}. Go on with `{_again(wanted)}`"
 
 
-def _again(wanted: Wanted, option: str = "--resume") -> str:
+def _again(wanted: BatchRequest, option: str = "--resume") -> str:
     """The command that goes on, in short."""
     return f"swarm-brain batch {shlex.quote(str(wanted.file))} ... {option}"
 
 
-def _tell(wanted: Wanted, batch: Batch, total: Total) -> None:
+def _tell(wanted: BatchRequest, batch: Batch, total: Total) -> None:
     """What came of it, and how to go on where something is left."""
     where = "" if wanted.output == STREAM else f" · {wanted.output}"
     err.print(printable(f"{total}{where}"), style="dim", markup=False, soft_wrap=True)

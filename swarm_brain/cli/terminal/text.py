@@ -7,30 +7,14 @@ import shlex
 import threading
 import unicodedata
 from collections.abc import Callable
-from typing import Any, TypeVar
-
-from swarm_brain.graph.errors import ConfigError
+from typing import Any
 
 KEPT = "\n\t"
-Given = TypeVar("Given", str, str | None)
 
 
 def printable(text: str) -> str:
     """`text` without control characters, escape sequences' ESC among them."""
     return "".join(c for c in text if c in KEPT or unicodedata.category(c) != "Cc")
-
-
-def name_given(text: Given) -> Given:
-    """An id or a query from the command line. Raises ConfigError if it is blank or no text."""
-    if text is None:
-        return text
-    if not text.strip():
-        raise ConfigError("An empty name or query was given.")
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # what Python makes of arguments that are not UTF-8
-        raise ConfigError("A name or query must be UTF-8 text.") from None
-    return text
 
 
 def resuming(thread: str) -> str:

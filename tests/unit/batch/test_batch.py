@@ -404,7 +404,7 @@ def command(folder: Path, content: str | None, given: dict[str, Any], **more: An
     if content is not None:
         path.write_text(content)
     wanted = {"output": folder / "a.jsonl"} | more
-    return batching.answer(batching.Wanted(path, settings=given, **wanted))
+    return batching.answer(batching.BatchRequest(path, settings=given, **wanted))
 
 
 @pytest.mark.parametrize(
