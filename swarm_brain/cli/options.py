@@ -257,7 +257,7 @@ def _read(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: _value(all_settings()[name], value)
         for name, value in values.items()
-        if value is not None and value != []
+        if value not in (None, (), [])  # a repeatable option that is not given is empty
     }
 
 

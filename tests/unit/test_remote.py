@@ -143,7 +143,7 @@ def test_a_runs_error_is_the_one_the_local_graph_raises(told, kind, message):
         (["Why?", "--dry-run", "--topology", "x"], "--topology, --dry-run: not with --url"),
         (["Why?", "--no-save", "--pause-before", "creative"], "the server would not wait"),
         (["Why?", "--thread", "x", "--no-save"], "give one of them"),
-        (["Why?", "--max-steps", "0"], "max_steps"),
+        (["Why?", "--max-steps", "0"], "--max-steps"),
         (["  "], "question is empty"),
     ],
 )
