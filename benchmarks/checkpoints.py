@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from swarm_brain.cli.terminal.session import session
-from swarm_brain.graph.topology import load
+from swarm_brain.graph.loading import load
 from swarm_brain.models import choose
 from swarm_brain.threads.checkpoints import config_of
 from tests.fakes import Script, bind_script

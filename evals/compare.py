@@ -18,7 +18,7 @@ from swarm_brain.evals.cases.examples import Example, load
 from swarm_brain.evals.experiment import Wanted, experiment
 from swarm_brain.graph.context import make_context
 from swarm_brain.graph.errors import BrainError, ConfigError
-from swarm_brain.graph.topology import load as load_topology
+from swarm_brain.graph.loading import load as load_topology
 
 DATASETS = Path(__file__).parent / "datasets"
 KEYED = ("logic", "arithmetic", "philosophy_facts")

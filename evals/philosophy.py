@@ -25,7 +25,7 @@ from swarm_brain.evals.experiment import Wanted, experiment
 from swarm_brain.evals.report.analysis import SWARM
 from swarm_brain.graph.context import make_context
 from swarm_brain.graph.errors import BrainError, ConfigError
-from swarm_brain.graph.topology import load as load_topology
+from swarm_brain.graph.loading import load as load_topology
 
 DATASET = Path(__file__).parent / "datasets" / "philosophy.jsonl"
 LEVELS = 8

@@ -16,8 +16,9 @@ from pydantic import ConfigDict
 from swarm_brain.calls.background_loop import wait_for
 from swarm_brain.graph import propagation
 from swarm_brain.graph.context import Context
+from swarm_brain.graph.loading import load
 from swarm_brain.graph.state import BEGIN, FINISH, BrainInput, BrainOutput, BrainState, Update
-from swarm_brain.graph.topology import Kind, Topology, load
+from swarm_brain.graph.topology import Kind, Topology
 from swarm_brain.nodes.begin import begin
 from swarm_brain.nodes.expert import run_expert
 from swarm_brain.nodes.finish import finish

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from swarm_brain.graph.errors import TopologyError
 from swarm_brain.graph.state import BEGIN, EFFORTS
-
-if TYPE_CHECKING:
-    from swarm_brain.graph.topology import Topology
+from swarm_brain.graph.topology import Topology
 
 
 def check(topology: Topology, where: str) -> None:

@@ -1,28 +1,19 @@
-"""The topology: who the experts are, what wakes them and whom they hear. Loaded, checked, hashed.
-
-A topology is a YAML file (see topologies/eight.yaml). It is the only place that names edges.
-"""
+"""The topology: the experts, the edges that wake them and whom they hear. Data only."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
 
-from swarm_brain import prompts
-from swarm_brain.graph.checks import check
-from swarm_brain.graph.errors import TopologyError
-from swarm_brain.graph.state import BEGIN, FINISH, Effort
+from swarm_brain.graph.state import BEGIN, Effort
 
 Kind = Literal["intake", "gate", "memory", "proposer", "synthesis", "critic"]
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
-FOLDER = Path(__file__).parent / "topologies"
+Experts = Annotated[Mapping[str, "Expert"], AfterValidator(MappingProxyType), PlainSerializer(dict)]
 
 
 class Edge(BaseModel):
@@ -68,24 +59,28 @@ class Topology(BaseModel):
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
     name: str
-    experts: dict[str, Expert]
+    experts: Experts
     source: str = ""  # the file, unless it is a shipped one: how a saved run finds it again
 
+    def __hash__(self) -> int:
+        """Hash by content, so that decisions about its edges can be cached."""
+        return hash(self.hash)
+
     @cached_property
-    def levels(self) -> dict[str, int]:
-        """The wave in which each expert can run, from 1."""
-        found: dict[str, int] = {}
+    def levels(self) -> Mapping[str, int]:
+        """The first step in which each expert can run, from 1."""
+        levels: dict[str, int] = {}
         pending = dict(self.experts)
         while pending:
             ready = [
                 name
                 for name, expert in pending.items()
-                if all(e.source == BEGIN or e.source in found for e in expert.woken_by)
+                if all(e.source == BEGIN or e.source in levels for e in expert.woken_by)
             ]
             for name in ready:
                 sources = (e.source for e in pending.pop(name).woken_by)
-                found[name] = 1 + max(found.get(source, 0) for source in sources)
-        return found
+                levels[name] = 1 + max(levels.get(source, 0) for source in sources)
+        return MappingProxyType(levels)
 
     @cached_property
     def hash(self) -> str:
@@ -132,106 +127,3 @@ class Topology(BaseModel):
             for expert in self.experts.values()
             if any(edge.source == source and edge.counts(effort) for edge in expert.woken_by)
         ]
-
-
-def load(name_or_path: str | Path = "eight") -> Topology:
-    """Load and check a topology: a name from `graph/topologies`, or a path to a YAML file.
-
-    A file may say `extends: eight` and state only what it adds or changes. A prompt is looked for
-    in `prompts/` beside the file, then beside the file, then likewise for what it extends, then
-    among the shipped ones.
-    Raises TopologyError, which names the file and the entry.
-    """
-    path = _find(name_or_path)
-    entries, folders = _entries(path, seen=())
-    if not entries:
-        raise TopologyError(path.name, "no experts: state at least one under `experts:`")
-    experts = {name: _expert(path.name, name, entry, folders) for name, entry in entries.items()}
-    source = "" if path.parent == FOLDER else str(path.resolve())
-    topology = Topology(name=path.stem, experts=experts, source=source)
-    check(topology, path.name)
-    return topology
-
-
-def _find(name_or_path: str | Path) -> Path:
-    path = Path(name_or_path)
-    if path.suffix in {".yaml", ".yml"}:
-        if not path.is_file():
-            raise TopologyError(str(path), "no such file")
-        return path
-    shipped = FOLDER / f"{name_or_path}.yaml"
-    if len(path.name) > 100 or not shipped.is_file():
-        known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.yaml")))
-        raise TopologyError(
-            str(name_or_path), f"no such topology; shipped are: {known}. A file ends in .yaml"
-        )
-    return shipped
-
-
-class _Loader(yaml.SafeLoader):
-    """A safe loader that refuses double keys; YAML's own loses the first value in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping without double keys."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        if double := [key for key in keys if keys.count(key) > 1]:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"{double[0]!r} is stated twice", node.start_mark
-            )
-        return super().construct_mapping(node, deep)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TopologyError(path.name, f"not YAML: {' '.join(str(error).split())}") from None
-    except OSError as error:
-        raise TopologyError(path.name, f"cannot be read: {error.strerror}") from None
-    if not isinstance(document, dict) or not isinstance(document.get("experts", {}), dict):
-        raise TopologyError(path.name, "expected a mapping with a mapping `experts:` in it")
-    if unknown := set(document) - {"experts", "extends"}:
-        raise TopologyError(path.name, f"unknown keys: {', '.join(sorted(map(str, unknown)))}")
-    return document
-
-
-def _entries(
-    path: Path, seen: tuple[Path, ...]
-) -> tuple[dict[str, dict[str, Any]], tuple[Path, ...]]:
-    """Every expert's raw entry, and the folders of the file and of what it extends."""
-    path = path.resolve()
-    if path in seen:
-        raise TopologyError(path.name, "extends itself")
-    document = _read(path)
-    merged: dict[str, dict[str, Any]] = {}
-    folders: tuple[Path, ...] = ()
-    if "extends" in document:
-        parent = str(document["extends"])
-        beside = path.parent / parent
-        merged, folders = _entries(_find(beside if beside.is_file() else parent), (*seen, path))
-    for name, entry in (document.get("experts") or {}).items():
-        if not isinstance(entry, dict):
-            raise TopologyError(path.name, f"expert {name}: expected a mapping")
-        merged[name] = {**merged.get(name, {}), **entry}
-    return merged, (path.parent, *folders)
-
-
-def _expert(where: str, name: str, entry: Mapping[str, Any], folders: tuple[Path, ...]) -> Expert:
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in {BEGIN, FINISH}:
-        raise TopologyError(where, f"expert {name!r}: not a name (letters, digits, underscore)")
-    if own := {"name", "prompt"} & set(entry):
-        raise TopologyError(
-            where, f"expert {name}: {min(own)}: not stated here; the prompt is the file {name}.md"
-        )
-    try:
-        prompt = prompts.load(name, [place for f in folders for place in (f / "prompts", f)])
-    except (FileNotFoundError, ValueError) as error:
-        raise TopologyError(where, f"expert {name}: {error}") from None
-    try:
-        return Expert.model_validate({**entry, "name": name, "prompt": prompt})
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, item['loc']))}: {item['msg']}, got {item['input']!r}"
-            for item in error.errors(include_url=False)
-        )
-        raise TopologyError(where, f"expert {name}: {problems}") from None

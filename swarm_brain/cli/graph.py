@@ -46,7 +46,7 @@ def graph(
         raise ConfigError("--thread: say where to draw it, with --svg FILE or --png FILE.")
     if not (svg or png):
         from swarm_brain.graph.brain import compile_brain
-        from swarm_brain.graph.topology import load
+        from swarm_brain.graph.loading import load
 
         typer.echo(compile_brain(load(topology or "eight")).get_graph().draw_mermaid())
         return
@@ -63,7 +63,7 @@ def _drawn(
     topology: str, thread: str | None, number: int | None, dark: bool
 ) -> tuple[str, float, float]:
     """The SVG, its width and its height."""
-    from swarm_brain.graph.topology import load
+    from swarm_brain.graph.loading import load
     from swarm_brain.picture.layout import layout
     from swarm_brain.picture.overlay import course
     from swarm_brain.picture.svg import FOOT, HEAD, svg

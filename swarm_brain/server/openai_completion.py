@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from swarm_brain.graph.topology import load
+from swarm_brain.graph.loading import load
 from swarm_brain.runs.stream import Event
 from swarm_brain.server.admission import day_spent
 from swarm_brain.server.openai_schema import ChatRequest, question_of

@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemM
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from swarm_brain.graph.context import Context, make_context
-from swarm_brain.graph.topology import FOLDER
+from swarm_brain.graph.loading import FOLDER
 from swarm_brain.presets import PRESETS
 from swarm_brain.server.problems import Problem
 from swarm_brain.server.runs import Question

@@ -17,7 +17,7 @@ from sse_starlette import EventSourceResponse
 from swarm_brain.config import server_settings
 from swarm_brain.graph.context import Context, make_context
 from swarm_brain.graph.errors import ConfigError
-from swarm_brain.graph.topology import load
+from swarm_brain.graph.loading import load
 from swarm_brain.nodes.interrupt import check_decision
 from swarm_brain.nodes.turn import BUDGETS
 from swarm_brain.picture.layout import layout

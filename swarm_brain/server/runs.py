@@ -24,8 +24,9 @@ from langgraph.types import Command
 from swarm_brain.graph.brain import Brain, compile_brain
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.errors import MemoryUnavailable, ThreadError
+from swarm_brain.graph.loading import load
 from swarm_brain.graph.state import BrainInput
-from swarm_brain.graph.topology import Topology, load
+from swarm_brain.graph.topology import Topology
 from swarm_brain.memory import background
 from swarm_brain.memory.opening import close_store, open_store
 from swarm_brain.runs.fork import fork

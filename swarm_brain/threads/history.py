@@ -12,8 +12,9 @@ from typing_extensions import TypedDict
 from swarm_brain.graph import propagation
 from swarm_brain.graph.errors import BrainError, ThreadError
 from swarm_brain.graph.events import Entered, Reached
+from swarm_brain.graph.loading import load
 from swarm_brain.graph.state import RESULT_KEYS, BrainState, Signal, Usage, Waking
-from swarm_brain.graph.topology import Topology, load
+from swarm_brain.graph.topology import Topology
 from swarm_brain.nodes.finish import usage
 from swarm_brain.nodes.signal import PREVENTED
 from swarm_brain.nodes.turn import run_context

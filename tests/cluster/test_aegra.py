@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from swarm_brain.graph.topology import load
+from swarm_brain.graph.loading import load
 from tests.cluster.aegra import Aegra, Worker
 from tests.cluster.asking import CALLS, Asked, answered, ask, marker, questions, results
 from tests.fakes import Endpoint, asker

@@ -15,7 +15,7 @@ from swarm_brain.evals.arms.response import Answer, Setup
 from swarm_brain.evals.cases.examples import Example
 from swarm_brain.evals.experiment import Wanted
 from swarm_brain.graph.context import Context, make_context
-from swarm_brain.graph.topology import load
+from swarm_brain.graph.loading import load
 from tests.fakes import Script
 
 ANSWER, CHECK = "# Arm: answer", "# Arm: check"

@@ -17,7 +17,7 @@ import pytest
 
 from swarm_brain.evals.cases.examples import content_hash, load
 from swarm_brain.evals.philosophy import DATASET
-from swarm_brain.graph.topology import load as load_topology
+from swarm_brain.graph.loading import load as load_topology
 from tests.fakes import Endpoint, Script, endpoint
 from tests.integration.commands import COMMAND, Finished, run_here
 from tests.integration.langsmith import Recorded, langsmith

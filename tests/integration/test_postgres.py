@@ -392,7 +392,7 @@ WORKER = """
 import asyncio, json, sys
 from rich.console import Console
 from swarm_brain.graph.context import make_context
-from swarm_brain.graph.topology import load
+from swarm_brain.graph.loading import load
 from swarm_brain.cli.terminal.session import session
 
 async def work(name, count, url):

@@ -155,7 +155,6 @@ def test_circles_are_found():
     assert circles(edges) == [["a", "b", "c"]]
 
 
-@pytest.mark.xfail(strict=True, reason="six circles, to be mended in the next commits")
 def test_there_is_no_circle_of_imports():
     """Imports in functions and under TYPE_CHECKING count as well."""
     assert circles({name: ours(name) for name in MODULES}) == []

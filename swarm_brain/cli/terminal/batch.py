@@ -26,7 +26,8 @@ from swarm_brain.cli.console import ANSWERED, ERROR, PAUSED, SIMULATED, err
 from swarm_brain.cli.terminal.text import printable
 from swarm_brain.graph.context import Context, make_context
 from swarm_brain.graph.errors import ConfigError, InputError
-from swarm_brain.graph.topology import Topology, load
+from swarm_brain.graph.loading import load
+from swarm_brain.graph.topology import Topology
 from swarm_brain.progress import counting, prepare_run
 from swarm_brain.remote import connect
 

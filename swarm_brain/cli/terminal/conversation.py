@@ -13,7 +13,7 @@ from swarm_brain.cli.terminal.run import Ask, ask_in
 from swarm_brain.cli.terminal.session import Session, new_thread, session
 from swarm_brain.cli.terminal.text import printable, read_line
 from swarm_brain.graph.errors import BrainError
-from swarm_brain.graph.topology import load
+from swarm_brain.graph.loading import load
 from swarm_brain.threads import checkpoints, history
 
 HELP = """\

@@ -12,7 +12,7 @@ from swarm_brain.cli.terminal.run import Ask, Running
 from swarm_brain.cli.terminal.session import Session
 from swarm_brain.graph.context import make_context
 from swarm_brain.graph.errors import ServerError, ThreadError
-from swarm_brain.graph.topology import load
+from swarm_brain.graph.loading import load
 from swarm_brain.nodes.conversation import asked as checked
 from swarm_brain.remote import GRAPH, RemoteBrain, connect, translated
 

@@ -21,8 +21,9 @@ from swarm_brain.cli.terminal.text import printable, resuming
 from swarm_brain.graph.brain import Brain
 from swarm_brain.graph.context import make_context
 from swarm_brain.graph.errors import ThreadError
+from swarm_brain.graph.loading import load
 from swarm_brain.graph.state import RESULT_KEYS
-from swarm_brain.graph.topology import Topology, load
+from swarm_brain.graph.topology import Topology
 from swarm_brain.nodes import begin
 from swarm_brain.progress import prepare_run
 from swarm_brain.runs.resume import free

@@ -9,7 +9,7 @@ import pytest
 from swarm_brain.evals.arms import baselines
 from swarm_brain.evals.arms.registry import NAMES, named
 from swarm_brain.graph.errors import ConfigError, ModelError, ModelUnavailable
-from swarm_brain.graph.topology import load
+from swarm_brain.graph.loading import load
 from swarm_brain.models import choose
 from tests.evals.samples import (
     AGGREGATE,

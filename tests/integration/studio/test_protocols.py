@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from swarm_brain.cli.app import app
 from swarm_brain.graph.errors import ServerError
-from swarm_brain.graph.topology import load
+from swarm_brain.graph.loading import load
 from swarm_brain.presets import PRESETS
 from tests.integration.studio.serving import ANSWER, HARD, SIMPLE
 

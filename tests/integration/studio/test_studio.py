@@ -10,8 +10,8 @@ import pytest
 from swarm_brain.config import VARIABLES
 from swarm_brain.graph.brain import graph
 from swarm_brain.graph.context import Context
+from swarm_brain.graph.loading import load
 from swarm_brain.graph.state import BrainInput, BrainOutput, BrainState
-from swarm_brain.graph.topology import load
 from tests.integration.processes import CANARY
 from tests.integration.studio.serving import ANSWER, HARD, SIMPLE
 from tests.unit.graph.test_events import checked

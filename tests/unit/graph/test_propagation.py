@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from swarm_brain.graph import propagation
 from swarm_brain.graph.context import Context
+from swarm_brain.graph.loading import load
 from swarm_brain.graph.propagation import activations, fired, salience, standing
-from swarm_brain.graph.topology import Edge, Topology, load
+from swarm_brain.graph.topology import Edge, Topology
 from swarm_brain.graph.workspace import compete
 
 EIGHT = load("eight")

@@ -10,7 +10,7 @@ import yaml
 
 from swarm_brain.graph.brain import Brain, compile_brain
 from swarm_brain.graph.errors import TopologyError
-from swarm_brain.graph.topology import FOLDER, load
+from swarm_brain.graph.loading import FOLDER, load
 from tests.fakes import Script
 
 HARD = "Why is the subject what it is?"
@@ -429,6 +429,21 @@ def test_levels_are_the_length_of_the_path(tmp_path):
         "synthesis": 4,
         "meta_cognitive": 5,
     }
+
+
+def test_a_shipped_topology_is_loaded_once_and_cannot_be_changed():
+    assert load() is load("eight")
+    with pytest.raises(TypeError):
+        load().experts["reasoning"] = load().experts["creative"]
+    with pytest.raises(TypeError):
+        load().levels["reasoning"] = 1
+
+
+def test_a_file_is_read_again_when_it_has_changed(tmp_path):
+    path = write(tmp_path, {"creative": {"max_tokens": 64}}, prompts=(), extends="eight")
+    assert load(path).experts["creative"].max_tokens == 64
+    write(tmp_path, {"creative": {"max_tokens": 65}}, prompts=(), extends="eight")
+    assert load(path).experts["creative"].max_tokens == 65
 
 
 def test_hash_follows_content_and_not_the_name_of_the_file(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from swarm_brain.graph.brain import compile_brain
-from swarm_brain.graph.topology import load
+from swarm_brain.graph.loading import load
 from tests.fakes import Script
 
 HARD = "Why is the subject what it is?"

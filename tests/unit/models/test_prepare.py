@@ -8,7 +8,7 @@ import pytest
 
 from swarm_brain.graph.context import make_context
 from swarm_brain.graph.errors import ModelUnavailable
-from swarm_brain.graph.topology import load
+from swarm_brain.graph.loading import load
 from swarm_brain.models import embedded_weights
 from swarm_brain.models.prepare import prepare
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarm_brain.graph.topology import load
+from swarm_brain.graph.loading import load
 from swarm_brain.nodes.parse import (
     defects_schema,
     gates_schema,

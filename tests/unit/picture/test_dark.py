@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from swarm_brain.graph.topology import load
+from swarm_brain.graph.loading import load
 from swarm_brain.picture import svg as light
 from swarm_brain.picture.dark import DARK
 from swarm_brain.picture.layout import layout

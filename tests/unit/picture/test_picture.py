@@ -14,7 +14,8 @@ import resvg_py
 from rich.cells import cell_len
 
 from swarm_brain.graph.errors import ConfigError
-from swarm_brain.graph.topology import Topology, load
+from swarm_brain.graph.loading import load
+from swarm_brain.graph.topology import Topology
 from swarm_brain.picture.layout import Picture, layout
 from swarm_brain.picture.overlay import course
 from swarm_brain.picture.png import png

@@ -23,7 +23,7 @@ from swarm_brain.calls import client
 from swarm_brain.calls.client import Call, ask
 from swarm_brain.graph.brain import compile_brain
 from swarm_brain.graph.errors import BudgetTooSmall, ConfigError, ModelError
-from swarm_brain.graph.topology import load
+from swarm_brain.graph.loading import load
 from swarm_brain.models import choose
 from swarm_brain.models.binding import Binding, Sampling
 from swarm_brain.models.endpoint import response_format

@@ -11,7 +11,7 @@ from swarm_brain.cli.terminal.checks import _hyperbolic_pace
 from swarm_brain.cli.terminal.run import worst_case
 from swarm_brain.graph.context import make_context
 from swarm_brain.graph.errors import ConfigError, ModelError
-from swarm_brain.graph.topology import load
+from swarm_brain.graph.loading import load
 from swarm_brain.models.choose import bind
 from swarm_brain.nodes import begin, prompt
 from swarm_brain.spending import pricing, quota
