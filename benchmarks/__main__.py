@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import checkpoints, embedded, huggingface, imports, latency, prefix, rate, recall
+from benchmarks import (
+    checkpoints,
+    embedded,
+    huggingface,
+    imports,
+    latency,
+    prefix,
+    rate,
+    recall,
+    threads,
+)
 
 ALL = {
     "latency": latency.main,
@@ -13,6 +23,7 @@ ALL = {
     "prefix": prefix.main,
     "rate": rate.main,
     "checkpoints": checkpoints.main,
+    "threads": threads.main,
     "recall": recall.main,
     "huggingface": huggingface.main,
 }

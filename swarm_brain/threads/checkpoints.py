@@ -7,6 +7,7 @@ of each run is known from the index alone, and only that one is decoded.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -100,8 +101,9 @@ async def last_states(saver: Saver, thread: str) -> list[SavedState]:
 async def count_runs(saver: Saver, threads: Sequence[str]) -> dict[str, int]:
     """Return how many runs each thread has. Decodes checkpoints only where runs were forked."""
     index, counts = await _index(saver, threads), {}
+    ends_of = await asyncio.to_thread(lambda: {name: _ends(index[name]) for name in index})
     for thread in threads:
-        ends = _ends(index.get(thread, []))
+        ends = ends_of.get(thread, [])
         counts[thread] = len(ends)
         if not all(end.certain for end in ends):
             with suppress(MemoryUnavailable):  # one damaged thread must not hide the others
