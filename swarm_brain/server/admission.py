@@ -1,7 +1,7 @@
-"""Whether a run may begin now: its owner's day, its owner's pace, and room on this server.
+"""Decide whether a run may start: its owner's daily quota, its owner's rate, room on this server.
 
-Requests per minute and the day's account are kept where all processes see them. Runs at once are
-counted in each process by itself.
+Requests per minute and daily quotas are stored where all processes see them. Concurrent runs are
+counted by each process for itself.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import asyncio
 import logging
 import math
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+
+from anyio import CapacityLimiter
 
 from swarm_brain.config import server_settings
 from swarm_brain.graph.errors import BrainError, ModelError
@@ -24,95 +25,83 @@ from swarm_brain.spending import accounts, quota
 log = logging.getLogger(__name__)
 
 MINUTE = 60.0
-BUSY_SECONDS = 5  # when to come back to a server whose runs end nobody knows when
+BUSY_SECONDS = 5  # Retry-After of a full server: nobody knows when its runs end
 
 
-@dataclass
-class Places:
-    """The runs of this process: how many are `running`, who waits for a place, in their order, and
-    how many of both are `held` by each owner. For one event loop."""
+class RunSlots:
+    """The runs of this process, for one event loop. Waiting runs start in the order they came."""
 
-    running: int = 0
-    waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
-    held: Counter[str | None] = field(default_factory=Counter)
+    def __init__(self) -> None:
+        self._limiter = CapacityLimiter(1)  # `one` sets the real number
+        self._by_owner: Counter[str | None] = Counter()
+
+    @property
+    def running(self) -> int:
+        """The number of runs that hold a slot."""
+        return self._limiter.borrowed_tokens
+
+    @property
+    def waiting(self) -> int:
+        """The number of runs that wait for a slot."""
+        return self._limiter.statistics().tasks_waiting
 
     @contextmanager
     def of(self, owner: Owner) -> Iterator[None]:
-        """Count a run as its owner's. Raises Problem(429) if they have as many as they may."""
-        if owner.concurrency is not None and self.held[owner.name] >= owner.concurrency:
-            many = f"This key has {owner.concurrency} runs at once, and they are under way."
-            raise too_many(many, "concurrency_limit_exceeded", BUSY_SECONDS)
-        self.held[owner.name] += 1
+        """Count a run, waiting or running, as its owner's.
+
+        Raise Problem(429) if the owner has as many as the key allows.
+        """
+        if owner.concurrency is not None and self._by_owner[owner.name] >= owner.concurrency:
+            message = f"This key allows {owner.concurrency} concurrent runs, and all are in use."
+            raise too_many(message, "concurrency_limit_exceeded", BUSY_SECONDS)
+        self._by_owner[owner.name] += 1
         try:
             yield
         finally:
-            self.held[owner.name] -= 1
-            self.held += Counter()  # without those that hold none
+            self._by_owner[owner.name] -= 1
+            self._by_owner += Counter()  # drops owners without runs
 
     @asynccontextmanager
     async def one(self, most: int, queue: int) -> AsyncIterator[None]:
-        """Hold one of `most` places. Raises Problem(429) if `queue` others wait for one already."""
-        if self.running < most and not self.waiting:
-            self.running += 1
-        else:
-            await self._turn(most, queue)
+        """Hold one of `most` slots. Raise Problem(429) if `queue` others already wait for one."""
+        self._limiter.total_tokens = most
+        if self._limiter.available_tokens < 1 and self.waiting >= queue:
+            raise too_many("This server is full.", "server_busy", BUSY_SECONDS)
+        slot = object()  # a stream may end in another task than it started in
+        await self._limiter.acquire_on_behalf_of(slot)
         try:
             yield
         finally:
-            self.running -= 1
-            self._next(most)
-
-    async def _turn(self, most: int, queue: int) -> None:
-        if len(self.waiting) >= queue:
-            raise too_many("This server is full.", "server_busy", BUSY_SECONDS)
-        turn = asyncio.get_running_loop().create_future()
-        self.waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # it was given a place while it gave up
-                self.running -= 1
-                self._next(most)
-            elif turn in self.waiting:
-                self.waiting.remove(turn)
-            raise
-
-    def _next(self, most: int) -> None:
-        """Give free places to those who wait longest; they count as running from here on."""
-        while self.waiting and self.running < most:
-            turn = self.waiting.popleft()
-            if not turn.cancelled():
-                self.running += 1
-                turn.set_result(None)
+            self._limiter.release_on_behalf_of(slot)
 
 
-places = Places()
+slots = RunSlots()
 
 
 @asynccontextmanager
 async def admit(owner: Owner) -> AsyncIterator[None]:
-    """Hold a place for one run. Raises Problem(429) with Retry-After, or Problem(503)."""
-    with places.of(owner):
+    """Hold a slot for one run. Raise Problem(429) with Retry-After, or Problem(503)."""
+    with slots.of(owner):
         await check(owner)
         settings = server_settings()
-        async with places.one(settings.concurrency, settings.queue):
+        async with slots.one(settings.concurrency, settings.queue):
             yield
 
 
 async def check(owner: Owner) -> None:
-    """Count a request of this owner, if their day and their pace allow it.
+    """Count a request of this owner if the daily quota and the rate limit allow it.
 
-    Raises Problem(429) with Retry-After, or Problem(503) where the accounts cannot be read.
+    Raise Problem(429) with Retry-After, or Problem(503) if the accounts cannot be read.
     """
     try:
         await asyncio.to_thread(_check, owner)
-    except ModelError as error:  # the key has been taken away meanwhile
+    except ModelError as error:  # the key has been removed meanwhile
         raise Problem(401, str(error), type="authentication_error") from None
     except BrainError as error:
-        log.error("no run is admitted: %s", error)
+        log.error("No run is admitted: %s", error)
         raise Problem(
             503,
-            "The accounts of this server cannot be read; its owner finds the reason in its log.",
+            "This server cannot read its accounts; its log says why.",
             type="server_error",
             code="no_accounts",
         ) from None
@@ -120,23 +109,23 @@ async def check(owner: Owner) -> None:
 
 def _check(owner: Owner) -> None:
     left = quota.left(owner.name)
-    for unit, rest in (("dollars", left.usd), ("tokens", left.tokens)):
-        if rest == 0:
+    for unit, amount in (("dollars", left.usd), ("tokens", left.tokens)):
+        if amount == 0:
             raise day_spent(f"The {unit} of this day (UTC) are spent.")
     if owner.name is not None and owner.requests_per_minute is not None:
         wait = arrive(owner.name, owner.requests_per_minute, time.time())
         if wait > 0:
             raise too_many(
-                f"This key has {owner.requests_per_minute} requests per minute.",
+                f"This key allows {owner.requests_per_minute} requests per minute.",
                 "rate_limit_exceeded",
                 wait,
             )
 
 
 def arrive(payer: str, per_minute: int, now: float) -> float:
-    """Count a request if the last minute had fewer than `per_minute`; else the seconds to wait.
+    """Count a request if the last minute had fewer than `per_minute`. Blocking.
 
-    Blocking. `now` is in seconds since the epoch.
+    Return the seconds to wait, 0 if it was counted. `now` is in seconds since the epoch.
     """
     with accounts.book().writing() as execute:
         execute("DELETE FROM arrivals WHERE payer = ? AND at <= ?", [payer, now - MINUTE])
@@ -151,20 +140,20 @@ def arrive(payer: str, per_minute: int, now: float) -> float:
 
 
 def pause(last_but: float | None, now: float) -> float:
-    """Seconds until a minute has gone by since the n-th last of n allowed requests. Pure.
+    """Return the seconds until the n-th last of n allowed requests is a minute old.
 
-    A time to come, by the clock of another machine, keeps nobody out for more than a minute.
+    A time in the future, from a machine whose clock is ahead, blocks nobody for over a minute.
     """
     return 0.0 if last_but is None else min(MINUTE, max(0.0, last_but + MINUTE - now))
 
 
 def day_spent(message: str) -> Problem:
-    """A refusal until the next day begins."""
+    """Return a Problem that asks to come back when the next day (UTC) starts."""
     return too_many(message, "insufficient_quota", quota.seconds_to_midnight())
 
 
 def too_many(message: str, code: str, seconds: float) -> Problem:
-    """A refusal that says when to come back."""
+    """Return a Problem(429) that says when to come back."""
     wait = max(1, math.ceil(seconds))
     return Problem(
         429,

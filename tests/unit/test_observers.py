@@ -16,7 +16,7 @@ from swarm_brain.graph.brain import graph
 from swarm_brain.observers import Answered, Finished
 from swarm_brain.server import logs, metrics
 from swarm_brain.server.api_keys import User
-from swarm_brain.server.metrics import OTHER, Names
+from swarm_brain.server.metrics import OTHER, BoundedLabels
 from swarm_brain.server.problems import Problem
 
 HARD = "Why is the subject what it is?"
@@ -101,9 +101,9 @@ def _failures(expert: str) -> list[float]:
 
 
 def test_names_that_users_choose_do_not_make_ever_new_labels():
-    names = Names(2)
-    assert [names.of(name) for name in ("a", "b", "c", "a", "c")] == ["a", "b", OTHER, "a", OTHER]
-    assert len(Names().of("x" * 10_000)) < 200
+    names = BoundedLabels(2)
+    assert [names.label(name) for name in ("a", "b", "c", "a", "c")] == ["a", "b", OTHER, "a", OTHER]
+    assert len(BoundedLabels().label("x" * 10_000)) < 200
 
 
 def test_metrics_are_shown_to_this_machine_and_else_to_keys(monkeypatch, tmp_path):

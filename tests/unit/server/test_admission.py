@@ -1,4 +1,4 @@
-"""Who may begin a run now: the day, the pace, places and their queue."""
+"""Who may start a run: the daily quota, the rate, slots and their queue."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from swarm_brain.config import VARIABLES
 from swarm_brain.graph.errors import ModelError
 from swarm_brain.server import admission
-from swarm_brain.server.admission import MINUTE, Places, admit, arrive, pause
+from swarm_brain.server.admission import MINUTE, RunSlots, admit, arrive, pause
 from swarm_brain.server.api_keys import LOCAL, Owner, owners
 from swarm_brain.server.problems import Problem
 from swarm_brain.spending import quota
@@ -29,7 +29,7 @@ def bare(monkeypatch, tmp_path):
     for name in ("CONFIG", "DATA"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(admission, "places", Places())
+    monkeypatch.setattr(admission, "slots", RunSlots())
 
 
 def keyed(limits: str = "", server: str = "") -> Owner:
@@ -149,7 +149,7 @@ def test_without_keys_a_user_of_another_sign_in_is_not_limited():
     assert quota.reserve("somebody", Amount(1, None)) is None
 
 
-# ---- places
+# ---- slots
 
 
 async def test_an_owner_has_so_many_runs_at_once():
@@ -160,7 +160,7 @@ async def test_an_owner_has_so_many_runs_at_once():
             pass
     async with admit(ada):
         pass
-    assert not admission.places.held
+    assert not admission.slots._by_owner
 
 
 async def test_who_waits_counts_as_the_owners_too():
@@ -181,10 +181,11 @@ async def test_the_queue_is_first_come_first_served_and_has_an_end():
             tasks.append(asyncio.create_task(enter(ada, order, number)))
             await settled()
         await refused(ada, "server_busy")
-        assert (admission.places.running, len(admission.places.waiting)) == (1, 2)
+        assert (admission.slots.running, admission.slots.waiting) == (1, 2)
     await asyncio.gather(*tasks)
     assert order == [0, 1]
-    assert admission.places == Places()
+    assert (admission.slots.running, admission.slots.waiting) == (0, 0)
+    assert not admission.slots._by_owner
 
 
 async def enter(owner: Owner, order: list[int] | None = None, number: int = 0) -> None:
@@ -200,46 +201,46 @@ async def settled() -> None:
 
 
 async def test_who_gives_up_waiting_leaves_the_queue():
-    places = Places()
-    async with places.one(1, 5):
-        task = asyncio.create_task(stay(places))
+    slots = RunSlots()
+    async with slots.one(1, 5):
+        task = asyncio.create_task(stay(slots))
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        assert not places.waiting
-    assert places.running == 0
+        assert not slots.waiting
+    assert slots.running == 0
 
 
-async def test_a_place_given_to_one_who_gives_up_goes_to_the_next():
-    places = Places()
+async def test_a_slot_given_to_one_who_gives_up_goes_to_the_next():
+    slots = RunSlots()
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(places.one(1, 5))
-        first, second = (asyncio.create_task(stay(places)) for _ in range(2))
+        await stack.enter_async_context(slots.one(1, 5))
+        first, second = (asyncio.create_task(stay(slots)) for _ in range(2))
         await asyncio.sleep(0)
         await stack.aclose()  # the first of them is given the place here,
         first.cancel()  # and gives up before it has noticed
         await asyncio.gather(first, return_exceptions=True)
         await asyncio.wait_for(second, 1)
-    assert places.running == 0
+    assert slots.running == 0
 
 
-async def stay(places: Places) -> None:
-    async with places.one(1, 5):
+async def stay(slots: RunSlots) -> None:
+    async with slots.one(1, 5):
         await asyncio.sleep(0)
 
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 7)), max_size=40), st.integers(1, 3))
-def test_places_are_never_more_than_there_are(moves, most):
-    """Runs begin, end and are cancelled in any order; no place is lost, none is given twice."""
+def test_there_are_never_more_runs_than_slots(moves, most):
+    """Runs begin, end and are cancelled in any order; no slot is lost, none is given twice."""
 
     async def play() -> None:
-        places, inside, peak = Places(), 0, 0
+        slots, inside, peak = RunSlots(), 0, 0
         tasks: list[tuple[asyncio.Task[None], asyncio.Event]] = []
 
         async def run(done: asyncio.Event) -> None:
             nonlocal inside, peak
-            async with places.one(most, 100):
+            async with slots.one(most, 100):
                 inside += 1
                 peak = max(peak, inside)
                 try:
@@ -262,6 +263,6 @@ def test_places_are_never_more_than_there_are(moves, most):
         ends = await asyncio.gather(*(task for task, _ in tasks), return_exceptions=True)
         assert all(end is None or isinstance(end, asyncio.CancelledError) for end in ends)
         assert peak <= most
-        assert (places.running, len(places.waiting)) == (0, 0)
+        assert (slots.running, slots.waiting) == (0, 0)
 
     asyncio.run(play())
