@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 
 # Thread ids, names of keys: safe in a path, in a file name and in a log.
 ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+
+
+def is_id(text: str) -> bool:
+    """Return whether a text is a valid thread id or key name."""
+    return re.fullmatch(ID_PATTERN, text) is not None
 
 
 def is_local(host: str | None) -> bool:

@@ -1,7 +1,7 @@
-"""Who asks: the keys of `swarm-brain.toml`, kept as SHA-256 digests.
+"""Identify callers by their API keys, which `swarm-brain.toml` stores as SHA-256 digests.
 
-A key has 256 random bits, so a plain digest gives nothing away and needs no salt. The file is read
-again when it has changed: a key can be added or taken away while the server runs.
+A key has 256 random bits, so a plain digest reveals nothing and needs no salt. The file is read
+again when it changes: keys can be added or removed while the server runs.
 """
 
 from __future__ import annotations
@@ -20,31 +20,28 @@ from swarm_brain.config import KeySettings, open_to_all
 from swarm_brain.graph.errors import ConfigError
 from swarm_brain.memory.space import LOCAL_IDENTITY
 from swarm_brain.server.problems import Problem
-from swarm_brain.validation import is_local, is_loopback
+from swarm_brain.validation import is_id, is_local, is_loopback
 
 log = logging.getLogger(__name__)
 
-NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 PREFIX = "sb-"
 _BEARER = re.compile(r"\s*bearer\s+(\S+)\s*", re.I)
-FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "cf-connecting-ip")  # what proxies add
+FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "cf-connecting-ip")  # added by proxies
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
 NO_KEYS = (
-    "This server has no keys, so it answers only its own machine. Its owner can make a key with "
+    "This server has no API keys, so it answers only its own machine. Create a key with "
     "`swarm-brain serve --new-key NAME`, or set SWARM_BRAIN_OPEN=true."
 )
-
-
-ELSEWHERE = (
-    "Without keys this server answers to localhost and 127.0.0.1, by no other name, and to no page "
-    "of elsewhere but Studio."
+FOREIGN_HOST = (
+    "Without API keys this server must be addressed as localhost or 127.0.0.1, and no website "
+    "other than Studio may call it."
 )
 STUDIO = ("https://smith.langchain.com", "https://eu.smith.langchain.com")  # as in langgraph.json
 
 
 @dataclass(frozen=True)
 class Owner:
-    """Whom a request belongs to, and what they may take; None: not limited.
+    """Whoever a request belongs to, with their limits (None: unlimited).
 
     `name` is None for the local user of a server without keys.
     """
@@ -57,7 +54,7 @@ class Owner:
 
     @property
     def user(self) -> User | None:
-        """The `langgraph_auth_user` of this owner's runs, in `configurable`; None: leave it out."""
+        """The `langgraph_auth_user` in the config of this owner's runs; None: leave it out."""
         if self.name is not None:
             return User(self.name)
         return local_user() if open_to_all() else None
@@ -68,7 +65,7 @@ LOCAL = Owner()
 
 @dataclass(frozen=True)
 class User:
-    """A user as LangGraph's runtime takes them: it wants an object with an `identity`."""
+    """A user as LangGraph's runtime expects it: an object with an `identity`."""
 
     identity: str
     is_authenticated: bool = True
@@ -76,71 +73,65 @@ class User:
 
     @property
     def display_name(self) -> str:
-        """The same name, for people."""
+        """The name to show."""
         return self.identity
 
 
 def owners() -> Mapping[str, Owner]:
-    """All who have a key, by name."""
+    """Return everybody who has a key, by name."""
     return {name: _owner(name, entry) for name, entry in _keys().items()}
 
 
 def keyed() -> bool:
-    """Whether a key is needed here."""
+    """Return whether this server requires a key."""
     return bool(_keys())
 
 
 def identify(authorization: str | None, api_key: str | None = None) -> Owner:
-    """Whose key this is: `Authorization: Bearer KEY`, else `x-api-key: KEY` as LangGraph's clients
-    send it. Everybody is LOCAL where there are no keys.
+    """Return the owner of the key in `Authorization: Bearer KEY`, else in `x-api-key: KEY`.
 
-    Raises Problem(401), or Problem(503) where the keys cannot be read.
+    LangGraph's clients send the latter. On a server without keys everybody is LOCAL.
+    Raise Problem(401), or Problem(503) if the keys cannot be read.
     """
     known = _keys()
     if not known:
         return LOCAL
-    given = _given(authorization, api_key)
-    if given is None:
-        raise Problem(
-            401,
-            "No key was given. Send `Authorization: Bearer KEY`.",
-            type="authentication_error",
-            code="missing_api_key",
-            headers=CHALLENGE,
+    key = _key(authorization, api_key)
+    if key is None:
+        raise _unauthorized(
+            "The API key is missing. Send `Authorization: Bearer KEY`.", "missing_api_key"
         )
-    name = _named(sha256(given.encode(errors="surrogatepass")).hexdigest(), known)
+    name = _name_of(sha256(key.encode(errors="surrogatepass")).hexdigest(), known)
     if name is None:
-        raise Problem(
-            401,
-            "This key is not known here.",
-            type="authentication_error",
-            code="invalid_api_key",
-            headers=CHALLENGE,
-        )
+        raise _unauthorized("This API key is not known to this server.", "invalid_api_key")
     return _owner(name, known[name])
 
 
-def identify_caller(headers: Mapping[str, str], host: str | None) -> Owner:
-    """The same for a request with these headers (lower case) from this address, None if unknown.
+def _unauthorized(message: str, code: str) -> Problem:
+    return Problem(401, message, type="authentication_error", code=code, headers=CHALLENGE)
 
-    Where there are no keys, it must come from this machine, and not through a proxy on it.
-    Raises Problem(401), Problem(403) or Problem(503).
+
+def identify_caller(headers: Mapping[str, str], host: str | None) -> Owner:
+    """Return the owner of a request by its headers (lower case) and its address, if known.
+
+    On a server without keys it must come from this machine, and not through a proxy on it.
+    Raise Problem(401), Problem(403) or Problem(503).
     """
     owner = identify(headers.get("authorization"), headers.get("x-api-key"))
     if owner.name is not None or open_to_all():
         return owner
     if not is_loopback(host) or any(name in headers for name in FORWARDED):
         raise Problem(403, NO_KEYS, type="permission_error", code="no_keys")
-    if not _asks_here(headers):
-        raise Problem(403, ELSEWHERE, type="permission_error", code="host")
+    if not _is_local_request(headers):
+        raise Problem(403, FOREIGN_HOST, type="permission_error", code="host")
     return owner
 
 
-def _asks_here(headers: Mapping[str, str]) -> bool:
-    """Whether a request names this machine as its host and comes from no page of elsewhere.
+def _is_local_request(headers: Mapping[str, str]) -> bool:
+    """Return whether a request names this machine as its host and comes from no foreign page.
 
-    A page that has got its own name to lead here (DNS rebinding) names itself as the host; one that
-    sends a form here is named by the browser as its origin.
+    A page whose name was made to resolve to this machine (DNS rebinding) shows its own name in
+    `Host`; a page that submits a form to this machine is named in `Origin` by the browser.
     """
     host, origin = _hostname(f"//{headers.get('host', '')}"), headers.get("origin")
     own = host is None or is_local(host)
@@ -158,11 +149,11 @@ def _hostname(url: str) -> str | None:
 
 
 def new_key(name: str) -> tuple[str, str]:
-    """A new key, and the table that belongs into `swarm-brain.toml`. Raises ConfigError."""
-    if not NAME.fullmatch(name):
+    """Return a new key and its table for `swarm-brain.toml`. Raise ConfigError."""
+    if not is_id(name):
         raise ConfigError(f"A key's name has 1 to 64 letters, digits, - or _, not {name!r}.")
     if name in config.key_table():
-        raise ConfigError(f"There is a key {name} already; take its table away first.")
+        raise ConfigError(f"There is a key {name} already; remove its table first.")
     key = PREFIX + secrets.token_urlsafe(32)
     return key, f'[keys.{name}]\nsha256 = "{sha256(key.encode()).hexdigest()}"\n'
 
@@ -171,28 +162,30 @@ def _keys() -> Mapping[str, KeySettings]:
     try:
         return config.key_table()
     except ConfigError as error:
-        log.error("no request is answered: %s", error)
+        log.error("No request is answered: %s", error)
         raise Problem(
             503,
-            "The settings of this server cannot be read; its owner finds the reason in its log.",
+            "The settings of this server cannot be read; its log says why.",
             type="server_error",
             code="misconfigured",
         ) from None
 
 
-def _given(authorization: str | None, api_key: str | None) -> str | None:
+def _key(authorization: str | None, api_key: str | None) -> str | None:
     bearer = _BEARER.fullmatch(authorization or "")
     return bearer[1] if bearer else (api_key or "").strip() or None
 
 
-def _named(digest: str, known: Mapping[str, KeySettings]) -> str | None:
-    """Whose digest this is. All are compared, each in constant time, so that the time taken says
-    nothing about which comes near."""
-    found = None
+def _name_of(digest: str, known: Mapping[str, KeySettings]) -> str | None:
+    """Return the name of the key with this digest.
+
+    Compare with all of them, each in constant time, so that timing reveals nothing.
+    """
+    owner = None
     for name, entry in known.items():
         if hmac.compare_digest(entry.sha256, digest):
-            found = name
-    return found
+            owner = name
+    return owner
 
 
 def _owner(name: str, entry: KeySettings) -> Owner:
@@ -200,5 +193,5 @@ def _owner(name: str, entry: KeySettings) -> Owner:
 
 
 def local_user() -> User:
-    """Everybody on a server without keys, where a user must have a name."""
+    """Return the user who stands for everybody on a server without keys."""
     return User(LOCAL_IDENTITY, is_authenticated=False)

@@ -1,6 +1,6 @@
-"""Logs of `swarm-brain serve`: one JSON object a line, for each request and for each run.
+"""Logs of `swarm-brain serve`: one line of JSON for each request and for each run.
 
-What was asked and what was answered is not in them, and no key.
+They contain no questions, no answers and no keys.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = logging.getLogger(__name__)
-OF_A_REQUEST = ("owner", "run", "thread_id")  # what routes put into `request.state`
-OF_A_RESULT = ("thread_id", "provenance", "stop_reason", "effort", "steps", "model")
+REQUEST_FIELDS = ("owner", "run", "thread_id")  # routes put them into `request.state`
+RESULT_FIELDS = ("thread_id", "provenance", "stop_reason", "effort", "steps", "model")
 
 
 def start(stream: TextIO | None = None, level: int = logging.INFO) -> None:
-    """Write all logs of this process as JSON, to standard error unless told otherwise."""
+    """Write all logs of this process as JSON, by default to standard error."""
     from structlog import processors, stdlib
 
     formatter = stdlib.ProcessorFormatter(
@@ -42,28 +42,28 @@ def start(stream: TextIO | None = None, level: int = logging.INFO) -> None:
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)  # of others; they may quote what was asked
+    root.setLevel(logging.WARNING)  # other libraries may quote questions
     logging.getLogger("swarm_brain").setLevel(level)
     observers.observe(_run)
 
 
 def _run(event: Answered | Finished) -> None:
-    """A line for a run that has ended."""
+    """Log a run that has ended."""
     if isinstance(event, Answered):
         return
-    told = {key: event.result.get(key) for key in OF_A_RESULT}
+    fields = {key: event.result.get(key) for key in RESULT_FIELDS}
     usage = event.result["usage"]
-    log.info("run", extra={"run": event.run_id, "owner": event.user, **told, **usage})
+    log.info("run", extra={"run": event.run_id, "owner": event.user, **fields, **usage})
 
 
 class RequestLog:
-    """ASGI middleware: a line for each request once its answer, or its stream, has ended."""
+    """ASGI middleware that logs each request when its response, or its stream, has ended."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; an error that nobody handles is a status of 500."""
+        """Pass the request on. An unhandled error is logged as status 500."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -80,7 +80,7 @@ class RequestLog:
             await self._app(scope, receive, watched)
         finally:
             state = scope["state"]
-            about = {name: state[name] for name in OF_A_REQUEST if state.get(name) is not None}
+            fields = {name: state[name] for name in REQUEST_FIELDS if state.get(name) is not None}
             seconds = round(time.monotonic() - started, 3)
-            told = {"method": scope["method"], "path": scope["path"], "status": status}
-            log.info("request", extra={**told, "seconds": seconds, **about})
+            request = {"method": scope["method"], "path": scope["path"], "status": status}
+            log.info("request", extra={**request, "seconds": seconds, **fields})

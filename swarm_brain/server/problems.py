@@ -1,4 +1,4 @@
-"""An error that a route answers with, in the shape that clients of OpenAI read."""
+"""The error type of all routes, with the fields of an OpenAI error."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 
 class Problem(Exception):
-    """What is wrong with a request, as status, words and headers. Never carries a key."""
+    """An error response: status, message and headers. It must never contain a key."""
 
     def __init__(
         self,

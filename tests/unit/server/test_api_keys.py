@@ -77,7 +77,7 @@ def test_no_other_text_is_a_key(text):
     }
     entries = {name: api_keys.KeySettings(sha256=digest) for name, digest in known.items()}
     digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
-    assert api_keys._named(digest, entries) is None
+    assert api_keys._name_of(digest, entries) is None
 
 
 def test_a_wrong_key_is_never_quoted(two):
