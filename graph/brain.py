@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
-from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import BaseStore
 from pydantic import ConfigDict
 
 from swarm_brain.calls.background_loop import wait_for
 from swarm_brain.graph import propagation
+from swarm_brain.graph.compiled import Brain, BrainResult
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.loading import load
 from swarm_brain.graph.state import BEGIN, FINISH, BrainInput, BrainOutput, BrainState, Update
@@ -24,9 +24,10 @@ from swarm_brain.nodes.expert import run_expert
 from swarm_brain.nodes.finish import finish
 from swarm_brain.nodes.turn import run_context
 
+__all__ = ["Brain", "BrainResult", "build", "compile_brain", "graph"]
+
 Work = Callable[[BrainState, RunnableConfig], Awaitable[Update]]
 Builder = StateGraph[BrainState, Context, BrainInput, BrainOutput]
-Brain = CompiledStateGraph[BrainState, Context, BrainInput, BrainOutput]
 
 SPARE_SUPERSTEPS = 8  # begin, finish, the revision, and room for a client's own
 PARALLEL_NODES = 64  # LangGraph's default pool for invoke() has cpu + 4 threads
@@ -64,7 +65,8 @@ def compile_brain(
     topology = topology or load("eight")
     compiled = build(topology).compile(checkpointer=checkpointer, store=store, name="brain")
     supersteps = max(topology.levels.values()) + SPARE_SUPERSTEPS
-    return compiled.with_config(recursion_limit=supersteps, max_concurrency=PARALLEL_NODES)
+    compiled = compiled.with_config(recursion_limit=supersteps, max_concurrency=PARALLEL_NODES)
+    return cast(Brain, compiled)
 
 
 def _context_of(topology: Topology) -> type[Context]:

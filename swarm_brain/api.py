@@ -7,7 +7,7 @@ import threading
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, cast
 
 from langgraph.store.base import BaseStore
 
@@ -15,7 +15,7 @@ from swarm_brain.calls.background_loop import wait_for
 from swarm_brain.config import key_for, use_keys
 from swarm_brain.graph.brain import Brain, compile_brain, graph
 from swarm_brain.graph.context import Context, make_context
-from swarm_brain.graph.state import RESULT_KEYS, Signal
+from swarm_brain.graph.state import RESULT_KEYS, Result, Signal
 from swarm_brain.memory.opening import in_process
 
 log = logging.getLogger(__name__)
@@ -158,7 +158,7 @@ class PhiBrain:
         max_steps: int = 4,
         use_memory: bool = True,
         use_global_workspace: bool = True,
-    ) -> dict[str, Any]:
+    ) -> Result:
         """Answer a question; blocks. Works inside a running event loop too (Jupyter).
 
         Returns the keys of `swarm-brain ask --json`. Raises BrainError for bad input or settings.
@@ -171,7 +171,7 @@ class PhiBrain:
         max_steps: int = 4,
         use_memory: bool = True,
         use_global_workspace: bool = True,
-    ) -> dict[str, Any]:
+    ) -> Result:
         """`think` for async code."""
         with use_keys(self._keys):
             spec, problem = self._spec()
@@ -189,7 +189,7 @@ class PhiBrain:
             result["error"] = "; ".join(filter(None, [problem, result["error"]]))
         return result
 
-    async def _run(self, question: str, context: Context) -> dict[str, Any]:
+    async def _run(self, question: str, context: Context) -> Result:
         result: dict[str, Any] = {}
         modes: Any = ["updates", "values"]
         part: Any
@@ -202,7 +202,7 @@ class PhiBrain:
             for update in part.values():
                 for signal in (update or {}).get("signals") or []:
                     self.orchestrator.neurons[signal["source"]].record(signal)
-        return {key: result[key] for key in RESULT_KEYS}
+        return cast(Result, {key: result[key] for key in RESULT_KEYS})
 
     def _spec(self) -> tuple[str, str | None]:
         """The model to ask, and what is wrong if that is only the simulation."""

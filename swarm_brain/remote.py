@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from langchain_core.messages import BaseMessage, messages_from_dict
@@ -20,6 +20,7 @@ from langgraph_sdk.client import LangGraphClient, SyncLangGraphClient
 from langgraph_sdk.errors import APIStatusError
 
 from swarm_brain.config import variable
+from swarm_brain.graph.compiled import BrainResult
 from swarm_brain.graph.errors import BlankQuestion, BrainError, ConfigError, ServerError
 from swarm_brain.graph.state import BrainOutput
 
@@ -37,12 +38,17 @@ class RemoteBrain(RemoteGraph):
         """The server's address."""
         return str(self._validate_client().http.client.base_url).rstrip("/")
 
-    async def ainvoke(self, input: Any, config: Any = None, **options: Any) -> Any:
-        """The result of a run. Raises BrainError."""
+    # LangGraph's `invoke` has other results with version="v2", which this one does not take.
+    async def ainvoke(  # type: ignore[override]
+        self, input: Any, config: Any = None, **options: Any
+    ) -> BrainResult:
+        """Return the result of a run. Raises BrainError."""
         return _output(await super().ainvoke(input, config, **options))
 
-    def invoke(self, input: Any, config: Any = None, **options: Any) -> Any:
-        """The result of a run. Raises BrainError."""
+    def invoke(  # type: ignore[override]
+        self, input: Any, config: Any = None, **options: Any
+    ) -> BrainResult:
+        """Return the result of a run. Raises BrainError."""
         return _output(super().invoke(input, config, **options))
 
     async def astream(
@@ -137,10 +143,11 @@ def _values(state: dict[str, Any], interrupts: tuple[Interrupt, ...]) -> dict[st
     return {**state, **spoken, **({INTERRUPTED: interrupts} if interrupts else {})}
 
 
-def _output(state: dict[str, Any] | None) -> dict[str, Any]:
-    """What the local graph's `invoke` returns of a state."""
-    wanted = {*BrainOutput.__annotations__, INTERRUPTED}
-    return {name: value for name, value in (state or {}).items() if name in wanted}
+def _output(state: dict[str, Any] | None) -> BrainResult:
+    """Return what the local graph's `invoke` returns of a state."""
+    names = {*BrainOutput.__annotations__, INTERRUPTED}
+    output = {name: value for name, value in (state or {}).items() if name in names}
+    return cast(BrainResult, output)
 
 
 @contextmanager

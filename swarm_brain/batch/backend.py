@@ -51,8 +51,8 @@ class Here:
         """The result of one run."""
         context = await self._context(settings)
         given: Any = row.input
-        found = await self.brain.ainvoke(given, context=context)
-        return {key: found[key] for key in RESULT_KEYS}
+        output: Mapping[str, object] = await self.brain.ainvoke(given, context=context)
+        return {key: output[key] for key in RESULT_KEYS}
 
     async def worst(self, row: Row, settings: Settings) -> Amount:
         """What its run takes at worst, a revision included; dollars are None without a price."""
@@ -94,10 +94,10 @@ class There:
 
     async def ask(self, row: Row, settings: Settings) -> dict[str, Any]:
         """The result of one run. Only the settings that were given travel."""
-        found = await self.brain.ainvoke(row.input, context=dict(settings))
-        if missing := [key for key in RESULT_KEYS if key not in found]:
+        output: Mapping[str, object] = await self.brain.ainvoke(row.input, context=dict(settings))
+        if missing := [key for key in RESULT_KEYS if key not in output]:
             raise ServerError(self.brain.url, f"its answer has no {missing[0]}.")
-        return {key: found[key] for key in RESULT_KEYS}
+        return {key: output[key] for key in RESULT_KEYS}
 
     async def worst(self, row: Row, settings: Settings) -> Amount:
         """The row's own budgets: what the server's model takes at worst is not known here."""

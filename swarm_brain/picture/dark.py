@@ -45,5 +45,5 @@ def darken(root: Element) -> None:
     """Exchange every colour below `root` for that of a dark page."""
     for element in root.iter():
         for name in ("fill", "stroke"):
-            if (colour := element.get(name, "")) in DARK:
-                element.set(name, DARK[colour])
+            if other := DARK.get(element.get(name, "")):
+                element.set(name, other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -249,6 +250,64 @@ def test_installed_it_runs_the_evals(bin_folder: Path, project: Path):
     assert '"level"' in (project / "battery.json").read_text()
     module = ("-m", "swarm_brain.evals.philosophy", "--help")
     assert "--quick" in run(bin_folder / "python", *module, cwd=project)
+
+
+# ---- typed, for mypy and for pyright
+
+TYPED = """
+from llm_swarm_brain import PhiBrain as Old
+from swarm_brain import PhiBrain
+from swarm_brain.graph.brain import compile_brain, graph
+from swarm_brain.remote import connect
+
+local = graph.invoke({"question": "Why?"}, context={"model": "simulation:"})
+other = compile_brain().invoke({"question": "Why?"})
+remote = connect("http://127.0.0.1:2024").invoke({"question": "Why?"})
+thought = PhiBrain().think("Why?")
+old = Old().think("Why?")
+
+
+async def ask() -> None:
+    local = await graph.ainvoke({"question": "Why?"})
+    remote = await connect("http://127.0.0.1:2024").ainvoke({"question": "Why?"})
+    thought = await PhiBrain().athink("Why?")
+    print(local["experts"][0]["name"], remote["usage"]["calls"], thought["provenance"])
+    print(local["final_outptu"])
+    print(remote["final_outptu"])
+    print(thought["final_outptu"])
+
+
+print(local["final_output"], other["notes"], remote["verdict"], thought["usage"], old["error"])
+print(local["final_outptu"])
+print(local["usage"]["call"])
+print(local["experts"][0]["nmae"])
+print(other["final_outptu"])
+print(remote["final_outptu"])
+print(thought["final_outptu"])
+print(old["final_outptu"])
+graph.invoke({"qeustion": "Why?"})
+"""
+WRONG = [
+    number for number, line in enumerate(TYPED.splitlines(), 1)
+    if any(word in line for word in ("outptu", '"call"', "nmae", "qeustion"))
+]  # fmt: skip
+CHECKERS = {
+    "mypy": ("-m", "mypy", "--strict", "--python-executable"),
+    "pyright": ("-m", "pyright", "--pythonpath"),
+}
+
+
+@pytest.mark.parametrize("checker", CHECKERS)
+def test_a_misspelt_key_is_an_error_and_nothing_else_is(
+    bin_folder: Path, tmp_path: Path, checker: str
+):
+    """In an environment with the wheel, which py.typed makes a typed package."""
+    (tmp_path / "use.py").write_text(TYPED)
+    command = (sys.executable, *CHECKERS[checker], bin_folder / "python", "use.py")
+    told = run(*command, cwd=tmp_path, fails=True)
+    errors = [line for line in told.splitlines() if re.search(r"use\.py:\d+.*\berror:", line)]
+    assert sorted({int(line.split("use.py:")[1].split(":")[0]) for line in errors}) == WRONG, told
+    assert re.search(rf"Found {len(errors)} errors? |^{len(errors)} errors?,", told, re.MULTILINE)
 
 
 # ---- a checkout, where the short names exist as well

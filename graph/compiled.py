@@ -1,0 +1,93 @@
+"""The type of a compiled brain: LangGraph's graph, with a result whose keys type checkers know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Command, Interrupt
+
+from swarm_brain.graph.context import Context
+from swarm_brain.graph.state import BrainInput, BrainOutput, BrainState
+
+Input = BrainInput | Command[Any] | None
+Settings = Context | Mapping[str, object] | None
+
+
+class BrainResult(BrainOutput, total=False):
+    """What `invoke` returns: the output, and the interrupts of a run that is paused."""
+
+    __interrupt__: Sequence[Interrupt]
+
+
+class Brain(CompiledStateGraph[BrainState, Context, BrainInput, BrainOutput]):
+    """LangGraph's compiled graph, as `compile_brain` returns it.
+
+    The methods below are for type checkers alone: at run time they are LangGraph's.
+    """
+
+    if TYPE_CHECKING:
+
+        @overload
+        def invoke(
+            self,
+            input: Input,
+            config: RunnableConfig | None = None,
+            *,
+            version: Literal["v2"],
+            **options: Any,
+        ) -> Any: ...
+
+        @overload
+        def invoke(
+            self,
+            input: Input,
+            config: RunnableConfig | None = None,
+            *,
+            context: Settings = None,
+            stream_mode: Literal["values"] = "values",
+            version: Literal["v1"] = "v1",
+            **options: Any,
+        ) -> BrainResult: ...
+
+        @overload
+        def invoke(
+            self, input: Input, config: RunnableConfig | None = None, **options: Any
+        ) -> Any: ...
+
+        def invoke(
+            self, input: Input, config: RunnableConfig | None = None, **options: Any
+        ) -> Any: ...
+
+        @overload
+        async def ainvoke(
+            self,
+            input: Input,
+            config: RunnableConfig | None = None,
+            *,
+            version: Literal["v2"],
+            **options: Any,
+        ) -> Any: ...
+
+        @overload
+        async def ainvoke(
+            self,
+            input: Input,
+            config: RunnableConfig | None = None,
+            *,
+            context: Settings = None,
+            stream_mode: Literal["values"] = "values",
+            version: Literal["v1"] = "v1",
+            **options: Any,
+        ) -> BrainResult: ...
+
+        @overload
+        async def ainvoke(
+            self, input: Input, config: RunnableConfig | None = None, **options: Any
+        ) -> Any: ...
+
+        async def ainvoke(
+            self, input: Input, config: RunnableConfig | None = None, **options: Any
+        ) -> Any: ...
