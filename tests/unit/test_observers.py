@@ -101,14 +101,8 @@ def _failures(expert: str) -> list[float]:
 
 
 def test_names_that_users_choose_do_not_make_ever_new_labels():
-    names = BoundedLabels(2)
-    assert [names.label(name) for name in ("a", "b", "c", "a", "c")] == [
-        "a",
-        "b",
-        OTHER,
-        "a",
-        OTHER,
-    ]
+    labels = BoundedLabels(2)
+    assert [labels.label(name) for name in "abcac"] == ["a", "b", OTHER, "a", OTHER]
     assert len(BoundedLabels().label("x" * 10_000)) < 200
 
 
