@@ -1,6 +1,6 @@
-"""The application: `app` is mounted into a LangGraph server (http.app) or served alone.
+"""The ASGI application: mounted into a LangGraph server (`http.app`), or served by itself.
 
-Building it reads no setting and opens nothing; that is its lifespan's affair.
+Building it reads no settings and opens nothing; its lifespan does.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from swarm_brain.server import metrics, openai_api, page_api
 from swarm_brain.server.http import Answer, answer_to
@@ -27,7 +28,7 @@ from swarm_brain.server.runs import Runs, opened
 from swarm_brain.version import __version__
 
 STATIC = Path(__file__).parent / "static"
-MOUNTED_GRACE = 0.0  # the server that mounts us has waited for its connections already
+MOUNTED_GRACE = 0.0  # the server that mounts this one has waited for its connections already
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -40,7 +41,7 @@ PAGE_HEADERS = {
 
 @asynccontextmanager
 async def lifespan(application: FastAPI) -> AsyncIterator[None]:
-    """Threads and memories are open as long as the server runs, and what happens is counted."""
+    """Keep threads and memories open while the server runs, and count events for the metrics."""
     metrics.start()
     await asyncio.to_thread(models)
     async with opened() as runs:
@@ -51,12 +52,12 @@ async def lifespan(application: FastAPI) -> AsyncIterator[None]:
 
 
 def create() -> FastAPI:
-    """An application of its own."""
+    """Return a new application."""
     application = FastAPI(
         title="Swarm Brain",
         version=__version__,
         lifespan=lifespan,
-        docs_url=None,  # its page loads from elsewhere
+        docs_url=None,  # its page loads scripts from another site
         redoc_url=None,
     )
     application.include_router(openai_api.router)
@@ -67,28 +68,27 @@ def create() -> FastAPI:
         Route("/readyz", _readyz),
     ]
     application.mount("/page", _Static(directory=STATIC, check_dir=False))
+    # FastAPI documents this way to replace the schema.
     application.openapi = lambda: _openapi(application)  # type: ignore[method-assign]
     return application
 
 
 def alone() -> FastAPI:
-    """An application that is served by itself: what it does not know it tells in our shape."""
+    """Return an application to be served by itself, with logs, metrics and errors of its own."""
     application = create()
-    application.router.routes.append(
-        Route("/metrics", _metrics)
-    )  # the LangGraph server has its own
+    application.router.routes.append(Route("/metrics", _metrics))
     application.add_middleware(RequestLog)
     for kind in (404, 405, Exception):
-        application.add_exception_handler(kind, _told)
+        application.add_exception_handler(kind, _error)
     return application
 
 
-async def _told(request: Request, error: Exception) -> Response:
+async def _error(request: Request, error: Exception) -> Response:
     return answer_to(error)
 
 
 async def _page(request: Request) -> Response:
-    """The page to watch it think."""
+    """Serve the page that shows the brain at work."""
     index = STATIC / "index.html"
     if not index.is_file():
         return answer_to(Problem(404, "This installation has no page.", code="no_page"))
@@ -96,15 +96,15 @@ async def _page(request: Request) -> Response:
 
 
 class _Static(StaticFiles):
-    async def get_response(self, path: str, scope: Any) -> Response:
-        """A file of the page. Their names hold a hash of what is in them."""
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Serve a file of the page. File names contain a hash, so they may be cached for ever."""
         response = await super().get_response(path, scope)
         response.headers.update(PAGE_HEADERS | {"Cache-Control": "public, max-age=31536000"})
         return response
 
 
 async def _metrics(request: Request) -> Response:
-    """What Prometheus reads."""
+    """Serve the metrics to Prometheus."""
     host = request.client.host if request.client else None
     try:
         return metrics.metrics_response(request.headers, host)
@@ -113,21 +113,21 @@ async def _metrics(request: Request) -> Response:
 
 
 async def _healthz(request: Request) -> Response:
-    """The process answers."""
+    """Report that the process is alive."""
     return Answer({"status": "ok", "version": __version__})
 
 
 async def _readyz(request: Request) -> Response:
-    """It takes questions."""
+    """Report whether the server accepts questions."""
     runs: Runs | None = getattr(request.app.state, "runs", None)
     if runs is None or runs.draining:
         return Answer({"status": "stopping" if runs else "starting"}, 503)
-    kept = {"threads": runs.threads is not None, "memories": runs.store is not None}
-    return Answer({"status": "ready", **kept})
+    saved = {"threads": runs.threads is not None, "memories": runs.store is not None}
+    return Answer({"status": "ready", **saved})
 
 
 def _openapi(application: FastAPI) -> dict[str, Any]:
-    """The document, without the answer 422, which no route of ours gives."""
+    """Return the OpenAPI document, without status 422, which none of these routes gives."""
     if application.openapi_schema is None:
         document = get_openapi(
             title=application.title, version=application.version, routes=application.routes

@@ -1,11 +1,12 @@
-"""What all our routes share: who asks, how errors look, how large a request may be.
+"""What all routes share: authentication, the shape of errors, the size of requests.
 
-Held by the routes themselves and not by the application, because a LangGraph server mounts its own
-routes into the same application.
+The routes apply it, not the application, because a LangGraph server mounts its own routes into the
+same application.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Annotated, Any
@@ -38,11 +39,9 @@ from swarm_brain.server.runs import Runs
 
 log = logging.getLogger(__name__)
 
-INTERNAL = Problem(
-    500, "Something went wrong here; the server's log says what.", type="server_error"
-)
+INTERNAL = Problem(500, "Internal error; the server's log says which.", type="server_error")
 
-# What a BrainError is over HTTP: the first class that fits. Anything else is the server's affair.
+# Status, type and code of each BrainError: the first class that matches.
 _KINDS: tuple[tuple[type[BrainError], int, str, str], ...] = (
     (QuestionTooLong, 400, "invalid_request_error", "context_length_exceeded"),
     (InputError, 400, "invalid_request_error", "invalid_question"),
@@ -55,7 +54,7 @@ _KINDS: tuple[tuple[type[BrainError], int, str, str], ...] = (
 
 
 class Failure(BaseModel):
-    """What is wrong, as clients of OpenAI read it."""
+    """An error as OpenAI's clients read it."""
 
     message: str
     type: str
@@ -70,22 +69,25 @@ class Failed(BaseModel):
 
 
 ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Failed, "description": "The request is wrong; `param` says where."},
-    401: {"model": Failed, "description": "No key, or none that is known here."},
-    403: {"model": Failed, "description": "Not from this address."},
+    400: {"model": Failed, "description": "The request is invalid; `param` names the field."},
+    401: {"model": Failed, "description": "The API key is missing or unknown."},
+    403: {"model": Failed, "description": "Not allowed from this address."},
     404: {"model": Failed, "description": "There is no such model, thread or run."},
-    409: {"model": Failed, "description": "The thread cannot do this now."},
+    409: {"model": Failed, "description": "The thread is not in a state for this."},
     413: {"model": Failed, "description": "The body is too large."},
-    415: {"model": Failed, "description": "The body is not JSON by its Content-Type."},
-    429: {"model": Failed, "description": "A limit is reached; Retry-After says until when."},
-    502: {"model": Failed, "description": "The models gave no answer, or none in the form asked."},
-    503: {"model": Failed, "description": "The server is stopping, or a model cannot be had."},
-    504: {"model": Failed, "description": "The time for this run was used up without an answer."},
+    415: {"model": Failed, "description": "The Content-Type is not JSON."},
+    429: {
+        "model": Failed,
+        "description": "A limit is reached; see Retry-After.",
+    },
+    502: {"model": Failed, "description": "No model answered, or none in the requested format."},
+    503: {"model": Failed, "description": "The server is stopping, or a model is unavailable."},
+    504: {"model": Failed, "description": "The run's time budget ended before it had an answer."},
 }
 
 
 def problem_of(error: Exception) -> Problem:
-    """Any error as what a client is told. Of what nobody expected, nothing."""
+    """Convert any exception to a Problem. Unexpected ones are logged and reported as 500."""
     match error:
         case Problem():
             return error
@@ -102,29 +104,26 @@ def problem_of(error: Exception) -> Problem:
         case HTTPException():
             return Problem(error.status_code, str(error.detail), headers=error.headers)
         case _:
-            log.error("a request failed", exc_info=error)
+            log.error("A request failed", exc_info=error)
             return INTERNAL
 
 
 def _invalid(error: RequestValidationError) -> Problem:
-    """The first thing that is wrong with a body, by its name, without what stood there."""
+    """Report the first invalid field of a request by its name, without its value."""
     first = error.errors()[0]
-    place = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
-    param = ".".join(place) or None
-    if first["type"] == "json_invalid":  # `loc` is a number of characters
-        told = Problem(400, "The body is not JSON.", code="json_invalid")
-    elif first["type"] == "extra_forbidden":
-        told = Problem(
-            400, f"Unsupported parameter: {param}.", param=param, code="unsupported_parameter"
-        )
-    else:
-        where = f"{param}: " if param else ""
-        told = Problem(400, f"{where}{first['msg']}", param=param, code=first["type"])
-    return told
+    path = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+    param = ".".join(path) or None
+    if first["type"] == "json_invalid":  # `loc` is an offset then
+        return Problem(400, "The body is not JSON.", code="json_invalid")
+    if first["type"] == "extra_forbidden":
+        message = f"Unsupported parameter: {param}."
+        return Problem(400, message, param=param, code="unsupported_parameter")
+    prefix = f"{param}: " if param else ""
+    return Problem(400, f"{prefix}{first['msg']}", param=param, code=first["type"])
 
 
-def body_of(problem: Problem) -> dict[str, Any]:
-    """The JSON of an error."""
+def body_of(problem: Problem) -> dict[str, dict[str, str | None]]:
+    """Return the JSON of an error."""
     return {
         "error": {
             "message": problem.message,
@@ -136,48 +135,46 @@ def body_of(problem: Problem) -> dict[str, Any]:
 
 
 class Answer(JSONResponse):
-    """JSON that can always be written: half a surrogate pair is escaped, as Python does it."""
+    """A JSON response that can hold any text: lone surrogates are escaped."""
 
-    def render(self, content: Any) -> bytes:
-        """The bytes of the body."""
-        import json
-
+    def render(self, content: object) -> bytes:
+        """Return the body."""
         return json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
 
 
 def answer_to(error: Exception) -> Response:
-    """The response that tells an error."""
+    """Return the response for an error."""
     problem = problem_of(error)
     return Answer(body_of(problem), problem.status, headers=problem.headers)
 
 
 class Route(APIRoute):
-    """A route whose errors are told in one shape, and whose bodies are JSON and not too large."""
+    """A route that accepts only JSON of limited size, and reports all errors in one shape."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler with its errors caught."""
+        """Return the route's handler, wrapped."""
         handle = super().get_route_handler()
 
-        async def told(request: Request) -> Response:
+        async def guarded(request: Request) -> Response:
             try:
                 if self.body_field is not None:
                     request = await _checked(request)
                 return await handle(request)
             except ClientDisconnect:
-                return Response(status_code=499)  # nobody is there to read it
-            except Exception as error:  # noqa: BLE001  the border: nothing leaves unformed
+                return Response(status_code=499)  # nobody reads it
+            except Exception as error:  # noqa: BLE001  no other shape of error may leave the server
                 return answer_to(error)
 
-        return told
+        return guarded
 
 
 async def _checked(request: Request) -> Request:
-    """The request with its body read. Raises Problem for one too large, or not JSON."""
+    """Return the request with its body read. Raise Problem if it is too large or not JSON."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise Problem(415, "Send JSON: Content-Type: application/json.", code="content_type")
     body = b"".join([part async for part in _bounded(request)])
-    request._body = body  # where Starlette keeps what it has read
+    request._body = body  # Starlette's own cache
     return request
 
 
@@ -197,7 +194,7 @@ def _owner(
     request: Request,
     _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)] = None,
 ) -> Owner:
-    """Whom this request belongs to. Raises Problem(401) or Problem(403)."""
+    """Return the owner of a request. Raise Problem(401) or Problem(403)."""
     headers, client = request.headers, request.client
     owner = identify_caller(headers, client.host if client else None)
     request.state.owner = owner.name  # for the log
@@ -210,7 +207,7 @@ def _runs(request: Request) -> Runs:
 
 
 def note(request: Request, started: Event) -> None:
-    """Run and thread of a request, for the log."""
+    """Remember a request's run and thread for the log."""
     request.state.run, request.state.thread_id = started["run"], started["thread"]
 
 

@@ -1,7 +1,7 @@
-"""Sign-in at the LangGraph routes: the same keys and limits as everywhere.
+"""Sign-in at the LangGraph routes, with the same keys and limits as everywhere else.
 
-`langgraph.json` names it. Threads, runs, assistants, crons and items of the store belong to the key
-that made them. Without keys all is local and shared, and only this machine is answered.
+`langgraph.json` names this file. Threads, runs, assistants, crons and store items belong to the key
+that created them. Without keys everything is local and shared, and only this machine is answered.
 """
 
 from __future__ import annotations
@@ -21,21 +21,22 @@ auth = Auth()
 
 OWNER, SHARED = "owner", {"created_by": "system"}
 WRITES = ("create", "update", "create_run")
-Value = MutableMapping[str, Any]
+Context = Auth.types.AuthContext
+Value = MutableMapping[str, object]  # what a request writes or searches for
+Filter = dict[str, str]
 
 
 @auth.authenticate
 async def authenticate(
-    headers: Mapping[Any, Any], scope: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] | Mapping[bytes, bytes], scope: Mapping[str, object] | None = None
 ) -> Auth.types.MinimalUserDict:
-    """Who sends these headers. Other servers than LangGraph's give nothing but the headers."""
-    read = {_text(name).lower(): _text(value) for name, value in headers.items()}
+    """Return the user who sent these headers. Servers other than LangGraph's pass no scope."""
+    plain = {_text(name).lower(): _text(value) for name, value in headers.items()}
     client = (scope or {}).get("client")
+    host = client[0] if isinstance(client, tuple | list) else None
     try:
-        owner = await asyncio.to_thread(
-            api_keys.identify_caller, read, client[0] if client else None
-        )
-    except Problem as problem:  # here the server knows 401 and 403, and makes 500 of all others
+        owner = await asyncio.to_thread(api_keys.identify_caller, plain, host)
+    except Problem as problem:  # the server knows 401 and 403 here, and turns all others into 500
         _refuse(problem, problem.status if problem.status == 401 else 403)
     user = api_keys.local_user() if owner.name is None else api_keys.User(owner.name)
     return {
@@ -47,14 +48,14 @@ async def authenticate(
 
 
 @auth.on
-async def nothing_else(ctx: Auth.types.AuthContext, value: Any) -> bool:
-    """What no handler here knows is for the local user alone."""
+async def nothing_else(ctx: Context, value: object) -> bool:
+    """Allow whatever no other handler covers to the local user only."""
     return _name(ctx) is None
 
 
 @auth.on.threads
-async def threads(ctx: Auth.types.AuthContext, value: Value) -> Any:
-    """A thread and its runs are their owner's. A new run counts against the owner's limits."""
+async def threads(ctx: Context, value: Value) -> Filter | None:
+    """Keep threads and their runs to their owner. A new run counts against the owner's limits."""
     name = _name(ctx)
     if ctx.action == "create_run":
         await _admit(name, value)
@@ -62,47 +63,50 @@ async def threads(ctx: Auth.types.AuthContext, value: Value) -> Any:
 
 
 @auth.on.crons
-async def crons(ctx: Auth.types.AuthContext, value: Value) -> Any:
-    """A cron is its owner's; each of its runs is created in that name."""
+async def crons(ctx: Context, value: Value) -> Filter | None:
+    """Keep crons to their owner; each of their runs is created in that name."""
     return _own(ctx, _name(ctx), value)
 
 
 @auth.on.assistants
-async def assistants(ctx: Auth.types.AuthContext, value: Value) -> Any:
-    """An assistant is its owner's; those that the server came with are read by all."""
+async def assistants(ctx: Context, value: Value) -> Any:  # the SDK's type lacks $or
+    """Keep assistants to their owner; everybody may read those that the server created."""
     name = _name(ctx)
     if name is None:
         return None
-    if ctx.action in WRITES and "created_by" in (value.get("metadata") or {}):
-        raise Auth.exceptions.HTTPException(403, "metadata.created_by: not yours to set.")
-    mine = _own(ctx, name, value)
-    return {"$or": [mine, SHARED]} if ctx.action in ("read", "search") else mine
+    metadata = value.get("metadata")
+    if ctx.action in WRITES and isinstance(metadata, dict) and "created_by" in metadata:
+        raise Auth.exceptions.HTTPException(403, "metadata.created_by cannot be set by a client.")
+    own = {OWNER: name}
+    _own(ctx, name, value)
+    return {"$or": [own, SHARED]} if ctx.action in ("read", "search") else own
 
 
 @auth.on.store
-async def store(ctx: Auth.types.AuthContext, value: Value) -> None:
-    """A key reads and writes its own memories; what it searches begins there."""
+async def store(ctx: Context, value: Value) -> None:
+    """Confine a key to its own memories."""
     if (name := _name(ctx)) is not None:
         value["namespace"] = within(Space.signed_in(name, "").root, value.get("namespace"))
 
 
-def within(root: Namespace, asked: Any) -> Namespace:
-    """The part of a namespace that lies under `root`. Raises HTTPException(403) if there is none.
+def within(root: Namespace, asked: object) -> Namespace:
+    """Return the part of a namespace that lies under `root`.
 
-    What is above it, as when everything is searched, becomes the root itself.
+    A namespace above it, as when everything is searched, becomes the root itself.
+    Raise HTTPException(403) if they have nothing in common.
     """
-    wanted = tuple(asked or ())
-    if wanted[: len(root)] == root:
-        return wanted
-    if root[: len(wanted)] == wanted:
+    namespace = tuple(asked) if isinstance(asked, tuple | list) else ()
+    if namespace[: len(root)] == root:
+        return namespace
+    if root[: len(namespace)] == namespace:
         return root
-    raise Auth.exceptions.HTTPException(403, f"Your part of the store begins with {list(root)}.")
+    raise Auth.exceptions.HTTPException(403, f"Your part of the store starts with {list(root)}.")
 
 
-def _own(ctx: Auth.types.AuthContext, name: str | None, value: Value) -> Any:
-    """Mark what is written as this owner's; the filter for what is theirs. All is the local user's.
+def _own(ctx: Context, name: str | None, value: Value) -> Filter | None:
+    """Mark what is written as this owner's, and return the filter for it; None: no filter.
 
-    The mark is put into the dictionary that is there: that is the one that is stored.
+    The mark goes into the dictionary that is passed in, because that one is stored.
     """
     if name is None:
         return None
@@ -115,7 +119,10 @@ def _own(ctx: Auth.types.AuthContext, name: str | None, value: Value) -> Any:
 
 
 async def _admit(name: str | None, value: Value) -> None:
-    if name is not None and (value.get("webhook") or (value.get("kwargs") or {}).get("webhook")):
+    kwargs = value.get("kwargs")
+    if name is not None and (
+        value.get("webhook") or (isinstance(kwargs, dict) and kwargs.get("webhook"))
+    ):
         raise Auth.exceptions.HTTPException(403, "webhook: this server calls no addresses.")
     try:
         await admission.check(LOCAL if name is None else await asyncio.to_thread(_owner, name))
@@ -124,20 +131,20 @@ async def _admit(name: str | None, value: Value) -> None:
 
 
 def _owner(name: str) -> Owner:
-    """This owner, unless the key has been taken away since, as from a cron's."""
-    found = api_keys.owners().get(name)
-    if found is None:
+    """Return this owner. Raise Problem(401) if the key was removed since, as under a cron."""
+    owner = api_keys.owners().get(name)
+    if owner is None:
         raise Problem(401, f"There is no key {name} any more.", type="authentication_error")
-    return found
+    return owner
 
 
-def _name(ctx: Auth.types.AuthContext) -> str | None:
-    """The owner's name, None for the local user."""
+def _name(ctx: Context) -> str | None:
+    """Return the owner's name, None for the local user."""
     return None if ctx.user.identity == LOCAL_IDENTITY else ctx.user.identity
 
 
-def _text(header: Any) -> str:
-    """A header as text, whichever way this server gives it."""
+def _text(header: str | bytes) -> str:
+    """Return a header as text, whichever way the server passes it."""
     return header.decode("latin-1") if isinstance(header, bytes) else str(header)
 
 

@@ -1,4 +1,4 @@
-"""A chat request as OpenAI's clients send it, checked, and what it asks of the brain."""
+"""The chat request of OpenAI's API, validated, and the question it asks the brain."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from swarm_brain.server.problems import Problem
 from swarm_brain.server.runs import Question
 
 FAMILY = "swarm-brain"
-# Parameters of OpenAI that say nothing new with these values; with any other they are refused.
-NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+# OpenAI parameters that are ignored with these values, and rejected with any other.
+NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "n": (1,),
     "frequency_penalty": (0,),
     "presence_penalty": (0,),
@@ -32,13 +32,12 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "modalities": (["text"],),
     "service_tier": ("auto", "default"),
 }
-# Settings of a run that a request may choose in its `swarm` field.
+# Fields of Context that a request may set in its `swarm` field. All others stay the owner's.
 CHOSEN = (
     "effort", "max_steps", "max_revisions", "max_tokens", "threshold", "capacity", "use_memory",
     "memory_space", "recall_limit", "recall_floor", "use_global_workspace", "on_error",
     "budget_tokens", "budget_usd", "budget_seconds", "timeout", "max_attempts", "without",
 )  # fmt: skip
-
 
 Stop = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -50,7 +49,7 @@ class _Strict(BaseModel):
 class Part(_Strict):
     """A piece of a message."""
 
-    type: Literal["text"] = Field(description="Only text is understood.")
+    type: Literal["text"] = Field(description="Only text is supported.")
     text: str
 
 
@@ -58,34 +57,31 @@ class Message(_Strict):
     """One message of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant"] = Field(
-        description="system and developer: how to answer; tools are not supported."
+        description="system and developer: instructions; tools are not supported."
     )
     content: str | list[Part]
-    name: str | None = Field(None, max_length=200, description="Accepted, without effect.")
+    name: str | None = Field(None, max_length=200, description="Accepted and ignored.")
 
     @model_validator(mode="before")
     @classmethod
-    def _own_words_back(cls, given: Any) -> Any:
-        """What our own answers carry is taken back from clients that send whole messages."""
-        if isinstance(given, dict) and given.get("role") == "assistant":
-            empty = {
-                key
-                for key in ("refusal", "annotations", "audio", "tool_calls")
-                if not given.get(key)
-            }
-            return {k: v for k, v in given.items() if k not in empty | {"reasoning_content"}}
-        return given
+    def _drop_response_fields(cls, value: object) -> object:
+        """Accept the fields of responses from clients that send earlier answers back whole."""
+        if not isinstance(value, dict) or value.get("role") != "assistant":
+            return value
+        optional = ("refusal", "annotations", "audio", "tool_calls")
+        dropped = {"reasoning_content", *(key for key in optional if not value.get(key))}
+        return {key: item for key, item in value.items() if key not in dropped}
 
     @property
     def text(self) -> str:
-        """The words."""
+        """The text of all parts."""
         if isinstance(self.content, str):
             return self.content
         return "\n".join(part.text for part in self.content)
 
     @property
-    def said(self) -> AnyMessage:
-        """The message as LangChain has it."""
+    def as_langchain(self) -> AnyMessage:
+        """The message as a LangChain message."""
         match self.role:
             case "user":
                 return HumanMessage(self.text)
@@ -96,7 +92,7 @@ class Message(_Strict):
 
 
 class StreamOptions(_Strict):
-    """What a stream tells besides the answer."""
+    """Options of a stream."""
 
     include_usage: bool = False
     include_obfuscation: Literal[False] | None = None
@@ -130,32 +126,31 @@ class AsSchema(_Strict):
     json_schema: NamedSchema
 
 
-def _settings_chosen() -> dict[str, Any]:
-    """Fields of Context, none of them required, with their bounds and descriptions."""
+def _chosen_fields() -> dict[str, Any]:
+    """Return the chosen fields of Context as optional ones, with bounds and descriptions."""
     fields: dict[str, Any] = {}
     for name in CHOSEN:
         field = Context.model_fields[name]
-        told = Field(description=field.description)
+        description = Field(description=field.description)
         kind: Any = field.annotation
-        fields[name] = (Annotated[kind | None, *field.metadata, told], None)
+        fields[name] = (Annotated[kind | None, *field.metadata, description], None)
     return fields
 
 
-Settings = create_model("Settings", __base__=_Strict, **_settings_chosen())
+Settings = create_model("Settings", __base__=_Strict, **_chosen_fields())
 
 
-class Swarm(Settings):  # type: ignore[valid-type, misc]
-    """What only this brain understands; every setting stays as the model has it if left out."""
+class Swarm(Settings):  # type: ignore[valid-type, misc]  # mypy cannot follow create_model
+    """Settings of this brain. Those left out keep the model's values."""
 
     reasoning: bool | None = Field(
         None,
-        description="Tell what the experts say as `reasoning_content`. Default: in a stream yes, "
-        "else no.",
+        description="Send what the experts say as `reasoning_content`. Default: only in streams.",
     )
 
 
 class ChatRequest(_Strict):
-    """A chat completion asked of the brain. What is not listed here is refused by name."""
+    """A chat completion request. Parameters that are not listed here are rejected by name."""
 
     model: str = Field(max_length=200)
     messages: list[Message] = Field(min_length=1, max_length=10_000)
@@ -169,7 +164,7 @@ class ChatRequest(_Strict):
     stop: Stop | Annotated[list[Stop], Field(min_length=1, max_length=4)] | None = None
     user: str | None = Field(None, min_length=1, max_length=100)
     store: bool | None = Field(
-        None, description="false: keep no thread, recall nothing and remember nothing."
+        None, description="false: save no thread, recall no memories and store none."
     )
     response_format: Annotated[AsText | AsObject | AsSchema, Field(discriminator="type")] | None = (
         None
@@ -178,13 +173,13 @@ class ChatRequest(_Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_neutral(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
+    def _without_neutral(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
         return {
-            name: value
-            for name, value in given.items()
-            if not (name in NEUTRAL and (value is None or _among(value, NEUTRAL[name])))
+            name: item
+            for name, item in value.items()
+            if not (name in NEUTRAL and (item is None or _among(item, NEUTRAL[name])))
         }
 
     @model_validator(mode="after")
@@ -197,16 +192,16 @@ class ChatRequest(_Strict):
 
     @property
     def stops(self) -> tuple[str, ...]:
-        """The texts before which the answer ends."""
+        """The texts that end the answer."""
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
     @property
     def answer_tokens(self) -> int | None:
-        """Tokens of the answer at most."""
+        """The most tokens the answer may have."""
         return self.max_completion_tokens or self.max_tokens
 
 
-def _among(value: Any, neutral: tuple[Any, ...]) -> bool:
+def _among(value: object, neutral: tuple[object, ...]) -> bool:
     return any(
         value == other and isinstance(value, bool) == isinstance(other, bool) for other in neutral
     )
@@ -214,39 +209,39 @@ def _among(value: Any, neutral: tuple[Any, ...]) -> bool:
 
 @lru_cache(maxsize=1)
 def models() -> Mapping[str, str]:
-    """The names by which the brain is asked, and what each is: presets, then topologies.
+    """Return the model names clients may use, with descriptions: presets, then topologies.
 
-    Looks into a folder, once: a server does it when it starts.
+    It lists a folder, once: servers call it when they start.
     """
-    named = {FAMILY: "The eight experts with their default settings."}
-    named |= {f"{FAMILY}-{p.name}": p.description for p in PRESETS.values()}
+    names = {FAMILY: "The eight experts with their default settings."}
+    names |= {f"{FAMILY}-{p.name}": p.description for p in PRESETS.values()}
     shipped = sorted(path.stem for path in FOLDER.glob("*.yaml"))
-    return named | {f"{FAMILY}-{name}": f"The topology {name}." for name in shipped}
+    return names | {f"{FAMILY}-{name}": f"The topology {name}." for name in shipped}
 
 
 def question_of(request: ChatRequest) -> Question:
-    """What a request asks. Raises Problem(404) for a model there is not, ConfigError."""
+    """Return the question of a request. Raise Problem(404) for an unknown model, or ConfigError."""
     if request.model not in models():
         raise Problem(
             404,
-            f"The model {request.model} does not exist; there are {', '.join(models())}.",
+            f"The model {request.model} does not exist. Models: {', '.join(models())}.",
             param="model",
             code="model_not_found",
         )
     name = request.model.removeprefix(FAMILY).removeprefix("-")
     preset = PRESETS.get(name)
     settings = {**(preset.settings if preset else {}), **_settings(request)}
-    keep = request.store is not False
+    save = request.store is not False
     return Question(
-        {"messages": [message.said for message in request.messages]},
-        make_context(settings if keep else settings | {"use_memory": False}),
+        {"messages": [message.as_langchain for message in request.messages]},
+        make_context(settings if save else settings | {"use_memory": False}),
         topology="eight" if preset or not name else name,
-        save=keep,
+        save=save,
     )
 
 
-def _settings(request: ChatRequest) -> dict[str, Any]:
-    """The settings that a request chooses; a stream cannot be taken back, so it is not revised."""
+def _settings(request: ChatRequest) -> dict[str, object]:
+    """Return the settings a request chooses. Streams are not revised: they cannot be taken back."""
     swarm = request.swarm.model_dump(exclude={"reasoning"}) if request.swarm else {}
     chosen = {
         "temperature": request.temperature,
@@ -271,5 +266,5 @@ def _schema(request: ChatRequest) -> dict[str, Any] | None:
 
 
 def buffered(request: ChatRequest) -> bool:
-    """Whether a stream waits for the whole answer, because it may be revised."""
+    """Return whether a stream must wait for the whole answer, because it may be revised."""
     return bool(request.swarm and request.swarm.max_revisions)
