@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from swarm_brain.graph import answer_schema as form
 from swarm_brain.graph.errors import ConfigError
 
+__all__ = ["Context", "make_context"]
+
 
 class Context(BaseModel):
     """Settings of one run, fixed while it lasts."""

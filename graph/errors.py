@@ -23,6 +23,25 @@ from __future__ import annotations
 
 from typing import Literal
 
+__all__ = [
+    "BlankQuestion",
+    "BrainError",
+    "BudgetTooSmall",
+    "ConfigError",
+    "DaySpent",
+    "ExpertFailed",
+    "FailureKind",
+    "InputError",
+    "MemoryUnavailable",
+    "ModelError",
+    "ModelUnavailable",
+    "NotText",
+    "QuestionTooLong",
+    "ServerError",
+    "ThreadError",
+    "TopologyError",
+]
+
 FailureKind = Literal[
     "auth",  # 401, 403
     "not_found",  # 404

@@ -34,6 +34,26 @@ from swarm_brain.graph.state import (
     Waking,
 )
 
+__all__ = [
+    "Answered",
+    "Begun",
+    "Broadcasting",
+    "Entered",
+    "Event",
+    "Failed",
+    "Failure",
+    "Finished",
+    "Pause",
+    "Paused",
+    "Reached",
+    "Revised",
+    "Spending",
+    "Started",
+    "Token",
+    "Woken",
+    "Written",
+]
+
 
 class Reached(TypedDict):
     """One waking edge of an expert that has answered, whether it fired or not.

@@ -20,6 +20,8 @@ from swarm_brain.graph.errors import TopologyError
 from swarm_brain.graph.state import BEGIN, FINISH
 from swarm_brain.graph.topology import Expert, Topology
 
+__all__ = ["load"]
+
 Entry = Mapping[str, object]  # what the YAML file says about one expert
 
 FOLDER = Path(__file__).parent / "topologies"

@@ -27,11 +27,24 @@ Effort = Literal["low", "high"]
 Human = Literal["approve", "edit", "skip", "stop", "written"]
 EFFORTS: tuple[Effort, ...] = ("low", "high")
 
-__all__ = ["BrainInput", "BrainOutput", "BrainState", "Broadcast", "Signal", "Workspace"]
+__all__ = [
+    "BrainInput",
+    "BrainOutput",
+    "BrainState",
+    "Defect",
+    "Effort",
+    "ExpertReport",
+    "Provenance",
+    "Recall",
+    "Result",
+    "Signal",
+    "StopReason",
+    "Usage",
+    "Waking",
+]
 
-# One edge that reached an expert: the source's name and weight x salience x gate, in 0..1.
-# ("from" is a keyword, hence the functional form.)
-Waking = TypedDict("Waking", {"from": str, "activation": float})
+Waking = TypedDict("Waking", {"from": str, "activation": float})  # "from" is a keyword
+Waking.__doc__ = "One edge that woke an expert: its source, and weight x salience x gate in 0..1."
 
 
 class Defect(TypedDict):

@@ -12,6 +12,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializ
 
 from swarm_brain.graph.state import BEGIN, Effort
 
+__all__ = ["Edge", "Expert", "Kind", "Topology"]
+
 Kind = Literal["intake", "gate", "memory", "proposer", "synthesis", "critic"]
 Experts = Annotated[Mapping[str, "Expert"], AfterValidator(MappingProxyType), PlainSerializer(dict)]
 

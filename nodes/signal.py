@@ -9,8 +9,9 @@ from swarm_brain.calls.request import Reply
 from swarm_brain.graph import propagation
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.errors import FailureKind
-from swarm_brain.graph.state import Broadcast, Defect, Signal
+from swarm_brain.graph.state import Defect, Signal
 from swarm_brain.graph.topology import Expert
+from swarm_brain.graph.workspace import Broadcast
 from swarm_brain.models.binding import JsonSchema
 from swarm_brain.nodes import parse, prompt
 from swarm_brain.nodes.turn import ExpertTurn, ModelTurn

@@ -13,6 +13,8 @@ from langgraph_sdk.client import LangGraphClient
 from swarm_brain.presets import Preset
 from swarm_brain.remote import GRAPH
 
+__all__ = ["publish"]
+
 PREFIX = "swarm-brain-"  # as the models of the OpenAI-compatible endpoint are called
 Outcome = Literal["created", "updated", "unchanged"]
 

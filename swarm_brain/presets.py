@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+__all__ = ["PRESETS", "Preset"]
+
 
 @dataclass(frozen=True)
 class Preset:

@@ -24,6 +24,8 @@ from swarm_brain.graph.compiled import BrainResult
 from swarm_brain.graph.errors import BlankQuestion, BrainError, ConfigError, ServerError
 from swarm_brain.graph.state import BrainOutput
 
+__all__ = ["RemoteBrain", "connect"]
+
 GRAPH = "brain"
 KEY = "SWARM_BRAIN_KEY"
 CONNECT_SECONDS, SILENCE_SECONDS = 5, 300  # as langgraph-sdk has them
