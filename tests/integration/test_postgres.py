@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -25,10 +26,15 @@ from swarm_brain.memory import embeddings
 from swarm_brain.memory.embeddings import Embedder
 from swarm_brain.memory.opening import close_store, open_store
 from swarm_brain.memory.space import Space
+from swarm_brain.threads import history
+from swarm_brain.threads.checkpoints import count_runs
+from swarm_brain.threads.postgres import open_postgres
+from swarm_brain.threads.sqlite import open_sqlite
 from tests.fakes import DEFAULTS, Endpoint, asker, endpoint
 from tests.integration.cluster import Cluster
 from tests.integration.commands import COMMAND, TRACEBACK, Finished, run_alone, run_here
 from tests.integration.processes import REPO, plain_environment, process, until
+from tests.saved_threads import FIXTURE, RUNS, copy
 
 pytestmark = [pytest.mark.integration, pytest.mark.parallel]
 
@@ -237,6 +243,19 @@ def test_a_paused_run_goes_on(brain: Brain):
     resumed = brain("threads", "resume", "t", "--decide", "approve", "--json")
     assert resumed.code == 0
     assert resumed.json["provenance"] == "full"
+
+
+async def test_threads_are_read_as_in_a_file(brain: Brain):
+    file = Path(shutil.copy(FIXTURE, brain.folder))
+    async with open_sqlite(file) as saved, open_postgres(brain.url) as moved:
+        await copy(saved, moved)
+        assert set(await moved.ids()) == set(RUNS)
+        assert await count_runs(moved, list(RUNS)) == RUNS
+        for thread in RUNS:
+            assert await history.runs(moved, thread) == await history.runs(saved, thread)
+        deleted = await moved.keep_last(1)
+        assert deleted == await saved.keep_last(1) > 0
+        assert await count_runs(moved, list(RUNS)) == dict.fromkeys(RUNS, 1)
 
 
 def test_a_fork_goes_its_own_way(brain: Brain):

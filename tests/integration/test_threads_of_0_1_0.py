@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import pytest
 
 from tests.fakes import DEFAULTS
 from tests.integration.user import User
+from tests.saved_threads import FIXTURE
 
 pytestmark = [pytest.mark.integration, pytest.mark.parallel]
-
-FIXTURE = Path(__file__).parents[1] / "fixtures" / "threads-0.1.0.sqlite"
 
 
 @pytest.fixture

@@ -9,8 +9,7 @@ import pytest
 import pytest_asyncio
 
 from swarm_brain.threads.opening import FILE, open_threads
-
-FIXTURE = Path(__file__).parents[2] / "fixtures" / "threads-0.1.0.sqlite"
+from tests.saved_threads import FIXTURE
 
 
 @pytest.fixture

@@ -9,11 +9,7 @@ from swarm_brain.graph.brain import compile_brain
 from swarm_brain.graph.errors import ThreadError
 from swarm_brain.threads import checkpoints, history
 from swarm_brain.threads.checkpoints import Entry, _ends, config_of, count_runs, last_states, latest
-
-RUNS = {
-    "simple": 1, "hard": 1, "revised": 1, "paused": 1, "degraded": 1, "strict": 1,
-    "conversation": 3, "forked": 2, "few_steps": 1, "gated": 2, "simulated": 1, "killed": 1,
-}  # fmt: skip
+from tests.saved_threads import RUNS, copy
 
 
 @pytest.fixture
@@ -77,15 +73,7 @@ async def test_listing_and_asking_decode_one_checkpoint(threads, decoded):
 
 async def test_other_checkpointers_are_read_too(threads):
     other = InMemorySaver()
-    for thread in RUNS:
-        saved = [state async for state in threads.alist(config_of(thread))]
-        for state in reversed(saved):
-            config = state.parent_config or {"configurable": {"thread_id": thread}}
-            config["configurable"].setdefault("checkpoint_ns", "")
-            versions = state.checkpoint["channel_versions"]
-            placed = await other.aput(config, state.checkpoint, state.metadata, versions)
-            for task, channel, value in state.pending_writes:
-                await other.aput_writes(placed, [(channel, value)], task)
+    await copy(threads, other)
     assert await count_runs(other, list(RUNS)) == RUNS
     for thread in RUNS:
         assert await history.runs(other, thread) == await history.runs(threads, thread)
