@@ -12,16 +12,28 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from swarm_brain.cli.options import SHIPPED, Topology, settings_of, with_settings
 from swarm_brain.evals import report
 from swarm_brain.evals.arms.registry import NAMES
 from swarm_brain.evals.cases.examples import Example, load
 from swarm_brain.evals.experiment import Wanted, experiment
+from swarm_brain.evals.options import (
+    EXCLUDED,
+    Concurrency,
+    Judge,
+    JudgeUrl,
+    Resume,
+    SelfJudge,
+    command_line,
+    run,
+)
 from swarm_brain.graph.context import make_context
-from swarm_brain.graph.errors import BrainError, ConfigError
+from swarm_brain.graph.errors import ConfigError
 from swarm_brain.graph.loading import load as load_topology
 
 DATASETS = Path(__file__).parent / "datasets"
 KEYED = ("logic", "arithmetic", "philosophy_facts")
+OUTPUT = Path("eval-results/compare")
 DEFAULT_ARMS = ",".join(name for name in NAMES if name != "swarm-shuffled")
 
 
@@ -44,7 +56,12 @@ def examples_of(datasets: Sequence[str], limit: int | None) -> tuple[str, list[E
     return "-".join(Path(name).stem for name in datasets), questions
 
 
+app = command_line()
+
+
+@app.command(cls=with_settings(without=EXCLUDED, defaults={"effort": "high", "seed": 0}))
 def main(
+    context: typer.Context,
     dataset: Annotated[
         list[str] | None,
         typer.Option(help="A JSONL or CSV file, keyed, or a shipped set; repeatable."),
@@ -54,45 +71,26 @@ def main(
     ),
     budget_tokens: Annotated[
         int | None,
-        typer.Option(min=1, help="Tokens for each question; default: what the swarm spends."),
+        typer.Option(min=1, help="Tokens for each question; default: what the swarm uses."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Who answers, as provider:model.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="Endpoint of openai-compatible:.")] = None,
-    effort: Annotated[str, typer.Option(help="The swarm's: auto, low or high.")] = "high",
-    max_tokens: Annotated[int | None, typer.Option(help="Tokens of one reply at most.")] = None,
-    temperature: Annotated[float, typer.Option(help="0 to 2.")] = 0.7,
-    questions: Annotated[int | None, typer.Option(min=1, help="Only so many of them.")] = None,
+    questions: Annotated[int | None, typer.Option(min=1, help="Ask only this many.")] = None,
     repetitions: Annotated[int, typer.Option(min=1, help="Answers to each question.")] = 1,
-    concurrency: Annotated[int, typer.Option(min=1, help="Questions at once.")] = 4,
-    seed: Annotated[int | None, typer.Option(help="Fixes sampling where the endpoint can.")] = 0,
-    judge: Annotated[str | None, typer.Option(help="Who judges open answers.")] = None,
-    judge_base_url: Annotated[str | None, typer.Option(help="The judge's endpoint.")] = None,
-    allow_self_judge: Annotated[
-        bool, typer.Option("--allow-self-judge", help="The answering model may judge itself.")
-    ] = False,
-    topology: Annotated[str, typer.Option(help="A shipped topology or a YAML file.")] = "eight",
-    output: Annotated[Path, typer.Option(help="Folder for answers and report.")] = Path(
-        "eval-results/compare"
-    ),
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where answers end.")] = False,
+    concurrency: Concurrency = 4,
+    judge: Judge = None,
+    judge_base_url: JudgeUrl = None,
+    allow_self_judge: SelfJudge = False,
+    topology: Topology = None,
+    output: Annotated[Path, typer.Option(help="Folder for answers and report.")] = OUTPUT,
+    resume: Resume = False,
 ) -> None:
     """Compare ways of answering at equal tokens; a report with intervals."""
-    settings = {
-        "model": model,
-        "base_url": base_url,
-        "effort": effort,
-        "max_tokens": max_tokens,
-        "temperature": temperature,
-        "seed": seed,
-        "use_memory": False,
-    }
     name, examples = examples_of(dataset or ["keyed"], questions)
     wanted = Wanted(
         name,
         examples,
         [arm.strip() for arm in arms.split(",") if arm.strip()],
-        make_context({key: value for key, value in settings.items() if value is not None}),
-        load_topology(topology),
+        make_context({**settings_of(context), "use_memory": False}),
+        load_topology(topology or SHIPPED),
         output,
         budget_tokens,
         repetitions,
@@ -103,6 +101,10 @@ def main(
         allow_self_judge,
         shlex.join(["python", "-m", "evals.compare", *sys.argv[1:]]),
     )
+    _run(wanted)
+
+
+def _run(wanted: Wanted) -> None:
     err = Console(file=sys.stderr, highlight=False)
     data = asyncio.run(experiment(wanted, err))
     typer.echo(report.summary(data))
@@ -110,10 +112,4 @@ def main(
 
 
 if __name__ == "__main__":
-    # Not typer.run(): a crash would show local variables, and a key among them, in some versions.
-    command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    command.command()(main)
-    try:
-        command()
-    except BrainError as error:
-        sys.exit(f"Error: {error}")
+    run(app)

@@ -18,17 +18,31 @@ import typer
 from rich.console import Console
 
 from swarm_brain.api import LOCAL_MODEL
+from swarm_brain.cli.options import settings_of, with_settings
 from swarm_brain.config import key_for, use_keys
 from swarm_brain.evals import report
 from swarm_brain.evals.cases.examples import Example, load
 from swarm_brain.evals.experiment import Wanted, experiment
+from swarm_brain.evals.options import (
+    EXCLUDED,
+    Concurrency,
+    Judge,
+    JudgeUrl,
+    Resume,
+    SelfJudge,
+    command_line,
+    run,
+)
 from swarm_brain.evals.report.analysis import SWARM
 from swarm_brain.graph.context import make_context
-from swarm_brain.graph.errors import BrainError, ConfigError
+from swarm_brain.graph.errors import ConfigError
 from swarm_brain.graph.loading import load as load_topology
 
 DATASET = Path(__file__).parent / "datasets" / "philosophy.jsonl"
 LEVELS = 8
+OUTPUT = Path("eval-results/philosophy.json")
+
+err = Console(stderr=True, highlight=False)
 
 
 def chosen(start: int, end: int, each: int | None) -> list[Example]:
@@ -106,7 +120,12 @@ def folder_of(output: Path) -> Path:
     return folder if folder != output else output.with_name(f"{output.name}-answers")
 
 
+app = command_line()
+
+
+@app.command(cls=with_settings(without=EXCLUDED))
 def main(
+    context: typer.Context,
     use_api: Annotated[bool, typer.Option("--use-api", help="Ask Hyperbolic.")] = False,
     api_key: Annotated[str | None, typer.Option(help="Its key; stays in this process.")] = None,
     load_models: Annotated[
@@ -116,37 +135,26 @@ def main(
     start_level: Annotated[int, typer.Option(help="1 to 8.")] = 1,
     end_level: Annotated[int, typer.Option(help="1 to 8.")] = LEVELS,
     questions_per_level: Annotated[int | None, typer.Option(min=1, max=5)] = None,
-    model: Annotated[str | None, typer.Option(help="Who answers, as provider:model.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="Endpoint of openai-compatible:.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Tokens of one reply at most.")] = None,
-    judge: Annotated[str | None, typer.Option(help="Who scores the rubrics.")] = None,
-    judge_base_url: Annotated[str | None, typer.Option(help="The judge's endpoint.")] = None,
-    allow_self_judge: Annotated[
-        bool, typer.Option("--allow-self-judge", help="The answering model may judge itself.")
-    ] = False,
-    output: Annotated[Path, typer.Option(help="The JSON; a folder of its name beside it.")] = Path(
-        "eval-results/philosophy.json"
-    ),
-    concurrency: Annotated[int, typer.Option(min=1, help="Questions at once.")] = 4,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where answers end.")] = False,
-    seed: Annotated[int | None, typer.Option(help="Fixes sampling where the endpoint can.")] = None,
+    judge: Judge = None,
+    judge_base_url: JudgeUrl = None,
+    allow_self_judge: SelfJudge = False,
+    output: Annotated[
+        Path, typer.Option(help="The JSON; a folder of its name beside it.")
+    ] = OUTPUT,
+    concurrency: Concurrency = 4,
+    resume: Resume = False,
 ) -> None:
     """Ask the battery; rubrics are scored by a judge, or left ungraded."""
-    err = Console(file=sys.stderr, highlight=False)
     keys = {"hyperbolic": api_key.strip()} if api_key and api_key.strip() else {}
-    spec, note = model_of(model, use_api, load_models, keys)
-    if note:
-        err.print(note, style="yellow", markup=False)
-    folder = folder_of(output)
-    examples = chosen(start_level, end_level, 1 if quick else questions_per_level)
-    settings = {"model": spec, "base_url": base_url, "max_tokens": max_tokens, "seed": seed}
+    settings = settings_of(context)
+    settings["model"] = _model(settings.get("model"), use_api, load_models, keys)
     wanted = Wanted(
         "philosophy",
-        examples,
+        chosen(start_level, end_level, 1 if quick else questions_per_level),
         [SWARM],
-        make_context({k: v for k, v in settings.items() if v is not None} | {"use_memory": False}),
+        make_context({**settings, "use_memory": False}),
         load_topology(),
-        folder,
+        folder_of(output),
         concurrency=concurrency,
         resume=resume,
         judge=judge,
@@ -154,12 +162,24 @@ def main(
         self_judge=allow_self_judge,
         command=_command(),
     )
+    _run(wanted, keys, output)
+
+
+def _model(model: str | None, use_api: bool, load_models: bool, keys: Mapping[str, str]) -> str:
+    spec, note = model_of(model, use_api, load_models, keys)
+    if note:
+        err.print(note, style="yellow", markup=False)
+    return spec
+
+
+def _run(wanted: Wanted, keys: Mapping[str, str], output: Path) -> None:
     under: AbstractContextManager[None] = use_keys(keys) if keys else nullcontext()
     with under:
         data = asyncio.run(experiment(wanted, err))
-    output.write_text(json.dumps(battery(data, examples), ensure_ascii=False, indent=1), "utf-8")
+    text = json.dumps(battery(data, wanted.examples), ensure_ascii=False, indent=1)
+    output.write_text(text, "utf-8")
     typer.echo(report.summary(data))
-    err.print(f"written: {output}, {folder / 'report.html'}", soft_wrap=True)
+    err.print(f"written: {output}, {wanted.output / 'report.html'}", soft_wrap=True)
 
 
 def _command() -> str:
@@ -174,10 +194,4 @@ def _command() -> str:
 
 
 if __name__ == "__main__":
-    # Not typer.run(): a crash would show local variables, and a key among them, in some versions.
-    command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    command.command()(main)
-    try:
-        command()
-    except BrainError as error:
-        sys.exit(f"Error: {error}")
+    run(app)

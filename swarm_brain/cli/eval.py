@@ -33,7 +33,5 @@ def _run(module: str, words: list[str]) -> None:
         raise ConfigError(
             f"{', '.join(missing)} is not installed (pip install 'swarm-brain[evals]')."
         )
-    command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    command.command()(import_module(module).main)
     sys.argv = [f"swarm-brain eval {module.rpartition('.')[2]}", *words]
-    command(args=words, prog_name=sys.argv[0])
+    import_module(module).app(args=words, prog_name=sys.argv[0])

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from swarm_brain.evals import philosophy, report
@@ -37,8 +36,7 @@ class Battery:
         self.output = folder / "battery.json"
         self.folder = folder
         self.patch = monkeypatch
-        self.app = typer.Typer(pretty_exceptions_enable=False)
-        self.app.command()(philosophy.main)
+        self.app = philosophy.app
 
     def __call__(self, *words: str) -> dict[str, Any]:
         """What the battery writes; errors are raised."""

@@ -22,6 +22,7 @@ LAYERS = (
     ("version", "checkout", "presets", "observers", "validation"),
     ("prompts",),
     ("graph",),
+    ("cli.options",),
     ("config",),
     ("database",),
     ("models", "calls", "spending"),

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from swarm_brain.cli import options
 from swarm_brain.cli.app import app
 from swarm_brain.cli.options import BUDGETS, UNATTENDED, settings_of, with_settings
+from swarm_brain.evals import compare, philosophy
 from swarm_brain.graph import context as context_module
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.errors import ConfigError
@@ -84,8 +85,14 @@ def test_a_new_field_is_an_option_with_panel_bounds_and_default(monkeypatch):
     monkeypatch.setattr(context_module, "Context", Larger)
     options.all_settings.cache_clear()
     try:
-        for words in (("ask",), ("chat",), ("batch",)):
-            shown = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"}).output
+        for one, words in (
+            (app, ["ask"]),
+            (app, ["chat"]),
+            (app, ["batch"]),
+            (compare.app, []),
+            (philosophy.app, []),
+        ):
+            shown = CliRunner().invoke(one, [*words, "--help"], env={"COLUMNS": "200"}).output
             panel = shown[shown.index("─ Reply ") : shown.index("─ Experts ")]
             assert "--patience" in panel
             assert "Wait so long. (from 1 to 9, default: 3)" in panel
