@@ -22,7 +22,7 @@ export Q
 
 .DEFAULT_GOAL := help
 .PHONY: help install ask test test-unit test-evals test-integration test-cluster test-browser \
-	page check-page check format dev assistants picture bench lock
+	docs page check-page check format dev assistants picture bench lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -96,6 +96,9 @@ dev: install ## the graph in a local LangGraph server, for Studio
 
 assistants: install ## the presets fast, thorough and cheap as assistants of that server
 	@$(BIN)/swarm-brain assistants
+
+docs: install ## write docs/settings.md, docs/cli.md and .env.example from the code
+	@$(BIN)/python docs/generate.py
 
 picture: install ## draw the graph into the README
 	@$(BIN)/python docs/picture.py

@@ -202,7 +202,7 @@ def _setting(name: str, field: FieldInfo) -> Setting:
         SPELLING.get(name, option),
         kind,
         metavar,
-        _bounds(kind, field),
+        "repeatable" if kind is list else bounds_in_words(field),
         _default(field),
         panel if colon else None,
         field.description or "",
@@ -232,10 +232,8 @@ def _kind(field: FieldInfo) -> tuple[type, str | None]:
             return str, {int: "<int>", float: "<float>"}.get(number_or_text)
 
 
-def _bounds(kind: type, field: FieldInfo) -> str:
-    """The bounds in words: `from 1 to 64`, `above 0 to 2`."""
-    if kind is list:
-        return "repeatable"
+def bounds_in_words(field: FieldInfo) -> str:
+    """Return the bounds of a number: `from 1 to 64`, `above 0 to 2`."""
     words = {"ge": "from", "gt": "above", "le": "to"}
     return " ".join(
         f"{word} {getattr(item, name):,}"
