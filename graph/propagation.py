@@ -182,6 +182,7 @@ def leaving(
 
 @lru_cache(maxsize=1024)
 def _decided(topology: Topology, cause: Cause, rules: Rules) -> tuple[Activation, ...]:
+    """Return what `activations` computes, once for the same arguments."""
     return tuple(activations(topology, cause, rules))
 
 
