@@ -15,13 +15,15 @@ CLUSTER := .venv-cluster
 BESIDE := $(shell $(or $(PYTHON),python3) -c 'import pathlib, sys; print(pathlib.Path(sys.base_prefix).parent)' 2>/dev/null)
 PYTHON_CLUSTER ?= $(shell for p in python3.12 python3.13 $(wildcard $(BESIDE)/3.1[23].*/bin/python); do \
 	$$p -c 'import sys; sys.exit(not (3, 12) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+TWO := -n 2 --dist loadgroup# two workers; tests that share a server share a worker
 NPM_QUIET := --no-audit --no-fund --ignore-scripts --loglevel=error
 Q ?= What is the nature of consciousness?
 override Q := $(value Q)# as it was typed, with every $
 export Q
 
 .DEFAULT_GOAL := help
-.PHONY: help install ask test test-unit test-evals test-integration test-cluster test-browser \
+.PHONY: help install ask test test-all test-unit test-evals test-integration test-quick test-slow \
+	test-cluster test-browser \
 	docs page check-page check format dev assistants picture bench lock
 
 help: ## this list
@@ -40,7 +42,9 @@ $(STAMP): pyproject.toml constraints.txt
 ask: install ## answer a question: make ask Q="What is the nature of consciousness?"
 	@$(BIN)/swarm-brain ask -- "$$Q"
 
-test: test-unit test-evals test-integration ## all tests
+test: test-unit test-evals test-quick ## unit tests, evals and the quick integration tests
+
+test-all: test test-slow check-page test-browser test-cluster ## all tests; CI runs the same parts
 
 test-unit: install ## tests without any network
 	@start=$$(date +%s); $(BIN)/pytest tests/unit -n 2 && echo "time: unit tests $$(($$(date +%s) - start)) s"
@@ -48,10 +52,16 @@ test-unit: install ## tests without any network
 test-evals: install ## tests of the evals: scoring, statistics, arms, report; no network
 	@start=$$(date +%s); $(BIN)/pytest tests/evals -n 2 && echo "time: tests of the evals $$(($$(date +%s) - start)) s"
 
-test-integration: install ## tests against real processes on loopback
-	@start=$$(date +%s); $(BIN)/pytest tests/integration -m "not parallel" \
-	  && $(BIN)/pytest tests/integration -m parallel -n 2 --dist loadfile \
-	  && echo "time: integration tests $$(($$(date +%s) - start)) s"
+test-integration: test-quick test-slow ## tests against real processes on loopback
+
+test-quick: install ## those that `make test` runs; each kind of server once
+	@start=$$(date +%s); $(BIN)/pytest tests/integration -m "not slow and not alone" $(TWO) \
+	  && echo "time: quick integration tests $$(($$(date +%s) - start)) s"
+
+test-slow: install ## those that take longer, and those that measure time
+	@start=$$(date +%s); $(BIN)/pytest tests/integration -m "slow and not alone" $(TWO) \
+	  && $(BIN)/pytest tests/integration -m alone \
+	  && echo "time: slow integration tests $$(($$(date +%s) - start)) s"
 
 test-cluster: install $(CLUSTER)/.installed ## two Aegra workers over PostgreSQL and Redis; not part of `test`
 	@start=$$(date +%s); $(BIN)/pytest tests/cluster -rs -s && echo "time: tests of a cluster $$(($$(date +%s) - start)) s"

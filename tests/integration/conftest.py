@@ -1,4 +1,8 @@
-"""Integration tests: real processes on loopback, each ended by whoever started it."""
+"""Integration tests: real processes on loopback, each ended by whoever started it.
+
+`make test` runs those that are marked neither `slow` nor `alone`, `make test-all` all. Two workers
+run them, `alone` ones apart: whoever shares a server shares a worker, so that it starts once.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +31,22 @@ server = xllamacpp.Server(params)
 print(server.listening_address, flush=True)
 threading.Event().wait()
 """
+
+
+HERE = Path(__file__).parent
+# The folder or file whose tests share a server that takes long to start; others go by their file.
+SHARED = {"studio": "langgraph dev", "test_postgres.py": "postgres", "test_accounts.py": "postgres"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all tests of this folder, and name the worker that runs them."""
+    for item in items:
+        if HERE in item.path.parents:
+            name = item.path.relative_to(HERE)
+            group = SHARED.get(name.parts[0], str(name))
+            item.add_marker(pytest.mark.integration)
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(autouse=True)

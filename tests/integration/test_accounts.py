@@ -11,8 +11,6 @@ import pytest
 from tests.integration.cluster import Cluster
 from tests.integration.processes import REPO, plain_environment
 
-pytestmark = [pytest.mark.integration, pytest.mark.parallel]
-
 # Reserves and settles as often as it may; says what it got: calls, and requests of a minute.
 SPENDER = """
 import time

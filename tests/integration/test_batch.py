@@ -20,8 +20,6 @@ from tests.fakes import DEFAULTS
 from tests.integration.processes import until
 from tests.integration.user import User
 
-pytestmark = [pytest.mark.integration, pytest.mark.parallel]
-
 SIX = [f"What does subject number {n} mean?" for n in range(6)]
 LOW = ("--effort", "low")
 MEASURED = 100_000  # rows
@@ -90,6 +88,7 @@ def test_answers_come_in_order_each_with_what_it_took(user):
     assert not (user.folder / "data" / "threads.sqlite").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_batch_goes_on_and_asks_nothing_twice(user):
     written(user, SIX)
     words = ("batch", "q.jsonl", *user.here, *LOW, "--concurrency", "1")
@@ -112,6 +111,7 @@ def test_a_killed_batch_goes_on_and_asks_nothing_twice(user):
     assert {row["status"] for row in answers(user)} == {"answered"}
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_at_once_keeps_what_is_done_and_says_how_to_go_on(user):
     written(user, SIX)
     words = ("batch", "q.jsonl", *user.here, *LOW, "--concurrency", "2")
@@ -199,6 +199,7 @@ def test_standard_input_and_output(user):
     assert {path.name for path in user.folder.iterdir()} <= {"data", "config"}
 
 
+@pytest.mark.slow
 def test_two_processes_do_not_write_the_same_answers(user):
     written(user, SIX)
     words = ("batch", "q.jsonl", *user.here, *LOW)
@@ -211,6 +212,7 @@ def test_two_processes_do_not_write_the_same_answers(user):
         assert child.wait(30) == 0
 
 
+@pytest.mark.slow
 def test_a_large_file_starts_soon_and_takes_no_memory(user):
     with (user.folder / "q.jsonl").open("w") as file:
         for n in range(MEASURED):

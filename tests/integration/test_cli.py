@@ -19,8 +19,6 @@ from tests.fakes import Endpoint, endpoint
 from tests.integration.commands import TRACEBACK, Finished, run_alone, run_here
 from tests.integration.processes import CANARY, free_port, plain_environment
 
-pytestmark = [pytest.mark.integration, pytest.mark.parallel]
-
 HARD = "Why is the subject what it is?"
 SIMPLE = "What does subject mean?"
 ANSWER = "The subject is what all of this says.\nVerdict: 42\n"

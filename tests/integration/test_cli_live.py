@@ -26,8 +26,9 @@ from tests.integration.commands import COMMAND, TRACEBACK
 from tests.integration.processes import end, plain_environment, process
 from tests.integration.test_cli import EIGHT, HARD, SIMPLE, Cli, cli
 
+pytestmark = pytest.mark.alone
+
 __all__ = ["cli"]  # a fixture
-pytestmark = pytest.mark.integration
 
 # ---- interruption
 

@@ -11,8 +11,6 @@ import pytest
 
 from tests.integration.processes import REPO
 
-pytestmark = [pytest.mark.integration, pytest.mark.parallel]
-
 
 def test_langgraph_writes_a_dockerfile_from_our_langgraph_json(tmp_path: Path):
     command = Path(sys.executable).with_name("langgraph")

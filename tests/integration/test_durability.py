@@ -15,8 +15,6 @@ from tests.fakes import DEFAULTS
 from tests.integration.processes import until
 from tests.integration.user import EIGHT, HARD
 
-pytestmark = [pytest.mark.integration, pytest.mark.parallel]
-
 WAVES = [
     ("memory", {"perception", "attention"}),
     ("analytical", {"perception", "attention", "memory", "reasoning", "creative"}),
@@ -49,6 +47,7 @@ def test_a_killed_run_goes_on_and_repeats_no_finished_call(user, expert, finishe
     assert [item["text"] for item in user.json("memory", "list")] == [HARD]
 
 
+@pytest.mark.slow
 def test_a_budget_covers_what_was_spent_before_the_crash(user):
     """Two siblings had finished in the wave of the crash: their state does not show it yet."""
     user.kill_in("memory", {"perception", "attention"}, "--budget-tokens", "40000")
@@ -61,6 +60,7 @@ def test_a_budget_covers_what_was_spent_before_the_crash(user):
     assert result["provenance"] in ("degraded", "simulated")
 
 
+@pytest.mark.slow
 def test_a_run_killed_twice_counts_every_request(user):
     user.kill_in("synthesis", {*EIGHT} - {"synthesis", "meta_cognitive"})
     user.slow.held = "synthesis"
@@ -76,6 +76,7 @@ def test_a_run_killed_twice_counts_every_request(user):
     assert user.asked() == Counter(EIGHT) + Counter({"synthesis": 2})
 
 
+@pytest.mark.slow
 def test_an_unfinished_thread_is_refused_with_the_command_that_resumes_it(user):
     user.kill_in("synthesis", {*EIGHT} - {"synthesis", "meta_cognitive"})
     refused = user.run("ask", "Something else?", *user.here, "--thread", "t")
@@ -89,6 +90,7 @@ def test_an_unfinished_thread_is_refused_with_the_command_that_resumes_it(user):
     assert [step["step"] for step in run["steps"]] == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_own_settings(user):
     user.kill_in("synthesis", {*EIGHT} - {"synthesis", "meta_cognitive"},
                   "--temperature", "0.31", "--max-tokens", "77", "--max-steps", "3")  # fmt: skip
@@ -99,6 +101,7 @@ def test_a_resumed_run_keeps_its_own_settings(user):
     assert user.asked()["meta_cognitive"] == 0
 
 
+@pytest.mark.slow
 def test_a_changed_topology_is_refused_by_name(user):
     topology = user.folder / "mine.yaml"
     topology.write_text("extends: eight\nexperts:\n  creative: {temperature: 0.9}\n")
@@ -153,6 +156,7 @@ main()
 """  # noqa: E501
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["before", "within", "after"])
 def test_killed_while_it_remembers(user, where):
     command = [sys.executable, "-c", KILLED_WHILE_REMEMBERING, where]
@@ -196,6 +200,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [16_384, 40_960, 65_536])
 def test_a_full_disk_costs_no_answer(user, limit):
     """No file may grow beyond the limit: SQLite sees what it sees on a full disk."""

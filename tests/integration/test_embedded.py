@@ -19,8 +19,6 @@ from swarm_brain.graph.errors import ModelUnavailable
 from swarm_brain.models import embedded
 from tests.integration.processes import REPO, plain_environment
 
-pytestmark = pytest.mark.integration
-
 # About 1.2 s on a machine that does nothing else; tests may share theirs.
 SOON_SECONDS = 10.0
 
@@ -120,18 +118,21 @@ def test_it_is_on_loopback_and_wants_its_key(server: embedded.LocalServer) -> No
         assert httpx.get(server.url + place, trust_env=False).status_code == 401
 
 
+@pytest.mark.slow
 def test_one_request_may_use_the_whole_trained_context(server: embedded.LocalServer) -> None:
     assert server.context_tokens == 8192
     long = {"messages": [{"role": "user", "content": "word " * 9000}], "max_tokens": 1}
     assert post(server, server.api_key, long).status_code == 400
 
 
+@pytest.mark.slow
 def test_more_requests_than_slots_are_all_answered(server: embedded.LocalServer) -> None:
     with ThreadPoolExecutor(10) as pool:
         runs = [pool.submit(post, server, server.api_key, question()) for _ in range(10)]
     assert [run.result().status_code for run in runs] == [200] * 10
 
 
+@pytest.mark.slow
 def test_tokens_are_counted_past_any_proxy(server: embedded.LocalServer, monkeypatch: Any) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     assert embedded.count_tokens(server, "") == 0
@@ -156,6 +157,7 @@ def test_whoever_asks_for_a_file_gets_the_same_server(
         assert embedded.serve(path) is server
 
 
+@pytest.mark.slow
 def test_threads_that_ask_at_once_get_one_server(weights: Path) -> None:
     embedded.stop_all()
     with ThreadPoolExecutor(4) as pool:
@@ -164,6 +166,7 @@ def test_threads_that_ask_at_once_get_one_server(weights: Path) -> None:
     assert embedded.count_tokens(servers.pop(), "one two") == 2
 
 
+@pytest.mark.slow
 def test_after_stopping_the_next_one_is_new(weights: Path) -> None:
     before = embedded.serve(weights)
     embedded.stop_all()
@@ -174,6 +177,7 @@ def test_after_stopping_the_next_one_is_new(weights: Path) -> None:
     assert embedded.count_tokens(after, "text") == 1
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_loaded_is_named(weights: Path, tmp_path: Path) -> None:
     whole = weights.read_bytes()
     broken = {
@@ -190,6 +194,7 @@ def test_a_file_that_cannot_be_loaded_is_named(weights: Path, tmp_path: Path) ->
             embedded.serve(path)
 
 
+@pytest.mark.slow
 def test_a_missing_file_and_a_missing_package_are_named(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,6 +226,7 @@ def test_a_processor_always_stays_free(usable: int, threads: int, monkeypatch: A
     assert embedded._threads() == 1
 
 
+@pytest.mark.slow
 def test_a_binding_knows_the_context_and_the_tokens_and_costs_nothing(weights: Path) -> None:
     bound = embedded.bind(str(weights))
     assert bound.context_tokens() == 8192
@@ -232,6 +238,7 @@ def test_a_binding_knows_the_context_and_the_tokens_and_costs_nothing(weights: P
 MODES = "idle", "waiting", "streaming", "reading", "interrupted", "event loop", "no descriptors"
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("mode", MODES)
 def test_interpreter_ends_at_once_and_in_silence(mode: str, weights: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", CHILD, mode, str(weights)]

@@ -20,8 +20,6 @@ from swarm_brain.memory import embeddings
 from tests.fakes import DEFAULTS
 from tests.integration.user import HARD
 
-pytestmark = [pytest.mark.integration, pytest.mark.parallel]
-
 WORDS = 16
 
 

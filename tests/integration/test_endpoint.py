@@ -28,8 +28,6 @@ from tests import fakes
 from tests.fakes import Endpoint, Script, endpoint
 from tests.integration.processes import CANARY, REPO, plain_environment
 
-pytestmark = pytest.mark.integration
-
 HARD = "Why is the subject what it is?"
 SIMPLE = "What does subject mean?"
 MODEL = "meta-llama/Meta-Llama-3.1-405B-Instruct"
@@ -230,6 +228,7 @@ def test_lasting_trouble_ends_after_max_attempts_and_degrades(served):
     assert result["provenance"] == "degraded"
 
 
+@pytest.mark.alone
 def test_silence_is_a_timeout_and_is_retried(served):
     silent = threading.Event()
     served.script.says["perception"] = [lambda _: silent.wait(5) and "late", "In time."]

@@ -23,8 +23,6 @@ from tests.integration.commands import COMMAND, Finished, run_here
 from tests.integration.langsmith import Recorded, langsmith
 from tests.integration.processes import CANARY, REPO, plain_environment, process, until
 
-pytestmark = [pytest.mark.integration, pytest.mark.parallel]
-
 GUARD = Path(__file__).parent / "guard"
 EIGHT = set(load_topology().experts)
 QUESTIONS = {example.id: example.question for example in load(DATASET)}
@@ -99,6 +97,7 @@ def evals(tmp_path: Path) -> Iterator[Evals]:
 # ---- killed, and gone on with
 
 
+@pytest.mark.slow
 def test_a_killed_battery_goes_on_and_pays_for_nothing_twice(evals: Evals, tmp_path: Path):
     command = evals.philosophy("--quick", "--concurrency", "1")
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -151,6 +150,7 @@ def test_a_429_that_never_ends_loses_nothing(evals: Evals, tmp_path: Path):
 # ---- nothing leaves the machine
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more",
     [{}, {"LANGSMITH_TRACING": "true", "LANGCHAIN_TRACING_V2": "true", "LANGSMITH_API_KEY": ""}],
@@ -202,6 +202,7 @@ def dataset(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_langsmith_gets_a_dataset_and_an_experiment_for_each_arm(
     evals: Evals, recorded: Recorded, dataset: Path
 ):
@@ -260,6 +261,7 @@ def test_langsmith_gets_a_dataset_and_an_experiment_for_each_arm(
     assert Counter(recorded.calls)["POST /datasets"] == 1
 
 
+@pytest.mark.slow
 def test_what_a_judge_says_reaches_the_runs_it_is_about(evals: Evals, recorded: Recorded):
     def judged(request: dict[str, Any]) -> str:
         points = request["user"].count("\n1. ") + request["user"].count("\n2. ")
@@ -277,6 +279,7 @@ def test_what_a_judge_says_reaches_the_runs_it_is_about(evals: Evals, recorded: 
     assert (told["run_id"], told["score"]) == (target["id"], 1)
 
 
+@pytest.mark.slow
 def test_what_is_hidden_stays_hidden(evals: Evals, recorded: Recorded, dataset: Path):
     telling = ("perception", "reasoning", "creative", "analytical", "synthesis", "# Arm: answer")
     told = f"Because of {SECRET_ANSWER}.\nAnswer: {SECRET_ANSWER}"
@@ -296,6 +299,7 @@ def test_what_is_hidden_stays_hidden(evals: Evals, recorded: Recorded, dataset: 
     assert {row.get("score") for row in recorded.feedback if row["key"] == "correct"} == {1}
 
 
+@pytest.mark.slow
 def test_a_langsmith_that_refuses_is_named(evals: Evals, dataset: Path):
     done = subprocess.run(
         evals.compare("--dataset", str(dataset), "--arms", "swarm"),

@@ -26,7 +26,7 @@ from tests.integration import faults
 from tests.integration.faults import FAULTS, MARKER, Fault
 from tests.integration.processes import CANARY, free_port
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(30)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(30)]
 
 HARD = "Why is the subject what it is?"
 SIMPLE = "What does subject mean?"

@@ -29,7 +29,7 @@ _MISSING = [
     if importlib.util.find_spec(name) is None
 ]
 pytestmark = [
-    pytest.mark.integration,
+    pytest.mark.alone,
     pytest.mark.skipif(
         bool(_MISSING),
         reason=f"the extra huggingface is not installed ({', '.join(_MISSING)} missing): "

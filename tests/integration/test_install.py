@@ -17,8 +17,6 @@ from packaging.version import Version
 
 from tests.integration.processes import REPO
 
-pytestmark = pytest.mark.integration
-
 ROOT = "swarm-brain"
 EXTRAS = (
     "embedded", "huggingface", "memory", "postgres", "evals", "server", "studio", "pictures",

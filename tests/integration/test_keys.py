@@ -17,7 +17,7 @@ from tests.fakes import Endpoint, endpoint
 from tests.integration.processes import CANARY
 from tests.integration.studio.serving import dev, fresh_root
 
-pytestmark = [pytest.mark.integration, pytest.mark.parallel]
+pytestmark = pytest.mark.slow
 
 SIMPLE = "What does subject mean?"
 KEYS = {name: f"sb-{name}-canary-4f1d" for name in ("ada", "bob", "slow", "poor", "mayfly")}

@@ -21,7 +21,7 @@ from swarm_brain.models.binding import Sampling
 from tests import fakes
 from tests.fakes import Endpoint, Script, endpoint
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(60)]
 
 RPM = 1200
 BURST = RPM / 4

@@ -18,7 +18,6 @@ from tests.fakes import endpoint as fakes_endpoint
 
 ALL = list(DEFAULTS)
 
-pytestmark = pytest.mark.integration
 
 HARD = "Why do leaves turn red in autumn, and what does the tree gain from it?"
 SIMPLE = "What is the capital of France?"
@@ -60,6 +59,7 @@ def test_simple_question_is_answered_by_three_and_counted_by_the_server(llama):
     )
 
 
+@pytest.mark.slow
 def test_hard_question_is_answered_by_all_and_json_replies_are_read(llama):
     """The smallest model may talk on before its first defect is complete: that is then said."""
     result = run(llama, HARD, seed=2, max_tokens=64)
@@ -80,6 +80,7 @@ def test_hard_question_is_answered_by_all_and_json_replies_are_read(llama):
     assert result["final_output"].strip()
 
 
+@pytest.mark.slow
 def test_server_holds_the_reply_to_the_schema(llama):
     """What makes the test above more than luck: the schema that we send is enforced.
 
@@ -103,6 +104,7 @@ def test_server_holds_the_reply_to_the_schema(llama):
     assert set(json.loads(wait_for(ask()))) == {"creative", "analytical"}
 
 
+@pytest.mark.slow
 def test_question_longer_than_the_context_is_refused_before_any_call(llama):
     before = counters(llama)
     with pytest.raises(QuestionTooLong, match="1280"):
@@ -110,6 +112,7 @@ def test_question_longer_than_the_context_is_refused_before_any_call(llama):
     assert counters(llama) == before
 
 
+@pytest.mark.slow
 def test_question_that_just_fits_is_not_refused(llama):
     """The estimate (there is no tokenizer over HTTP) must not refuse what the server can read."""
     long = "What does this list name? " + "red, blue, green, " * 150
@@ -118,6 +121,7 @@ def test_question_that_just_fits_is_not_refused(llama):
     assert 900 < result["experts"][0]["input_tokens"] < 1280
 
 
+@pytest.mark.slow
 def test_drafts_that_do_not_fit_are_trimmed_and_it_is_said(llama, monkeypatch):
     """Three long drafts for one synthesis: it still answers, and the answer is labelled."""
     draft = "The list is long because somebody wrote all of it down. " * 36
@@ -134,6 +138,7 @@ def test_drafts_that_do_not_fit_are_trimmed_and_it_is_said(llama, monkeypatch):
     assert result["provenance"] == "degraded"
 
 
+@pytest.mark.slow
 def test_seed_interface_on_the_embedded_model(weights):
     brain = PhiBrain(model="embedded:smollm2-135m")
     brain.config.max_tokens = 32

@@ -36,8 +36,6 @@ from tests.integration.commands import COMMAND, TRACEBACK, Finished, run_alone, 
 from tests.integration.processes import REPO, plain_environment, process, until
 from tests.saved_threads import FIXTURE, RUNS, copy
 
-pytestmark = [pytest.mark.integration, pytest.mark.parallel]
-
 HARD = "Why is the subject what it is?"
 SIMPLE = "What does subject mean?"
 UNRELATED = "How many legs has a spider?"
@@ -325,6 +323,7 @@ def test_no_such_database_or_host_is_told_and_the_answer_is_printed(brain: Brain
         assert "wrong-secret-1" not in told.err
 
 
+@pytest.mark.slow
 def test_server_stopped_before_the_run(brain: Brain):
     brain.server.stop()
     told = brain.command("ask", SIMPLE, *brain.here)
@@ -337,6 +336,7 @@ def test_server_stopped_before_the_run(brain: Brain):
     assert "refused" in listed.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("expert", ["perception", "synthesis"])
 def test_server_stopped_in_the_middle_of_a_run(brain: Brain, expert):
     asked = brain.served.script.says[expert]
@@ -361,6 +361,7 @@ def test_server_stopped_in_the_middle_of_a_run(brain: Brain, expert):
 # ---- kill -9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slow", ["attention", "analytical", "synthesis"])
 def test_killed_in_a_wave_and_resumed_no_finished_call_is_made_again(brain: Brain, slow):
     says, held, begun = brain.served.script.says, threading.Event(), threading.Event()
@@ -438,6 +439,7 @@ def _about_its_subject(request: dict[str, Any]) -> str:
     return f"It means {subject}.\nVerdict: {subject}"
 
 
+@pytest.mark.slow
 def test_two_processes_lose_and_mix_nothing(brain: Brain):
     brain.served.script.says |= {"synthesis": _about_its_subject, "reasoning": _about_its_subject}
     command = (sys.executable, "-c", WORKER)
@@ -518,6 +520,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.slow
 def test_a_new_database_is_opened_by_three_at_once(brain: Brain):
     _open_at_once(brain)
 
@@ -621,6 +624,7 @@ def test_pgvector_searches_in_the_database(vectors: Brain):
     assert sorted(vectors("memory", "export").out.splitlines()) == sorted(exported.splitlines())
 
 
+@pytest.mark.slow
 def test_pgvector_finds_one_among_the_nearer_memories_of_others(vectors: Brain):
     """An index that filters afterwards would find none of them."""
     text, rows = "the subject of the question", range(3_000)
@@ -681,6 +685,7 @@ def test_pgvector_keeps_what_the_embedder_cannot_embed(vectors: Brain):
     assert len(vectors("memory", "list", "--json").json) == 2
 
 
+@pytest.mark.slow
 def test_a_new_database_with_pgvector_is_opened_by_three_at_once(vectors: Brain):
     _open_at_once(vectors)
 
@@ -703,6 +708,7 @@ def test_without_the_right_to_create_the_extension_vectors_are_compared_here(vec
     assert len(vectors("memory", "search", HARD, "--json").json) == 2
 
 
+@pytest.mark.slow
 def test_server_with_pgvector_stopped_in_the_middle_of_a_run(vectors: Brain):
     try:
         test_server_stopped_in_the_middle_of_a_run(vectors, "reasoning")

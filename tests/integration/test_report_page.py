@@ -15,7 +15,7 @@ from tests.chromium import CHROMIUM
 from tests.evals.report.report_data import results
 
 pytestmark = [
-    pytest.mark.integration,
+    pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH to open the report in"),
 ]
 # Every request would fail at a closed port and be logged.

@@ -20,8 +20,6 @@ from tests.fakes import DEFAULTS
 from tests.integration.commands import COMMAND
 from tests.integration.user import EIGHT, HARD, User
 
-pytestmark = [pytest.mark.integration, pytest.mark.parallel]
-
 REPLY_WORDS = 700
 HUNDRED = 100
 

@@ -19,8 +19,6 @@ from tests.integration.commands import COMMAND, Finished
 from tests.integration.processes import until
 from tests.integration.user import EIGHT, HARD, User
 
-pytestmark = [pytest.mark.integration, pytest.mark.parallel]
-
 PAUSED = ("--pause-before", "creative")
 ETHICAL = """extends: eight
 experts:

@@ -10,8 +10,6 @@ from tests.fakes import DEFAULTS
 from tests.integration.user import User
 from tests.saved_threads import FIXTURE
 
-pytestmark = [pytest.mark.integration, pytest.mark.parallel]
-
 
 @pytest.fixture
 def upgraded(user: User) -> User:

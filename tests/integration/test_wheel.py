@@ -17,7 +17,7 @@ import pytest
 
 from tests.integration.processes import REPO, free_port, healthy, plain_environment, process, until
 
-pytestmark = [pytest.mark.integration, pytest.mark.parallel]
+pytestmark = pytest.mark.slow
 
 LINKED = ("graph", "nodes", "prompts", "evals")
 NOT_COPIED = shutil.ignore_patterns(

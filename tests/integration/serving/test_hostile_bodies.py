@@ -19,8 +19,6 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from tests.integration.serving.process import Served, serve
 
-pytestmark = [pytest.mark.integration, pytest.mark.parallel]
-
 QUICK = settings(
     max_examples=15,
     deadline=None,
@@ -65,6 +63,7 @@ def document(keyed: Served) -> Any:
     return schemathesis.openapi.from_url(f"{keyed.url}/openapi.json")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_the_served_document_is_kept(document: Any, name: str) -> None:
     """Schemathesis makes requests from the document, right ones and wrong ones, and checks that
@@ -86,6 +85,7 @@ def test_the_served_document_is_kept(document: Any, name: str) -> None:
             kept()
 
 
+@pytest.mark.slow
 def test_every_operation_is_tried(document: Any) -> None:
     served = {operation.ok().label for operation in document.get_all_operations()}
     assert served == set(OPERATIONS)

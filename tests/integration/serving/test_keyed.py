@@ -17,8 +17,6 @@ from tests.integration.processes import CANARY, REPO, plain_environment
 from tests.integration.serving.process import Served, serve
 from tests.integration.serving.test_openai_client import ANSWER, HARD, SIMPLE, said
 
-pytestmark = [pytest.mark.integration, pytest.mark.parallel]
-
 LIMITS = {"ann": "", "ben": "", "few": "requests_per_minute = 2", "poor": "daily_tokens = 1500"}
 SECRET_QUESTION = "What does the word xyzzyplugh mean?"
 

@@ -17,8 +17,6 @@ from tests.fakes import Endpoint
 from tests.integration.serving.process import Served, serve
 from tests.integration.serving.test_openai_client import HARD, said
 
-pytestmark = [pytest.mark.integration, pytest.mark.parallel]
-
 CHAT = "/v1/chat/completions"
 LIMITS = {
     "ada": "",

@@ -21,8 +21,6 @@ from tests.integration.processes import REPO, plain_environment, until
 from tests.integration.serving.process import COMMAND, Served, serve
 from tests.integration.serving.test_openai_client import ANSWER, HARD, said
 
-pytestmark = [pytest.mark.integration, pytest.mark.parallel]
-
 CHAT = "/v1/chat/completions"
 
 
@@ -108,6 +106,7 @@ def test_a_waiting_client_is_kept_alive(slow, lasting):
         assert next(line for line in reply.iter_lines() if line.startswith(":"))
 
 
+@pytest.mark.slow
 def test_a_stopping_server_ends_what_runs_and_takes_nothing_new(slow, tmp_path: Path):
     with (
         serve(tmp_path, "--grace", "20", model_url=slow.url) as served,
@@ -130,6 +129,7 @@ def test_a_stopping_server_ends_what_runs_and_takes_nothing_new(slow, tmp_path: 
         assert served.child.wait(10) == 0
 
 
+@pytest.mark.slow
 def test_what_cannot_wait_is_stopped_after_its_wave_and_goes_on_elsewhere(slow, tmp_path: Path):
     with (
         serve(tmp_path, "--grace", "0", model_url=slow.url) as served,
@@ -152,6 +152,7 @@ def test_what_cannot_wait_is_stopped_after_its_wave_and_goes_on_elsewhere(slow, 
     assert len(slow.bodies) == 8  # nothing finished was asked again
 
 
+@pytest.mark.slow
 def test_who_waits_for_a_place_when_it_stops_is_refused(slow, tmp_path: Path):
     (tmp_path / "swarm-brain.toml").write_text("[server]\nconcurrency = 1\n")
     with (
@@ -178,6 +179,7 @@ def metrics(url: str) -> str:
     return httpx.get(f"{url}/metrics").text
 
 
+@pytest.mark.slow
 def test_a_client_that_sends_and_reads_nothing_more_keeps_no_server_from_ending(tmp_path: Path):
     head = "Content-Type: application/json\r\nContent-Length: 1000"
     with serve(tmp_path, "--grace", "0") as served, socket.socket() as half:
@@ -188,6 +190,7 @@ def test_a_client_that_sends_and_reads_nothing_more_keeps_no_server_from_ending(
         assert served.child.wait(15) == 0
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_it_at_once(slow, tmp_path: Path):
     slow.script.says["perception"] = lambda request: time.sleep(8) or "late"
     with serve(tmp_path, "--grace", "60", model_url=slow.url) as served:

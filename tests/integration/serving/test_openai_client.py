@@ -15,8 +15,6 @@ import pytest
 from swarm_brain.presets import PRESETS
 from tests.integration.processes import CANARY
 
-pytestmark = [pytest.mark.integration, pytest.mark.parallel]
-
 HARD = "Why is the subject what it is?"
 SIMPLE = "What does subject mean?"
 ANSWER = "The subject is what all of this says.\nVerdict: 42"

@@ -13,7 +13,7 @@ from tests.integration.processes import until
 from tests.integration.serving.process import serve
 from tests.integration.serving.test_openai_client import SIMPLE, said
 
-pytestmark = [pytest.mark.integration, pytest.mark.parallel]
+pytestmark = pytest.mark.slow
 
 
 def test_a_reply_leads_to_its_trace(tmp_path: Path):

@@ -18,8 +18,6 @@ from tests.integration.commands import COMMAND, Finished, run_here
 from tests.integration.processes import REPO, plain_environment, process, until
 from tests.integration.studio.serving import ANSWER
 
-pytestmark = [pytest.mark.integration, pytest.mark.parallel]
-
 LOW = ("--effort", "low")
 
 
@@ -64,6 +62,7 @@ def test_a_server_answers_in_order_and_keeps_no_thread(tmp_path, server, served,
     assert written(served, "apple") == Counter(range(6))
 
 
+@pytest.mark.slow
 def test_a_killed_batch_asks_the_server_nothing_twice(tmp_path, server, served):
     asking(tmp_path, "pear", 8)
     journal = tmp_path / "q.answers.jsonl.journal"

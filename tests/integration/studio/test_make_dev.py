@@ -24,7 +24,7 @@ from tests.integration.processes import (
 )
 from tests.integration.studio.serving import GUARD, HARD, fresh_root
 
-pytestmark = [pytest.mark.integration, pytest.mark.parallel]
+pytestmark = pytest.mark.slow
 
 VENV = Path(sys.executable).parents[1]
 

@@ -10,8 +10,6 @@ import pytest
 
 from tests.integration.studio.serving import ANSWER, HARD
 
-pytestmark = [pytest.mark.integration, pytest.mark.parallel]
-
 
 @pytest.fixture
 def chat(server: str) -> openai.OpenAI:

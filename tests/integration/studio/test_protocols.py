@@ -18,8 +18,6 @@ from swarm_brain.graph.loading import load
 from swarm_brain.presets import PRESETS
 from tests.integration.studio.serving import ANSWER, HARD, SIMPLE
 
-pytestmark = [pytest.mark.integration, pytest.mark.parallel]
-
 EXPERTS = load().experts
 
 

@@ -20,8 +20,6 @@ from tests.integration.commands import COMMAND, Finished, run_here
 from tests.integration.processes import REPO, plain_environment, process
 from tests.integration.studio.serving import ANSWER, HARD, SIMPLE
 
-pytestmark = [pytest.mark.integration, pytest.mark.parallel]
-
 
 def environment(home: Path, **more: str) -> dict[str, str]:
     return plain_environment(home, PYTHONPATH=str(REPO), **more)

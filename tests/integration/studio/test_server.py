@@ -17,8 +17,6 @@ from swarm_brain.graph.state import BrainOutput
 from tests.integration.processes import CANARY, REPO, healthy
 from tests.integration.studio.serving import ANSWER, HARD, SIMPLE, dev, fresh_root
 
-pytestmark = [pytest.mark.integration, pytest.mark.parallel]
-
 WAVES = [
     ["begin"],
     ["attention", "memory", "perception"],
@@ -146,6 +144,7 @@ def test_runs_do_not_wait_for_each_other(server, served):
     assert [result["final_output"] for result in results] == questions
 
 
+@pytest.mark.slow
 def test_env_file_names_the_model_and_nothing_secret_is_stored(tmp_path: Path, served):
     """The example, copied and filled in as its first line says."""
     example = (REPO / ".env.example").read_text()
@@ -166,6 +165,7 @@ def test_env_file_names_the_model_and_nothing_secret_is_stored(tmp_path: Path, s
     assert CANARY not in (root / "server.log").read_text()
 
 
+@pytest.mark.slow
 def test_example_as_it_is_leaves_exported_variables_alone_and_the_server_ends(tmp_path: Path):
     """What `make dev` does on a fresh machine: the example is copied and nothing filled in."""
     root = fresh_root(tmp_path)

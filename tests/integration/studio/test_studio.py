@@ -16,8 +16,6 @@ from tests.integration.processes import CANARY
 from tests.integration.studio.serving import ANSWER, HARD, SIMPLE
 from tests.unit.graph.test_events import checked
 
-pytestmark = [pytest.mark.integration, pytest.mark.parallel]
-
 EXPERTS = load().experts
 
 
