@@ -1,9 +1,7 @@
-"""Arms against each other at equal tokens: `python -m evals.compare`."""
+"""Compare arms at equal tokens: `python -m evals.compare`."""
 
 from __future__ import annotations
 
-import asyncio
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,20 +10,20 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from swarm_brain.cli.options import SHIPPED, Topology, settings_of, with_settings
-from swarm_brain.evals import report
-from swarm_brain.evals.arms.registry import NAMES
+from swarm_brain.cli.options import SHIPPED, Topology, settings_of
+from swarm_brain.evals.arms.registry import NAMES, PLACEBO
 from swarm_brain.evals.cases.examples import Example, load
-from swarm_brain.evals.experiment import Wanted, experiment
+from swarm_brain.evals.experiment import ExperimentConfig
 from swarm_brain.evals.options import (
-    EXCLUDED,
     Concurrency,
     Judge,
     JudgeUrl,
     Resume,
     SelfJudge,
+    command,
     command_line,
-    run,
+    run_and_print,
+    start,
 )
 from swarm_brain.graph.context import make_context
 from swarm_brain.graph.errors import ConfigError
@@ -33,63 +31,63 @@ from swarm_brain.graph.loading import load as load_topology
 
 DATASETS = Path(__file__).parent / "datasets"
 KEYED = ("logic", "arithmetic", "philosophy_facts")
-OUTPUT = Path("eval-results/compare")
-DEFAULT_ARMS = ",".join(name for name in NAMES if name != "swarm-shuffled")
+DEFAULT_ARMS = ",".join(name for name in NAMES if name != PLACEBO)
+
+Datasets = Annotated[
+    list[str] | None,
+    typer.Option(help="A JSONL or CSV file, a shipped data set, or `keyed`; repeatable."),
+]
+Arms = Annotated[str, typer.Option(help="Comma-separated; also swarm-minus:EXPERT.")]
+BudgetTokens = Annotated[
+    int | None,
+    typer.Option(min=1, help="Tokens for each question. Default: the swarm's usage."),
+]
+Questions = Annotated[int | None, typer.Option(min=1, help="Ask only this many of them.")]
+Repetitions = Annotated[int, typer.Option(min=1, help="Answers to each question.")]
+Output = Annotated[Path, typer.Option(help="The folder of answers and report.")]
 
 
 def examples_of(datasets: Sequence[str], limit: int | None) -> tuple[str, list[Example]]:
-    """The questions of these files or shipped sets (`keyed`: all with keys), and a name for them.
+    """Load files or shipped sets (`keyed`: all with keys), and name them together.
 
-    With a limit they are drawn evenly from all over. Raises ConfigError.
+    With a limit, questions are drawn evenly from all of them. Raises ConfigError.
     """
-    names = [name for given in datasets for name in (KEYED if given == "keyed" else (given,))]
-    found: dict[str, Example] = {}
+    names = [name for item in datasets for name in (KEYED if item == "keyed" else (item,))]
+    by_id: dict[str, Example] = {}
     for name in names:
         shipped = DATASETS / f"{name}.jsonl"
         for example in load(shipped if shipped.is_file() else Path(name)):
-            if example.id in found:
-                raise ConfigError(f"{name}: the question {example.id} is in two datasets")
-            found[example.id] = example
-    questions = list(found.values())
+            if example.id in by_id:
+                raise ConfigError(f"{name}: the question {example.id} is in two data sets")
+            by_id[example.id] = example
+    questions = list(by_id.values())
     if limit and limit < len(questions):
         questions = [questions[at * len(questions) // limit] for at in range(limit)]
     return "-".join(Path(name).stem for name in datasets), questions
 
 
-app = command_line()
-
-
-@app.command(cls=with_settings(without=EXCLUDED, defaults={"effort": "high", "seed": 0}))
 def main(
     context: typer.Context,
-    dataset: Annotated[
-        list[str] | None,
-        typer.Option(help="A JSONL or CSV file, keyed, or a shipped set; repeatable."),
-    ] = None,
-    arms: Annotated[str, typer.Option(help="Comma-separated; also swarm-minus:EXPERT.")] = (
-        DEFAULT_ARMS
-    ),
-    budget_tokens: Annotated[
-        int | None,
-        typer.Option(min=1, help="Tokens for each question; default: what the swarm uses."),
-    ] = None,
-    questions: Annotated[int | None, typer.Option(min=1, help="Ask only this many.")] = None,
-    repetitions: Annotated[int, typer.Option(min=1, help="Answers to each question.")] = 1,
+    dataset: Datasets = None,
+    arms: Arms = DEFAULT_ARMS,
+    budget_tokens: BudgetTokens = None,
+    questions: Questions = None,
+    repetitions: Repetitions = 1,
     concurrency: Concurrency = 4,
     judge: Judge = None,
     judge_base_url: JudgeUrl = None,
     allow_self_judge: SelfJudge = False,
     topology: Topology = None,
-    output: Annotated[Path, typer.Option(help="Folder for answers and report.")] = OUTPUT,
+    output: Output = Path("eval-results/compare"),
     resume: Resume = False,
 ) -> None:
-    """Compare ways of answering at equal tokens; a report with intervals."""
+    """Compare ways of answering at equal tokens, and write a report with intervals."""
     name, examples = examples_of(dataset or ["keyed"], questions)
-    wanted = Wanted(
+    config = ExperimentConfig(
         name,
         examples,
         [arm.strip() for arm in arms.split(",") if arm.strip()],
-        make_context({**settings_of(context), "use_memory": False}),
+        make_context(settings_of(context) | {"use_memory": False}),
         load_topology(topology or SHIPPED),
         output,
         budget_tokens,
@@ -99,17 +97,14 @@ def main(
         judge,
         judge_base_url,
         allow_self_judge,
-        shlex.join(["python", "-m", "evals.compare", *sys.argv[1:]]),
+        command_line("compare"),
     )
-    _run(wanted)
-
-
-def _run(wanted: Wanted) -> None:
     err = Console(file=sys.stderr, highlight=False)
-    data = asyncio.run(experiment(wanted, err))
-    typer.echo(report.summary(data))
-    err.print(f"report: {wanted.output / 'report.html'}", markup=False, soft_wrap=True)
+    run_and_print(config, err)
+    err.print(f"report: {output / 'report.html'}", markup=False, soft_wrap=True)
 
+
+app = command(main, effort="high", seed=0)
 
 if __name__ == "__main__":
-    run(app)
+    start(app)

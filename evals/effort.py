@@ -1,4 +1,4 @@
-"""Accuracy of the effort estimate on labelled questions: `python -m evals.effort [FILE]`."""
+"""Measure the effort estimate on labelled questions: `python -m evals.effort [FILE]`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ DATASET = Path(__file__).parent / "datasets" / "effort.jsonl"
 
 
 def measure(path: Path = DATASET) -> tuple[float, list[str]]:
-    """Share of questions whose estimate is the label, and a line for each that is not."""
+    """Return the share of questions whose estimate is the label, and a line for each miss."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     wrong = [
-        f"{row['effort']} taken for {estimate(row['question'])}: {row['question']}"
+        f"{row['effort']} estimated as {estimate(row['question'])}: {row['question']}"
         for row in rows
         if estimate(row["question"]) != row["effort"]
     ]

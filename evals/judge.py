@@ -1,93 +1,129 @@
-"""A judge: rubric points met, and which of two answers is better, in both orders.
+"""A judge: which rubric points an answer meets, and which of two answers is better.
 
-The judge is never the model that answered, unless that is allowed and said. What it replies in no
+The judge is never the model that answered, unless that is allowed and reported. A reply in no
 readable form is counted as such, and decides nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema
 
 from swarm_brain.calls.json_values import values_in
-from swarm_brain.evals.arms.model import Model, bound, call, tagged
+from swarm_brain.evals.arms.model import Model, bind_model, call, tagged
 from swarm_brain.evals.cases.examples import Example
-from swarm_brain.evals.stats.judge_bias import JudgedPair
+from swarm_brain.evals.stats.judge_bias import JudgedPair, Verdict
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.errors import ConfigError, ModelUnavailable
-from swarm_brain.models.binding import JsonSchema
 
-Verdict = Literal["first", "second", "tie", "unparsed"]
 REPLY_TOKENS = 256
+Met = Annotated[
+    bool | None,  # None for anything that is not a boolean
+    BeforeValidator(lambda value: value if isinstance(value, bool) else None),
+    WithJsonSchema({"type": "boolean"}),
+]
 
 
-async def judge_of(spec: str, base_url: str | None, context: Context, *, itself: bool) -> Model:
-    """The judge's model, without any chance in its sampling.
+class JudgeReply(BaseModel):
+    """A reply whose schema allows no other properties; others that come are ignored."""
 
-    Raises ConfigError if it is the answering model and that is not allowed (`itself`), and
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
+
+
+class RubricReply(JudgeReply):
+    """For each rubric point, in order, whether the answer meets it."""
+
+    met: list[Met]
+
+
+class PairwiseReply(JudgeReply):
+    """Which of two answers is better."""
+
+    better: Literal["first", "second", "tie"]
+
+
+_Reply = TypeVar("_Reply", bound=JudgeReply)
+
+
+async def bind_judge(spec: str, base_url: str | None, context: Context, *, itself: bool) -> Model:
+    """Bind the judge's model, with sampling that leaves nothing to chance.
+
+    Raises ConfigError if it is the answering model and `itself` does not allow that, and
     ModelUnavailable for a simulation, which judges nothing.
     """
-    judge = await bound(
-        context.model_copy(
-            update={
-                "model": spec,
-                "base_url": base_url or context.base_url,
-                "temperature": 0.0,
-                "top_p": 1.0,
-                "max_tokens": REPLY_TOKENS,
-            }
-        )
-    )
+    changes = {
+        "model": spec,
+        "base_url": base_url or context.base_url,
+        "temperature": 0.0,
+        "top_p": 1.0,
+        "max_tokens": REPLY_TOKENS,
+    }
+    judge = await bind_model(context.model_copy(update=changes))
     if judge.binding.simulated:
         raise ModelUnavailable(f"{spec} is a simulation", "and judges nothing. Name a model.")
     if not itself and await judges_itself(judge, context):
         raise ConfigError(
-            f"{spec} would judge its own answers. Name another --judge, or say --allow-self-judge; "
-            "the report says so then."
+            f"{spec} would judge its own answers. Name another --judge, or allow it with "
+            "--allow-self-judge; the report then says so."
         )
     return judge
 
 
 async def judges_itself(judge: Model, context: Context) -> bool:
-    """Whether the judge is the answering model."""
-    return _served(judge) == _served(await bound(context))
+    """Return whether the judge is the answering model."""
+    return _served(judge) == _served(await bind_model(context))
 
 
 def _served(model: Model) -> tuple[str, str]:
-    """Which model it is, by whatever provider's name it is called."""
+    """Identify a model by its endpoint and name, whatever provider's name it has."""
     return model.binding.endpoint, model.binding.spec.partition(":")[2]
 
 
 async def grade(judge: Model, example: Example, text: str) -> list[bool | None]:
-    """For each point of the rubric whether the answer meets it; None where the judge is unclear.
+    """Return for each rubric point whether the answer meets it; None where the judge is unclear.
 
     Raises ModelError if the judge could not be asked.
     """
     points = "\n".join(f"{number}. {point}" for number, point in enumerate(example.rubric, 1))
-    user = "\n\n".join(
-        [
-            tagged("question", example.question),
-            tagged("answer", text),
-            tagged("points", points),
-        ]
-    )
-    reply = await call(judge, "rubric", user, example.id, schema=_list_schema())
-    if reply.error:
-        raise reply.error
-    return read_met(reply.text, len(example.rubric)) or [None] * len(example.rubric)
+    parts = [("question", example.question), ("answer", text), ("points", points)]
+    reply = await _ask(judge, "rubric", parts, example, RubricReply)
+    return read_met(reply, len(example.rubric)) or [None] * len(example.rubric)
+
+
+async def _ask(
+    judge: Model,
+    prompt: str,
+    parts: list[tuple[str, str]],
+    example: Example,
+    reply: type[JudgeReply],
+) -> str:
+    user = "\n\n".join(tagged(tag, text) for tag, text in parts)
+    answer = await call(judge, prompt, user, example.id, schema=reply.model_json_schema())
+    if answer.error:
+        raise answer.error
+    return answer.text
+
+
+def _replies(text: str, reply: type[_Reply]) -> Iterator[_Reply]:
+    """Yield each JSON value in a text that is such a reply; a list counts as the list of points."""
+    for value in values_in(text):
+        try:
+            yield reply.model_validate({"met": value} if isinstance(value, list) else value)
+        except ValidationError:
+            continue
 
 
 def read_met(text: str, points: int) -> list[bool | None] | None:
-    """The judge's list; None if there is none of that length."""
-    for value in values_in(text):
-        met = value.get("met") if isinstance(value, dict) else value
-        if isinstance(met, list) and len(met) == points:
-            return [item if isinstance(item, bool) else None for item in met]
-    return None
+    """Read the judge's list; None if there is none of that length."""
+    lists = (reply.met for reply in _replies(text, RubricReply))
+    return next((met for met in lists if len(met) == points), None)
 
 
-async def compare(judge: Model, example: Example, one: str, other: str) -> JudgedPair:
-    """Both orders of two answers, judged apart. Raises ModelError if one could not be asked."""
+async def judge_pair(judge: Model, example: Example, one: str, other: str) -> JudgedPair:
+    """Judge two answers in both orders, apart. Raises ModelError if one could not be asked."""
     forth, back = await asyncio.gather(
         _better(judge, example, one, other), _better(judge, example, other, one)
     )
@@ -96,43 +132,16 @@ async def compare(judge: Model, example: Example, one: str, other: str) -> Judge
 
 async def _better(judge: Model, example: Example, first: str, second: str) -> Verdict:
     points = "\n".join(f"- {point}" for point in example.rubric)
-    user = "\n\n".join(
-        [
-            tagged("question", example.question),
-            *([tagged("points", points)] if points else []),
-            tagged('answer which="first"', first),
-            tagged('answer which="second"', second),
-        ]
-    )
-    reply = await call(judge, "pairwise", user, example.id, schema=_choice_schema())
-    if reply.error:
-        raise reply.error
-    return read_better(reply.text)
+    parts = [
+        ("question", example.question),
+        *([("points", points)] if points else []),
+        ('answer which="first"', first),
+        ('answer which="second"', second),
+    ]
+    return read_better(await _ask(judge, "pairwise", parts, example, PairwiseReply))
 
 
 def read_better(text: str) -> Verdict:
-    """What the judge decided; `unparsed` if it cannot be told."""
-    for value in values_in(text):
-        said = value.get("better") if isinstance(value, dict) else None
-        if said in ("first", "second", "tie"):
-            return said  # type: ignore[no-any-return]
-    return "unparsed"
-
-
-def _list_schema() -> JsonSchema:
-    return {
-        "type": "object",
-        "properties": {"met": {"type": "array", "items": {"type": "boolean"}}},
-        "required": ["met"],
-        "additionalProperties": False,
-    }
-
-
-def _choice_schema() -> JsonSchema:
-    choices: dict[str, Any] = {"type": "string", "enum": ["first", "second", "tie"]}
-    return {
-        "type": "object",
-        "properties": {"better": choices},
-        "required": ["better"],
-        "additionalProperties": False,
-    }
+    """Read the judge's decision; `unparsed` if there is none."""
+    reply = next(_replies(text, PairwiseReply), None)
+    return reply.better if reply else "unparsed"

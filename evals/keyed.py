@@ -1,6 +1,6 @@
-"""Questions whose keys are computed, as a dataset: `python -m evals.keyed --seed 1 --out FILE`.
+"""Write a dataset of questions with computed keys: `python -m evals.keyed --seed 1 --out FILE`.
 
-The shipped files are written by
+The shipped files were written by
 
     python -m evals.keyed --seed 1 --counts syllogism=40,propositional=40 \
         --out evals/datasets/logic.jsonl
@@ -34,7 +34,7 @@ SHIPPED = {
 
 
 def generate(seed: int, counts: Mapping[str, int]) -> list[Example]:
-    """So many examples of each group, spread evenly over the difficulties, no question twice.
+    """Generate examples of each group, evenly over the difficulties, without a question twice.
 
     Every second argument of a difficulty is valid.
     """
@@ -69,12 +69,12 @@ def _example(rng: random.Random, group: str, index: int, name: str) -> Example:
 
 
 def dump(examples: Sequence[Example]) -> str:
-    """The text of a dataset file."""
+    """Return the text of a dataset file."""
     return "".join(f"{to_json(example)}\n" for example in examples)
 
 
 def read_counts(text: str) -> dict[str, int]:
-    """`integer=24,dates=24` as a mapping, for argparse."""
+    """Parse `integer=24,dates=24`, for argparse."""
     counts = {}
     for part in text.split(","):
         group, _, count = part.partition("=")
@@ -97,10 +97,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         type=read_counts,
         default=dict.fromkeys(GROUPS, 20),
         metavar="GROUP=NUMBER,...",
-        help=f"groups: {', '.join(GROUPS)}; 20 of each if not given",
+        help=f"groups: {', '.join(GROUPS)}; default: 20 of each",
     )
-    given = parser.parse_args(arguments)
-    given.out.write_text(dump(generate(given.seed, given.counts)), encoding="utf-8", newline="\n")
+    options = parser.parse_args(arguments)
+    text = dump(generate(options.seed, options.counts))
+    options.out.write_text(text, encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

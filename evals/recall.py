@@ -1,21 +1,21 @@
-"""Which similarity floor the memory should have: `python -m evals.recall [FILE]`.
+"""Choose the similarity floor of the memory: `python -m evals.recall [FILE]`.
 
-Each line of FILE is `{"stored", "asked", "recall", "why"}`: does what is stored help to answer
-what is asked? A stored text is recalled if its cosine similarity is at least the floor. The
-chosen floor has the highest F0.5, since a wrong memory hurts more than a missed one; of equal
-floors the highest.
+Each line of FILE is `{"stored", "asked", "recall", "why"}`: does the stored text help to answer the
+question? A stored text is recalled if its cosine similarity is at least the floor. The chosen
+floor has the highest F0.5, since a wrong memory hurts more than a missed one; of equal floors the
+highest.
 
-What the figures cannot promise. The model, wordllama, averages static word vectors: it does not
-see the order of words ("12 by 144", "144 by 12"), barely sees a digit or a "not" among other
-words, gives a word of two meanings one vector, and does not know that two different words mean
-the same thing in this sentence. So it tells topics apart, not questions: an unrelated text is
-far away, but the same sentence about another thing is often nearer than a true paraphrase. Other
-numbers and a "not" are kept apart by rule (swarm_brain/memory/comparable.py), which these figures
-include; that rule was tried on these very pairs. No floor mends the rest, and the halves disagree
-on the best. A floor is good for keeping out the unrelated; whoever reads a recalled memory must
-still judge whether it fits.
+The limits of these figures: the model, wordllama, averages static word vectors. It ignores the
+order of words ("12 by 144", "144 by 12"), hardly sees a digit or a "not" among other words, has
+one vector for a word with two meanings, and does not know that two different words mean the same
+in a sentence. So it separates topics, not questions: an unrelated text is far away, but the same
+sentence about something else is often nearer than a true paraphrase. Different numbers and a "not"
+are kept apart by a rule (swarm_brain/memory/comparable.py), which these figures include; the rule
+was tried on these very pairs. No floor fixes the rest, and the halves disagree on the best one. A
+floor keeps out the unrelated; the reader of a recalled memory must still judge whether it fits.
+
 The pairs were written to be hard, four in five of the false ones on purpose, and were labelled
-before any similarity was looked at. Precision and recall are those of this file, not of use.
+before any similarity was computed. Precision and recall describe this file, not everyday use.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from swarm_brain.memory.comparable import comparable
 DATASET = Path(__file__).parent / "datasets" / "recall.jsonl"
 FLOORS = [percent / 100 for percent in range(50, 100, 5)]
 NEVER = -2.0  # a similarity below every floor
-EVERYTHING = -1.0  # below every cosine: what no floor at all would do, to compare with
+EVERYTHING = -1.0  # below every cosine: no floor at all, for comparison
 
 
-class Pair(NamedTuple):
+class LabelledPair(NamedTuple):
     """A labelled pair: whether it should be recalled, what kind it is, its cosine, -1..1.
 
     The cosine of two questions that are not comparable (see swarm_brain/memory/comparable.py) is
@@ -48,8 +48,8 @@ class Pair(NamedTuple):
     similarity: float
 
 
-class Score(NamedTuple):
-    """How recalling from `floor` up does; each share 0..1, and 0 where nothing is recalled."""
+class FloorScore(NamedTuple):
+    """How well a floor does; each share is in 0..1, and 0 where nothing is recalled."""
 
     floor: float
     precision: float
@@ -58,7 +58,10 @@ class Score(NamedTuple):
 
 
 def measure(path: Path = DATASET) -> tuple[float, list[str]]:
-    """The chosen floor and the printed lines; ModelUnavailable without the extra `memory`."""
+    """Return the chosen floor and the lines to print.
+
+    Raises ModelUnavailable without the extra `memory`.
+    """
     pairs = _read(path)
     floor = choose(pairs).floor
     rows = [_row(score(pairs, each)) for each in (EVERYTHING, *FLOORS)]
@@ -66,34 +69,34 @@ def measure(path: Path = DATASET) -> tuple[float, list[str]]:
     return floor, [*lines, f"chosen floor {floor:.2f}", *_crossed(pairs), *_by_kind(pairs, floor)]
 
 
-def score(pairs: Sequence[Pair], floor: float) -> Score:
-    """Precision, recall and F0.5 of recalling every pair at or above the floor."""
+def score(pairs: Sequence[LabelledPair], floor: float) -> FloorScore:
+    """Score recalling every pair at or above the floor."""
     recalled = [pair.recall for pair in pairs if pair.similarity >= floor]
-    wanted = sum(pair.recall for pair in pairs)
+    relevant = sum(pair.recall for pair in pairs)
     right = sum(recalled)
     # F0.5 = 1.25 PR / (0.25 P + R), in counts: equal counts give equal floats, hence true ties.
-    return Score(
+    return FloorScore(
         floor,
         right / max(1, len(recalled)),
-        right / max(1, wanted),
-        1.25 * right / max(1, 0.25 * wanted + len(recalled)),
+        right / max(1, relevant),
+        1.25 * right / max(1, 0.25 * relevant + len(recalled)),
     )
 
 
-def choose(pairs: Sequence[Pair]) -> Score:
-    """The floor of the highest F0.5; of equal ones the highest, which recalls least."""
+def choose(pairs: Sequence[LabelledPair]) -> FloorScore:
+    """Choose the floor with the highest F0.5; of equal ones the highest, which recalls least."""
     return max(
         (score(pairs, floor) for floor in FLOORS), key=lambda each: (each.f_half, each.floor)
     )
 
 
-def halve(pairs: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
-    """Two halves with as many pairs of each label and kind, give or take one."""
+def halve(pairs: Sequence[LabelledPair]) -> tuple[list[LabelledPair], list[LabelledPair]]:
+    """Split the pairs into halves with as many of each label and kind, give or take one."""
     ordered = sorted(pairs, key=lambda pair: (pair.recall, pair.why))
     return ordered[::2], ordered[1::2]
 
 
-def _read(path: Path) -> list[Pair]:
+def _read(path: Path) -> list[LabelledPair]:
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     model = embeddings._ready()
     if model is None:
@@ -104,36 +107,36 @@ def _read(path: Path) -> list[Pair]:
     stored, asked = (model.embed([row[k] for row in rows], norm=True) for k in ("stored", "asked"))
     cosines = (stored * asked).sum(axis=1).tolist()
     return [
-        Pair(row["recall"], row["why"], round(cosine, 4) if _decides(row) else NEVER)
+        LabelledPair(row["recall"], row["why"], round(cosine, 4) if _decides(row) else NEVER)
         for row, cosine in zip(rows, cosines, strict=True)
     ]
 
 
 def _decides(row: dict[str, str]) -> bool:
-    """Whether similarity decides; facts are stored as statements, whatever numbers are asked."""
+    """Return whether similarity decides; facts are statements, whatever numbers are asked."""
     return row["why"] == "fact" or comparable(row["asked"], row["stored"])
 
 
-def _row(found: Score) -> str:
-    name = "none" if found.floor == EVERYTHING else f"{found.floor:.2f}"
-    return f"{name:>5}  {found.precision:9.3f}  {found.recall:6.3f}  {found.f_half:.3f}"
+def _row(row: FloorScore) -> str:
+    name = "none" if row.floor == EVERYTHING else f"{row.floor:.2f}"
+    return f"{name:>5}  {row.precision:9.3f}  {row.recall:6.3f}  {row.f_half:.3f}"
 
 
-def _crossed(pairs: Sequence[Pair]) -> Iterator[str]:
-    """A floor chosen on one half and measured on the other, both ways."""
+def _crossed(pairs: Sequence[LabelledPair]) -> Iterator[str]:
+    """Describe a floor chosen on one half and measured on the other, both ways."""
     first, second = halve(pairs)
     for chosen_on, measured_on in ((first, second), (second, first)):
         floor = choose(chosen_on).floor
-        found = score(measured_on, floor)
+        result = score(measured_on, floor)
         yield (
-            f"chosen on one half {floor:.2f}, on the other: precision {found.precision:.3f}, "
-            f"recall {found.recall:.3f}, F0.5 {found.f_half:.3f} "
+            f"chosen on one half {floor:.2f}, on the other: precision {result.precision:.3f}, "
+            f"recall {result.recall:.3f}, F0.5 {result.f_half:.3f} "
             f"(its own best floor {choose(measured_on).floor:.2f})"
         )
 
 
-def _by_kind(pairs: Sequence[Pair], floor: float) -> Iterator[str]:
-    """How many of each kind of pair are recalled at the floor."""
+def _by_kind(pairs: Sequence[LabelledPair], floor: float) -> Iterator[str]:
+    """Say how many of each kind of pair are recalled at the floor."""
     for recall, why in sorted({(pair.recall, pair.why) for pair in pairs}, reverse=True):
         kind = [pair.similarity for pair in pairs if (pair.recall, pair.why) == (recall, why)]
         above = sum(similarity >= floor for similarity in kind)

@@ -1,174 +1,116 @@
-"""Running an experiment: every answer is saved when it comes, and none is paid for twice.
-
-Answers stand in a JSONL file, whose first line says what they are answers to. A file that was begun
-with other settings is refused; answers that no model gave are asked for again.
-"""
+"""Ask an arm every question: each answer is saved when it comes, and none is paid for twice."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import cast
 
 from rich.console import Console
 
-from swarm_brain.batch.records import begin, check_same, complete, line_of
-from swarm_brain.evals.arms.registry import Arm, answer, named
-from swarm_brain.evals.arms.response import Answer, Setup
+from swarm_brain.evals.arms.registry import find_arm, respond
+from swarm_brain.evals.arms.response import ArmResponse, Setup
 from swarm_brain.evals.cases.examples import Example
-from swarm_brain.evals.cases.score import score
-from swarm_brain.evals.tracing import Place, evaluated, run_id
+from swarm_brain.evals.cases.score import Score, score
+from swarm_brain.evals.record_file import AnswerRecord, RecordFile, answered, tokens_of
+from swarm_brain.evals.tracing import Inputs, Tracker, evaluate, run_id
 from swarm_brain.graph.errors import ConfigError
 from swarm_brain.progress import counting
 
-Record = dict[str, Any]
-KIND = "experiment"  # what the first line of the file says it holds
-Key = tuple[str, str, int]
-
-
-@dataclass
-class Records:
-    """The answers of an experiment by arm, question and repetition, and the file they stand in."""
-
-    path: Path
-    head: Mapping[str, Any]
-    by_key: dict[Key, Record] = field(default_factory=dict)
-
-    def add(self, record: Record) -> None:
-        """Keep an answer, on disk before anything else happens."""
-        self.by_key[(record["arm"], record["id"], record["repetition"])] = record
-        with self.path.open("ab") as file:
-            file.write(line_of(record))
-            file.flush()
-            os.fsync(file.fileno())
-
-    def of(self, arm: str) -> list[Record]:
-        """An arm's answers, in the order in which they came."""
-        return [record for record in self.by_key.values() if record["arm"] == arm]
-
-
-def open_records(path: Path, head: Mapping[str, Any], *, resume: bool) -> Records:
-    """A new file; or with `resume` the answers that are there already.
-
-    Raises ConfigError for a file that is there without `resume`, was begun with other settings or
-    cannot be written.
-    """
-    plain = json.loads(json.dumps(head))
-    if not path.exists():
-        begin(path, {KIND: plain})
-        return Records(path, plain)
-    if not resume:
-        raise ConfigError(f"{path} exists. Go on with --resume, or name another --output.")
-    lines = [record for _, record in complete(path)]
-    check_same(path, KIND, lines[0] if lines else None, plain)
-    records = Records(path, plain)
-    for record in lines[1:]:
-        if record["provenance"] != "simulated":
-            records.by_key[(record["arm"], record["id"], record["repetition"])] = record
-    return records
-
 
 @dataclass(frozen=True)
-class Plan:
-    """How an experiment is run. `metadata` goes with each arm's experiment to LangSmith."""
+class RunOptions:
+    """How the arms are run. `metadata` goes to LangSmith with each arm's experiment."""
 
     name: str
-    place: Place
+    tracker: Tracker
     repetitions: int = 1
     concurrency: int = 4
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, object] = field(default_factory=dict)
 
 
 async def run_arm(
     name: str,
     setup: Setup,
     examples: Sequence[Example],
-    records: Records,
-    plan: Plan,
+    answers: RecordFile[AnswerRecord],
+    options: RunOptions,
     err: Console,
 ) -> None:
-    """Every question, as often as is asked; answers that are there already are taken as they are.
+    """Ask the arm every question as often as wanted, except where its answer is saved already.
 
-    Raises ConfigError or ModelUnavailable, as soon as one question shows it.
+    Raises ConfigError or ModelUnavailable as soon as one question shows it.
     """
-    arm = named(name, setup.topology)
     by_id = {example.id: example for example in examples}
-    turns: Counter[str] = Counter()
+    repetitions: Counter[str] = Counter()
     fatal: list[Exception] = []
 
-    async def target(inputs: dict[str, Any]) -> dict[str, Any]:
+    async def target(inputs: Inputs) -> dict[str, object]:
         example = by_id[inputs["id"]]
-        turn = turns[example.id]
-        turns[example.id] += 1
+        repetition = repetitions[example.id]
+        repetitions[example.id] += 1
         if fatal:
             raise fatal[0]
         try:
-            run = run_id(plan.place)
-            record = await ask_once(name, arm, setup, example, turn, records, run)
-        except Exception as error:  # LangSmith would log it and go on with the next question
+            run = run_id(options.tracker)
+            record = await ask_once(name, setup, example, repetition, answers, run)
+        except Exception as error:  # LangSmith would log it and continue with the next question
             fatal.append(error)
             raise
-        counted.add(record)
-        return record
+        progress.add(record)
+        return dict(record)
 
-    with counting(err, name, len(examples) * plan.repetitions) as counted:
-        await evaluated(
-            plan.place,
-            plan.name,
-            name,
-            target,
-            examples,
-            repetitions=plan.repetitions,
-            concurrency=plan.concurrency,
-            metadata=plan.metadata,
-        )
+    with counting(err, name, len(examples) * options.repetitions) as progress:
+        await evaluate(
+            options.tracker, options.name, name, target, examples,
+            repetitions=options.repetitions, concurrency=options.concurrency,
+            metadata=options.metadata,
+        )  # fmt: skip
     if fatal:
         raise fatal[0]
 
 
 async def ask_once(
     name: str,
-    arm: Arm,
     setup: Setup,
     example: Example,
-    turn: int,
-    records: Records,
+    repetition: int,
+    answers: RecordFile[AnswerRecord],
     run: str | None = None,
-) -> Record:
-    """One answer, kept with LangSmith's id of the run; the one that is there already if any is."""
-    if known := records.by_key.get((name, example.id, turn)):
+) -> AnswerRecord:
+    """Return the saved answer, or ask for it and save it with LangSmith's id of the run."""
+    if known := answers.by_key.get((name, example.id, repetition)):
         return known
-    record = recorded(name, example, turn, await answer(arm, setup, example, turn))
+    response = await respond(find_arm(name, setup.topology), setup, example, repetition)
+    record = record_of(name, example, repetition, response)
     record["run"] = run
-    records.add(record)
+    answers.add(record)
     return record
 
 
-def recorded(name: str, example: Example, turn: int, given: Answer) -> Record:
-    """An answer as it is saved. One that no model gave is not scored."""
-    told = score(example, given.text) if given.provenance != "simulated" else None
-    return {
+def record_of(name: str, example: Example, repetition: int, response: ArmResponse) -> AnswerRecord:
+    """Return an answer as it is saved. One that no model gave is not scored."""
+    simulated = response.provenance == "simulated"
+    scored = Score(None, None) if simulated else score(example, response.text)
+    record = {
         "arm": name,
         "id": example.id,
-        "repetition": turn,
+        "repetition": repetition,
         "kind": example.kind,
-        "extracted": told.extracted if told else None,
-        "correct": told.correct if told else None,
-        **asdict(given),
+        "extracted": scored.extracted,
+        "correct": scored.correct,
+        **asdict(response),
     }
+    return cast("AnswerRecord", record)
 
 
-def mean_tokens(records: Sequence[Record]) -> int:
-    """Tokens of an answer on average, of those that a model gave. Raises ConfigError if none."""
-    spent = [
-        (record["input_tokens"] or 0) + (record["output_tokens"] or 0)
-        for record in records
-        if record["provenance"] != "simulated"
-    ]
+def mean_tokens(records: Sequence[AnswerRecord]) -> int:
+    """Return the mean tokens of the answers that a model gave, rounded up.
+
+    Raises ConfigError if there is none.
+    """
+    spent = [tokens_of(record) for record in records if answered(record)]
     if not spent:
         raise ConfigError(
             "no model answered, so there is nothing to compare; `swarm-brain doctor` says why"

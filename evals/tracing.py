@@ -1,7 +1,7 @@
-"""LangSmith: datasets, experiments and evaluators; without a key the same evaluators, at home.
+"""LangSmith: datasets, experiments and evaluators. Without a key the evaluators run locally.
 
-`aevaluate` sends what it evaluates even when told not to upload results, unless its client samples
-nothing; so without a key the client leads nowhere and samples nothing (see `client_of`).
+`aevaluate` sends what it evaluates even with `upload_results=False`, unless its client samples
+nothing. So without a key the client has no server and samples nothing (see `find_tracker`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import langsmith
 from langsmith import schemas
@@ -21,55 +20,57 @@ from langsmith.utils import LangSmithError, get_env_var
 
 from swarm_brain.config import variable
 from swarm_brain.evals.cases.examples import Example, content_hash, prompt
+from swarm_brain.evals.record_file import AnswerRecord, tokens_of
 from swarm_brain.graph.errors import ModelUnavailable
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens there
 NAMESPACE = uuid.UUID("6f6c1f6e-0d0c-5a55-9a3b-6d1f2f4f7d11")  # of the examples' ids
-Target = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
-Outputs = Mapping[str, Any]
+Inputs = dict[str, str]
+Feedback = dict[str, object]  # a score under a name; None where there is nothing to score
+Target = Callable[[Inputs], Awaitable[dict[str, object]]]
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where an experiment goes: LangSmith if there is a key, else nowhere."""
+class Tracker:
+    """Where experiments are recorded: in LangSmith if `upload`, else nowhere."""
 
     client: langsmith.Client
     upload: bool
 
 
-def place_of() -> Place:
-    """LangSmith where LANGSMITH_API_KEY is set."""
+def find_tracker() -> Tracker:
+    """Return LangSmith's tracker where LANGSMITH_API_KEY is set, else one that sends nothing."""
     if variable("LANGSMITH_API_KEY"):
-        return Place(langsmith.Client(), True)
+        return Tracker(langsmith.Client(), True)
     client = langsmith.Client(
         api_url=NOWHERE, api_key="none", auto_batch_tracing=False, tracing_sampling_rate=0.0
     )
-    return Place(client, False)
+    return Tracker(client, False)
 
 
 @contextmanager
-def kept_home(place: Place) -> Iterator[None]:
-    """Without a key nothing is traced, whatever LANGSMITH_TRACING says; nor are a judge's calls."""
-    with nullcontext() if place.upload else langsmith.tracing_context(enabled=False):
+def tracing_only_with_key(tracker: Tracker) -> Iterator[None]:
+    """Without a key trace nothing, a judge's calls included, whatever LANGSMITH_TRACING says."""
+    with nullcontext() if tracker.upload else langsmith.tracing_context(enabled=False):
         yield
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Failures of LangSmith's, said in one line."""
+def _one_line_errors() -> Iterator[None]:
+    """Raise LangSmith's errors as ModelUnavailable, in one line."""
     try:
         yield
     except LangSmithError as error:
-        said = str(error).partition("\n")[0][:300]
+        message = str(error).partition("\n")[0][:300]
         raise ModelUnavailable(
-            f"LangSmith: {said}", "Mend that, or unset LANGSMITH_API_KEY to stay at home."
+            f"LangSmith: {message}", "Fix that, or unset LANGSMITH_API_KEY to run locally."
         ) from None
 
 
 def rows(
     examples: Sequence[Example], dataset: uuid.UUID, hidden: Sequence[str] = ()
 ) -> list[schemas.Example]:
-    """Examples as LangSmith has them, without what is hidden; the id stands for the question."""
+    """Return the examples as LangSmith saves them, without hidden parts; ids name the questions."""
     return [
         schemas.Example(
             id=uuid.uuid5(NAMESPACE, f"{dataset}/{example.id}"),
@@ -87,35 +88,35 @@ def rows(
 
 
 def hidden_parts() -> list[str]:
-    """What LANGSMITH_HIDE_INPUTS and _HIDE_OUTPUTS keep from LangSmith: then in datasets, too.
+    """Return what LANGSMITH_HIDE_INPUTS and _HIDE_OUTPUTS hide: here in datasets, too.
 
-    LangSmith's client, which hides it in runs, also heeds their old names LANGCHAIN_HIDE_*.
+    LangSmith's client, which hides it in runs, also reads the old names LANGCHAIN_HIDE_*.
     """
-    said = {
+    settings = {
         "inputs": variable("LANGSMITH_HIDE_INPUTS") or get_env_var("HIDE_INPUTS"),
         "outputs": variable("LANGSMITH_HIDE_OUTPUTS") or get_env_var("HIDE_OUTPUTS"),
     }
-    return [part for part, value in said.items() if value == "true"]
+    return [part for part, value in settings.items() if value == "true"]
 
 
 def dataset_name(name: str, examples: Sequence[Example], hidden: Sequence[str] = ()) -> str:
-    """A dataset's name in LangSmith: with the hash of its content, so that it never changes."""
+    """Return a dataset's name in LangSmith, which holds the hash of its content."""
     without = f"/without-{'-'.join(hidden)}" if hidden else ""
     return f"swarm-brain/{name}/{content_hash(examples)}{without}"
 
 
-def uploaded(place: Place, name: str, examples: Sequence[Example]) -> str:
-    """The dataset's name in LangSmith, created there if it is missing, with what it lacks."""
-    client, hidden = place.client, hidden_parts()
+def upload_dataset(tracker: Tracker, name: str, examples: Sequence[Example]) -> str:
+    """Create the dataset in LangSmith, or add what it lacks, and return its name."""
+    client, hidden = tracker.client, hidden_parts()
     full = dataset_name(name, examples, hidden)
     if client.has_dataset(dataset_name=full):
         dataset = client.read_dataset(dataset_name=full).id
         there = {row.id for row in client.list_examples(dataset_id=dataset)}
     else:
-        said = f"{len(examples)} questions of Swarm Brain's evals"
-        dataset, there = client.create_dataset(full, description=said).id, set()
+        description = f"{len(examples)} questions of Swarm Brain's evals"
+        dataset, there = client.create_dataset(full, description=description).id, set()
     missing = [row for row in rows(examples, dataset, hidden) if row.id not in there]
-    if missing:  # a run that was killed may have left a dataset without its examples
+    if missing:  # a killed run may have left a dataset without its examples
         fields = ("id", "inputs", "outputs", "metadata")
         client.create_examples(
             dataset_id=dataset,
@@ -127,34 +128,33 @@ def uploaded(place: Place, name: str, examples: Sequence[Example]) -> str:
 # ---- evaluators: what each feedback means
 
 
-def correct(outputs: Outputs) -> dict[str, Any]:
-    """Whether the extracted answer is the key; no score where that cannot be said."""
-    right = outputs.get("correct")
+def correct(outputs: AnswerRecord) -> Feedback:
+    """Score whether the extracted answer is the key; None where that is unknown."""
+    right = outputs["correct"]
     return {"key": "correct", "score": None if right is None else int(right)}
 
 
-def extracted(outputs: Outputs) -> dict[str, Any]:
-    """Whether an answer could be read from the reply; no score for an open question."""
-    found = int(outputs.get("extracted") is not None)
-    return {"key": "extracted", "score": None if outputs.get("kind") == "open" else found}
+def extracted(outputs: AnswerRecord) -> Feedback:
+    """Score whether an answer could be read from the reply; None for an open question."""
+    read = int(outputs["extracted"] is not None)
+    return {"key": "extracted", "score": None if outputs["kind"] == "open" else read}
 
 
-def answered(outputs: Outputs) -> dict[str, Any]:
-    """Whether a model answered: 0 for a simulation."""
-    return {"key": "answered", "score": int(outputs.get("provenance") != "simulated")}
+def answered(outputs: AnswerRecord) -> Feedback:
+    """Score whether a model answered: 0 for a simulation."""
+    return {"key": "answered", "score": int(outputs["provenance"] != "simulated")}
 
 
-def spent(outputs: Outputs) -> dict[str, Any]:
-    """Input plus output tokens."""
-    known = (outputs.get("input_tokens") or 0) + (outputs.get("output_tokens") or 0)
-    return {"key": "tokens", "score": known}
+def spent(outputs: AnswerRecord) -> Feedback:
+    """Score input plus output tokens."""
+    return {"key": "tokens", "score": tokens_of(outputs)}
 
 
 EVALUATORS = (correct, extracted, answered, spent)
 
 
-async def evaluated(
-    place: Place,
+async def evaluate(
+    tracker: Tracker,
     name: str,
     arm: str,
     target: Target,
@@ -162,53 +162,50 @@ async def evaluated(
     *,
     repetitions: int,
     concurrency: int,
-    metadata: Mapping[str, Any],
+    metadata: Mapping[str, object],
 ) -> None:
-    """Run `target` over the examples as one experiment of LangSmith's, or likewise at home.
+    """Run `target` over the examples as one LangSmith experiment, or the same locally.
 
     Raises ModelUnavailable if LangSmith refuses.
     """
-    evaluators: Any = list(EVALUATORS)
-    with _told(), _silent():
-        data: Any = (
-            uploaded(place, name, examples) if place.upload else rows(examples, uuid.UUID(int=0))
-        )
+    with _one_line_errors(), _silent():
+        local = None if tracker.upload else rows(examples, uuid.UUID(int=0))
         await langsmith.aevaluate(
             target,
-            data=data,
-            evaluators=evaluators,
+            data=upload_dataset(tracker, name, examples) if local is None else local,
+            evaluators=list(EVALUATORS),
             experiment_prefix=f"{name}-{arm}",
             metadata={**metadata, "arm": arm},
             max_concurrency=concurrency,
             num_repetitions=repetitions,
-            upload_results=place.upload,
-            client=place.client,
+            upload_results=tracker.upload,
+            client=tracker.client,
         )
-        place.client.flush()
+        tracker.client.flush()
 
 
-def run_id(place: Place) -> str | None:
-    """The id that LangSmith gives the run in progress; None at home."""
-    run = langsmith.get_current_run_tree() if place.upload else None
+def run_id(tracker: Tracker) -> str | None:
+    """Return LangSmith's id of the current run; None without LangSmith."""
+    run = langsmith.get_current_run_tree() if tracker.upload else None
     return str(run.id) if run else None
 
 
-def tell(place: Place, key: str, scores: Mapping[str, float]) -> None:
-    """Feedback on runs that have ended, by their ids: what was judged when all had answered.
+def send_feedback(tracker: Tracker, key: str, scores: Mapping[str, float]) -> None:
+    """Send scores of runs that have ended, by run id: judging begins when all have answered.
 
     Raises ModelUnavailable if LangSmith refuses.
     """
-    if not place.upload:
+    if not tracker.upload:
         return
-    with _told():
+    with _one_line_errors():
         for run, score in scores.items():
-            place.client.create_feedback(run_id=run, key=key, score=score)
-        place.client.flush()
+            tracker.client.create_feedback(run_id=run, key=key, score=score)
+        tracker.client.flush()
 
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Without the bars and notes that LangSmith prints beside ours."""
+    """Hide the progress bars and notes that LangSmith prints."""
     sink = io.StringIO()
     with redirect_stdout(sink), redirect_stderr(sink), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,1 +1,1 @@
-"""Arms: ways of answering one question with so many tokens."""
+"""Arms: ways to answer one question with a number of tokens."""

@@ -9,62 +9,64 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 
 from swarm_brain.calls.request import Reply
-from swarm_brain.evals.arms.model import Model, bound, call, tagged
-from swarm_brain.evals.arms.response import Answer, Setup
+from swarm_brain.evals.arms.model import Model, bind_model, call, tagged
+from swarm_brain.evals.arms.response import ArmResponse, Setup
 from swarm_brain.evals.cases.examples import Example, prompt
-from swarm_brain.evals.cases.score import extract
+from swarm_brain.evals.cases.extract.final import extract
 from swarm_brain.graph.errors import ConfigError
 from swarm_brain.nodes.parse import normal_verdict
 
-OVERSPENT = 1.05  # of the allocation, at most
-SPENT = 0.9  # of the allocation, from which `single-long` no longer checks itself
+OVERSPENT = 1.05  # share of the allocation that may be spent at most
+SPENT = 0.9  # share from which on `single-long` no longer checks its answer
 MOST_SAMPLES = 64
 CHOICE_TOKENS = 16
 TAG_TOKENS = 10  # around a sample in a prompt
 LEAST_REPLY = 16  # tokens
 
 
-def _said(given: Answer, reply: Reply, model: Model) -> Answer:
-    """The answer with these last words, labelled."""
+def _finish(response: ArmResponse, reply: Reply, model: Model) -> ArmResponse:
+    """Set the final text and its provenance."""
     simulated = model.binding.simulated or not reply.text
-    given.text = "" if simulated else reply.text
-    given.provenance = "simulated" if simulated else "full" if not given.error else "degraded"
-    return given
+    response.text = "" if simulated else reply.text
+    response.provenance = "simulated" if simulated else "full" if not response.error else "degraded"
+    return response
 
 
-async def single(setup: Setup, example: Example, turn: int) -> Answer:
-    """One call as anybody would make it."""
-    model, given = await bound(setup.context), Answer()
-    reply = given.take(await call(model, "answer", prompt(example), example.id, turn))
-    return _said(given, reply, model)
+async def single(setup: Setup, example: Example, repetition: int) -> ArmResponse:
+    """Make one call, as anybody would."""
+    model, response = await bind_model(setup.context), ArmResponse()
+    reply = response.add(await call(model, "answer", prompt(example), example.id, repetition))
+    return _finish(response, reply, model)
 
 
-async def single_long(setup: Setup, example: Example, turn: int) -> Answer:
-    """One call as long as the allocation; then checks of the answer until that is spent."""
-    model, given, allocation = await bound(setup.context), Answer(), _allocated(setup)
+async def single_long(setup: Setup, example: Example, repetition: int) -> ArmResponse:
+    """Make one call as long as the allocation, then check the answer until that is spent."""
+    model, response, allocation = await bind_model(setup.context), ArmResponse(), _allocated(setup)
     asked = prompt(example)
     longest = max(LEAST_REPLY, _longest(model, allocation, asked))
-    reply = given.take(await call(model, "answer", asked, example.id, turn, max_tokens=longest))
+    reply = response.add(
+        await call(model, "answer", asked, example.id, repetition, max_tokens=longest)
+    )
     for check in range(MOST_SAMPLES):
-        if reply.error or given.tokens >= SPENT * allocation:
+        if reply.error or response.tokens >= SPENT * allocation:
             break
         user = f"{tagged('question', asked)}\n\n{tagged('answer', reply.text)}"
-        left = int(OVERSPENT * allocation) - given.tokens
+        left = int(OVERSPENT * allocation) - response.tokens
         longest = _longest(model, left, user)
         usual = min(model.sampling.max_tokens, reply.output_tokens or 0)
         if longest < max(LEAST_REPLY, usual // 2):
-            break  # what is left does not pay for a whole answer
-        checked = given.take(
-            await call(model, "check", user, example.id, turn, check, max_tokens=longest)
+            break  # the rest does not pay for a whole answer
+        checked = response.add(
+            await call(model, "check", user, example.id, repetition, check, max_tokens=longest)
         )
         if checked.error:
-            break  # the answer stands as it was
+            break  # the last answer stands
         reply = checked
-    return _said(given, reply, model)
+    return _finish(response, reply, model)
 
 
 def _longest(model: Model, tokens: int, user: str) -> int:
-    """The longest reply that so many tokens pay after this prompt, within the model's context."""
+    """Return the longest reply within the tokens and the model's context after this prompt."""
     inputs = model.count(user) + model.count("answer " * 40)
     room = model.room(inputs)
     most = tokens - inputs
@@ -80,29 +82,29 @@ def _allocated(setup: Setup) -> int:
 async def _samples(
     setup: Setup,
     example: Example,
-    turn: int,
-    given: Answer,
+    repetition: int,
+    response: ArmResponse,
     model: Model,
     closing: Callable[[float], float] | None = None,
 ) -> list[Reply]:
-    """As many samples as the allocation pays, in waves: what some took tells how many are left.
+    """Draw as many samples as the allocation pays, in rounds sized by the usage so far.
 
-    `closing` is there if a last call reads all of them: the length of its reply by theirs.
+    `closing` is given if a last call reads all samples: its reply's length by their mean length.
     """
     asked, allocation = prompt(example), _allocated(setup)
     replies: list[Reply] = []
-    wave, made = 1, 0
-    while wave > 0:
-        numbers = range(made, made + wave)
-        calls = (call(model, "answer", asked, example.id, turn, number) for number in numbers)
-        told = [given.take(reply) for reply in await asyncio.gather(*calls)]
-        made += wave
-        good = [reply for reply in told if not reply.error]
+    size, made = 1, 0
+    while size > 0:
+        numbers = range(made, made + size)
+        calls = (call(model, "answer", asked, example.id, repetition, number) for number in numbers)
+        drawn = [response.add(reply) for reply in await asyncio.gather(*calls)]
+        made += size
+        good = [reply for reply in drawn if not reply.error]
         replies += good
         if not good:
-            break  # who fails a whole wave would fail the next one
-        left = min(_affordable(allocation, given.tokens, replies, closing), MOST_SAMPLES - made)
-        wave = min(made, (left + 1) // 2)
+            break  # a whole round failed, and the next one would
+        left = min(_affordable(allocation, response.tokens, replies, closing), MOST_SAMPLES - made)
+        size = min(made, (left + 1) // 2)
     return replies
 
 
@@ -112,7 +114,7 @@ def _affordable(
     replies: Sequence[Reply],
     closing: Callable[[float], float] | None,
 ) -> int:
-    """How many more samples bring the spending closest to the allocation, and not far beyond."""
+    """Return how many more samples bring the spending closest to the allocation."""
     inputs = fmean(reply.input_tokens or 0 for reply in replies)
     output = fmean(reply.output_tokens or 0 for reply in replies)
     each, rest = inputs + output, 0.0
@@ -125,61 +127,61 @@ def _affordable(
     return max(0, int(min(nearest, most)))
 
 
-async def self_consistency(setup: Setup, example: Example, turn: int) -> Answer:
-    """Samples, and the answer that most of them give."""
-    model, given = await bound(setup.context), Answer()
+async def self_consistency(setup: Setup, example: Example, repetition: int) -> ArmResponse:
+    """Draw samples, and return the answer that most of them give."""
+    model, response = await bind_model(setup.context), ArmResponse()
     open_question = example.kind == "open"
     closing = (lambda _: CHOICE_TOKENS) if open_question else None
-    replies = await _samples(setup, example, turn, given, model, closing)
-    given.samples = [reply.text for reply in replies]
+    replies = await _samples(setup, example, repetition, response, model, closing)
+    response.samples = [reply.text for reply in replies]
     if not replies:
-        return given
+        return response
     if open_question:
-        chosen = await _chosen(model, example, turn, given, replies)
+        chosen = await _chosen(model, example, repetition, response, replies)
     else:
-        chosen = _voted(example, replies, given)
-    return _said(given, chosen, model)
+        chosen = _voted(example, replies, response)
+    return _finish(response, chosen, model)
 
 
-def _voted(example: Example, replies: Sequence[Reply], given: Answer) -> Reply:
-    """A sample with the most frequent answer; the first one, if none can be read."""
-    said = [extract(example, reply.text) for reply in replies]
-    votes = Counter(normal_verdict(value) for value in said if value is not None)
+def _voted(example: Example, replies: Sequence[Reply], response: ArmResponse) -> Reply:
+    """Return a sample with the most frequent answer; the first one, if none can be read."""
+    values = [extract(example, reply.text) for reply in replies]
+    votes = Counter(normal_verdict(value) for value in values if value is not None)
     if not votes:
         return replies[0]
     winner, count = votes.most_common(1)[0]
-    given.agreement = round(count / len(replies), 4)
+    response.agreement = round(count / len(replies), 4)
     return next(
-        reply for reply, value in zip(replies, said, strict=True)
+        reply for reply, value in zip(replies, values, strict=True)
         if value is not None and normal_verdict(value) == winner
     )  # fmt: skip
 
 
 async def _chosen(
-    model: Model, example: Example, turn: int, given: Answer, replies: Sequence[Reply]
+    model: Model, example: Example, repetition: int, response: ArmResponse, replies: Sequence[Reply]
 ) -> Reply:
-    """Universal self-consistency: the sample that agrees best with the others, says the model."""
+    """Let the model choose the sample that agrees best (universal self-consistency)."""
     if len(replies) < 2:
         return replies[0]
     user = _listed(example, replies)
-    reply = given.take(
-        await call(model, "choose", user, example.id, turn, max_tokens=CHOICE_TOKENS)
+    reply = response.add(
+        await call(model, "choose", user, example.id, repetition, max_tokens=CHOICE_TOKENS)
     )
-    found = re.search(r"\d+", reply.text)
-    number = int(found[0]) if found else 1
+    match = re.search(r"\d+", reply.text)
+    number = int(match[0]) if match else 1
     return replies[number - 1] if 1 <= number <= len(replies) else replies[0]
 
 
-async def self_moa(setup: Setup, example: Example, turn: int) -> Answer:
-    """Samples, joined by one call."""
-    model, given = await bound(setup.context), Answer()
-    replies = await _samples(setup, example, turn, given, model, lambda length: length)
-    given.samples = [reply.text for reply in replies]
+async def self_moa(setup: Setup, example: Example, repetition: int) -> ArmResponse:
+    """Draw samples, and combine them by one call."""
+    model, response = await bind_model(setup.context), ArmResponse()
+    replies = await _samples(setup, example, repetition, response, model, lambda length: length)
+    response.samples = [reply.text for reply in replies]
     if not replies:
-        return given
+        return response
     user = _listed(example, replies)
-    joined = given.take(await call(model, "aggregate", user, example.id, turn))
-    return _said(given, replies[0] if joined.error else joined, model)
+    joined = response.add(await call(model, "aggregate", user, example.id, repetition))
+    return _finish(response, replies[0] if joined.error else joined, model)
 
 
 def _listed(example: Example, replies: Sequence[Reply]) -> str:

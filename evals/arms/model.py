@@ -1,4 +1,4 @@
-"""One model call of a baseline or a judge, made as the brain makes its own. Also: what it took."""
+"""Model calls of baselines and judges, made as the brain makes its own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OVERHEAD_TOKENS = 16  # of a chat template around two messages
 
 @dataclass(frozen=True)
 class Model:
-    """A model with the sampling that all arms share. `seed` None: the endpoint's affair."""
+    """A model with the sampling that all arms share. Without a `seed` the endpoint decides."""
 
     binding: Binding
     sampling: Sampling
@@ -30,18 +30,18 @@ class Model:
     seed: int | None
 
     def count(self, *texts: str) -> int:
-        """Tokens of a prompt made of these texts, as well as can be told before it is sent."""
+        """Count or estimate the tokens of a prompt made of these texts."""
         counter = self.binding.count_tokens or estimate_tokens
         return sum(counter(text) for text in texts) + OVERHEAD_TOKENS
 
     def room(self, prompt_tokens: int) -> int | None:
-        """The longest reply that the model's context allows after such a prompt."""
+        """Return the longest reply that the model's context allows after such a prompt."""
         context = self.binding.context_tokens()
         return None if context is None else max(16, context - prompt_tokens - OVERHEAD_TOKENS)
 
 
-async def bound(context: Context) -> Model:
-    """The model of these settings. Raises ConfigError or ModelUnavailable."""
+async def bind_model(context: Context) -> Model:
+    """Bind the model of these settings. Raises ConfigError or ModelUnavailable."""
     binding, _ = await asyncio.to_thread(choose.bind_chosen, context.model, context.base_url)
     sampling = Sampling(
         temperature=context.temperature,
@@ -51,8 +51,8 @@ async def bound(context: Context) -> Model:
     return Model(binding, sampling, context.timeout, context.max_attempts, context.seed)
 
 
-def text_of(name: str) -> str:
-    """A prompt of `evals/prompts`."""
+def read_prompt(name: str) -> str:
+    """Read a prompt of `evals/prompts`."""
     return (FOLDER / f"{name}.md").read_text(encoding="utf-8").strip()
 
 
@@ -64,7 +64,7 @@ async def call(
     max_tokens: int | None = None,
     schema: JsonSchema | None = None,
 ) -> Reply:
-    """The reply to `user` under the named prompt. `label` tells samples apart, and seeds them."""
+    """Return the reply to `user` under the named prompt. `label` gives each sample its seed."""
     sampling = replace(
         model.sampling,
         seed=None if model.seed is None else _seed(model.seed, prompt, *label),
@@ -73,7 +73,7 @@ async def call(
     return await ask(
         model.binding,
         Call(
-            messages=[SystemMessage(text_of(prompt)), HumanMessage(user)],
+            messages=[SystemMessage(read_prompt(prompt)), HumanMessage(user)],
             sampling=sampling,
             timeout=model.timeout,
             max_attempts=model.max_attempts,
@@ -89,5 +89,5 @@ def _seed(*parts: object) -> int:
 
 
 def tagged(tag: str, text: str) -> str:
-    """A piece of a prompt between tags."""
+    """Return a part of a prompt between tags."""
     return f"<{tag}>\n{text}\n</{tag.split()[0]}>"

@@ -1,12 +1,12 @@
-"""Arms: ways of answering one question with so many tokens. One name, one async function.
+"""Arms: ways to answer a question with a number of tokens. One name, one async function.
 
-    single             one call; a reference, outside the equal-token test
-    single-long        one call with the whole allocation, which then checks itself
-    self-consistency   samples, voted; for open questions one more call chooses (universal)
-    self-moa           samples, aggregated by one call
+    single             one call; a reference, not part of the equal-token test
+    single-long        one call with the whole allocation, which then checks its answer
+    self-consistency   samples and a vote; for open questions one more call chooses
+    self-moa           samples, combined by one call
     swarm              the brain
     swarm-minus:NAME   the brain without that expert
-    swarm-shuffled     the brain with drafts that belong to another question: a placebo
+    swarm-shuffled     the brain with the drafts for another question: a placebo
 
 Every arm but `single` gets the same allocation of input plus output tokens for each question.
 Samples are separate calls, never n > 1.
@@ -18,47 +18,48 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from swarm_brain.evals.arms.baselines import self_consistency, self_moa, single, single_long
-from swarm_brain.evals.arms.response import Answer, Setup
+from swarm_brain.evals.arms.response import ArmResponse, Setup
 from swarm_brain.evals.arms.swarm import shuffled, swarm
 from swarm_brain.evals.cases.examples import Example
 from swarm_brain.graph.errors import BrainError, ConfigError, ModelUnavailable
 from swarm_brain.graph.topology import Topology
 
+SWARM = "swarm"
 NAMES = ("swarm", "single", "single-long", "self-consistency", "self-moa", "swarm-shuffled")
 REFERENCE = "single"
 PLACEBO = "swarm-shuffled"
 ALLOCATED = ("single-long", "self-consistency", "self-moa")
 MINUS = "swarm-minus:"
 
-Arm = Callable[[Setup, Example, int], Awaitable[Answer]]
+Arm = Callable[[Setup, Example, int], Awaitable[ArmResponse]]  # the number is the repetition
 
 
-def named(name: str, topology: Topology) -> Arm:
-    """The arm of this name. Raises ConfigError naming those there are."""
+def find_arm(name: str, topology: Topology) -> Arm:
+    """Return the arm of this name. Raises ConfigError, which lists the arms, for an unknown one."""
     if name.startswith(MINUS):
         expert = name.removeprefix(MINUS)
         if expert in topology.experts:
-            return lambda setup, example, turn: swarm(setup, example, turn, without=expert)
+            return lambda setup, example, number: swarm(setup, example, number, without=expert)
         raise ConfigError(f"{name}: this topology has {', '.join(topology.experts)}.")
     if name not in ARMS:
         raise ConfigError(f"no arm {name!r}; there are {', '.join(NAMES)} and {MINUS}EXPERT.")
     return ARMS[name]
 
 
-async def answer(arm: Arm, setup: Setup, example: Example, turn: int) -> Answer:
-    """The arm's answer, timed. A run that fails is an answer without words, never an exception.
+async def respond(arm: Arm, setup: Setup, example: Example, repetition: int) -> ArmResponse:
+    """Return the arm's timed response. A failed run is an empty response, not an exception.
 
-    Raises ConfigError or ModelUnavailable: what no other question would mend.
+    Raises ConfigError and ModelUnavailable, which every other question would raise, too.
     """
     started = time.monotonic()
     try:
-        given = await arm(setup, example, turn)
+        response = await arm(setup, example, repetition)
     except (ConfigError, ModelUnavailable):
         raise
     except BrainError as error:
-        given = Answer(error=str(error))
-    given.duration_s = round(time.monotonic() - started, 3)
-    return given
+        response = ArmResponse(error=str(error))
+    response.duration_s = round(time.monotonic() - started, 3)
+    return response
 
 
 ARMS: Mapping[str, Arm] = {

@@ -1,37 +1,41 @@
-"""What an arm is given, and what it gives back. Data."""
+"""What an arm receives, and what it returns."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar
 
 from swarm_brain.calls.request import Reply
 from swarm_brain.graph.context import Context
+from swarm_brain.graph.state import Provenance, Signal
 from swarm_brain.graph.topology import Topology
+
+_N = TypeVar("_N", int, float)
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What an experiment fixes. `allocation` is tokens for each question, input plus output.
+    """The settings that an experiment fixes for its arms.
 
-    `limit` is that allocation where it is a hard limit for the brain, too. `drafts` are the swarm's
-    signals by question, for the placebo.
+    `allocation` is the tokens for each question, input plus output. `limit` is the same number
+    where it is also a hard limit for the brain. `drafts` are the swarm's signals by question, which
+    the placebo needs.
     """
 
     context: Context
     topology: Topology
     allocation: int | None = None
     limit: int | None = None
-    drafts: Mapping[str, Sequence[dict[str, Any]]] = field(default_factory=dict)
+    drafts: Mapping[str, Sequence[Signal]] = field(default_factory=dict)
 
 
 @dataclass
-class Answer:
-    """An arm's answer and what it took; tokens are None where nobody knows them."""
+class ArmResponse:
+    """An arm's answer and its usage; tokens and cost are None where they are unknown."""
 
     text: str = ""
-    provenance: str = "simulated"
+    provenance: Provenance = "simulated"
     input_tokens: int | None = 0
     output_tokens: int | None = 0
     calls: int = 0
@@ -40,25 +44,24 @@ class Answer:
     agreement: float | None = None
     error: str | None = None
     samples: list[str] = field(default_factory=list)
-    trace: list[dict[str, Any]] = field(default_factory=list)
+    trace: list[Signal] = field(default_factory=list)
 
     @property
     def tokens(self) -> int:
-        """Input plus output, as far as they are known."""
+        """Input plus output tokens, as far as they are known."""
         return (self.input_tokens or 0) + (self.output_tokens or 0)
 
-    def take(self, reply: Reply) -> Reply:
-        """Count a call."""
+    def add(self, reply: Reply) -> Reply:
+        """Add a call's usage, and return the reply."""
         self.calls += reply.attempts
         if reply.error is not None:
             self.error = str(reply.error)
             return reply
         self.input_tokens = _plus(self.input_tokens, reply.input_tokens)
         self.output_tokens = _plus(self.output_tokens, reply.output_tokens)
-        known = self.cost_usd is not None and reply.cost_usd is not None
-        self.cost_usd = self.cost_usd + reply.cost_usd if known else None  # type: ignore[operator]
+        self.cost_usd = _plus(self.cost_usd, reply.cost_usd)
         return reply
 
 
-def _plus(one: int | None, other: int | None) -> int | None:
+def _plus(one: _N | None, other: _N | None) -> _N | None:
     return None if one is None or other is None else one + other

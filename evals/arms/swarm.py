@@ -3,104 +3,115 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import StateUpdate
 
-from swarm_brain.evals.arms.response import Answer, Setup
+from swarm_brain.evals.arms.response import ArmResponse, Setup
 from swarm_brain.evals.cases.examples import Example, prompt
-from swarm_brain.graph.brain import Brain, compile_brain
+from swarm_brain.graph.brain import compile_brain
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.errors import ConfigError
-from swarm_brain.graph.state import Signal
+from swarm_brain.graph.state import BrainState, Signal
 from swarm_brain.nodes.signal import candidates
 
 
-async def swarm(setup: Setup, example: Example, turn: int, without: str | None = None) -> Answer:
-    context = _context(setup, turn, without)
+async def swarm(
+    setup: Setup, example: Example, repetition: int, without: str | None = None
+) -> ArmResponse:
+    """Ask the brain, or the brain without an expert."""
+    context = _context(setup, repetition, without)
     brain = compile_brain(setup.topology)  # no store: nothing is remembered between questions
-    state = await _ended(brain, {"question": prompt(example)}, {}, context)
-    return _from(state)
+    start: Any = {"question": prompt(example)}
+    return _response(
+        await _final_state(brain.astream(start, context=context, stream_mode="values"))
+    )
 
 
-def _context(setup: Setup, turn: int, without: str | None = None) -> Context:
-    """The run's settings; repetitions differ in their seed, if there is one."""
+def _context(setup: Setup, repetition: int, without: str | None = None) -> Context:
+    """Return the run's settings; with a seed, each repetition has its own."""
     seed = setup.context.seed
-    changes: dict[str, Any] = {
+    changes = {
         "budget_tokens": setup.limit,
-        "seed": None if seed is None else seed + turn,
+        "seed": None if seed is None else seed + repetition,
         "without": (without,) if without else (),
     }
     return setup.context.model_copy(update=changes)
 
 
-async def _ended(brain: Brain, start: Any, config: Any, context: Context | None) -> dict[str, Any]:
-    """The state at the end of a run, all channels of it."""
+async def _final_state(stream: AsyncIterator[Any]) -> BrainState:
+    """Return all channels of the state at the end of a run."""
     state: dict[str, Any] = {}
-    async for part in brain.astream(start, config, context=context, stream_mode="values"):
+    async for part in stream:
         state.update(part)
-    return state
+    return cast("BrainState", state)
 
 
-def _from(state: Mapping[str, Any]) -> Answer:
-    usage = state["usage"]
-    return Answer(
-        text="" if state["provenance"] == "simulated" else state["final_output"],
-        provenance=state["provenance"],
+def _response(state: BrainState) -> ArmResponse:
+    usage, provenance = state["usage"], state["provenance"]
+    return ArmResponse(
+        text="" if provenance == "simulated" else state["final_output"],
+        provenance=provenance,
         input_tokens=usage["input_tokens"],
         output_tokens=usage["output_tokens"],
         calls=usage["calls"],
         cost_usd=usage["cost_usd"],
         agreement=state["agreement"],
         error=state["error"],
-        trace=[dict(signal) for signal in state["signals"]],
+        trace=list(state["signals"]),
     )
 
 
-async def shuffled(setup: Setup, example: Example, turn: int) -> Answer:
-    """The brain, whose proposers' drafts are replaced by those for another question.
+async def shuffled(setup: Setup, example: Example, repetition: int) -> ArmResponse:
+    """Ask the brain, but replace the proposers' drafts by those for another question.
 
-    What those drafts took is counted here too: the placebo has the same costs.
+    The usage of those drafts is counted here, too, so that the placebo costs the same.
     """
-    foreign = foreign_drafts(setup, example.id)
-    if not foreign:
-        return Answer(error="no other question has drafts of the swarm")
+    drafts = foreign_drafts(setup, example.id)
+    if not drafts:
+        return ArmResponse(error="the swarm has no drafts for any other question")
     proposers = [expert.name for expert in setup.topology.of_kind("proposer")]
     brain = compile_brain(setup.topology, checkpointer=InMemorySaver())
-    config: Any = {"configurable": {"thread_id": uuid.uuid4().hex}}
-    context = _context(setup, turn)
+    config: RunnableConfig = {"configurable": {"thread_id": uuid.uuid4().hex}}
     start: Any = {"question": prompt(example)}
+    context = _context(setup, repetition)
     await brain.ainvoke(start, config, context=context, interrupt_before=proposers)
     before = await brain.aget_state(config)
     updates = []
     for number, name in enumerate(before.next):
-        draft = next((d for d in foreign if d["source"] == name), foreign[number % len(foreign)])
+        draft = next((d for d in drafts if d["source"] == name), drafts[number % len(drafts)])
         step = before.values.get("step", 0) + 1
-        signal = {**draft, "source": name, "step": step, "trimmed": None}
-        shown = candidates(setup.topology.experts[name], cast(Signal, signal))
+        signal: Signal = {**draft, "source": name, "step": step, "trimmed": None}
+        shown = candidates(setup.topology.experts[name], signal)
         values = {"signals": [signal], "step": step, "workspace": shown}
         updates.append(StateUpdate(values=values, as_node=name))
     config = await brain.abulk_update_state(before.config, [updates])
-    given = _from(await _ended(brain, None, config, None))
-    if not any(s["status"] == "ok" for s in given.trace if s["source"] not in proposers):
-        given.text, given.provenance = "", "simulated"  # the drafts alone are no model's answer
-    return given
+    response = _response(await _final_state(brain.astream(None, config, stream_mode="values")))
+    if not any(s["status"] == "ok" for s in response.trace if s["source"] not in proposers):
+        response.text, response.provenance = "", "simulated"  # drafts alone are no model's answer
+    return response
 
 
-def foreign_drafts(setup: Setup, own: str) -> list[dict[str, Any]]:
-    """The drafts for the next question in the dataset's order that has any; none if none has.
+def foreign_drafts(setup: Setup, own: str) -> list[Signal]:
+    """Return the drafts for the next question, in the dataset's order, that has any.
 
-    Raises ConfigError if the swarm was asked no other question.
+    The list is empty if no other question has drafts. Raises ConfigError if the swarm was asked no
+    other question.
     """
     ids = list(setup.drafts)
     at = ids.index(own) if own in ids else -1
     proposers = {expert.name for expert in setup.topology.of_kind("proposer")}
     for other in [*ids[at + 1 :], *ids[: max(at, 0)]]:
-        drafts = [s for s in setup.drafts[other] if s["source"] in proposers]
-        if other != own and any(draft["status"] == "ok" for draft in drafts):
-            return [draft for draft in drafts if draft["status"] == "ok"]
+        drafts = [
+            signal
+            for signal in setup.drafts[other]
+            if signal["source"] in proposers and signal["status"] == "ok"
+        ]
+        if other != own and drafts:
+            return drafts
     if any(other != own for other in ids):
         return []
     raise ConfigError("swarm-shuffled takes its drafts from the arm swarm: run both")

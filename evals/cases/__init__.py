@@ -1,1 +1,1 @@
-"""Questions and keys: generated, read from files, extracted from replies, scored."""
+"""Cases: questions, their generators, and how replies to them are read and scored."""

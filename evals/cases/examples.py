@@ -1,4 +1,4 @@
-"""Questions with or without a key: read from files, put to an arm, identified by content."""
+"""Questions with or without a key: how files hold them and how an arm is asked."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from swarm_brain.evals.cases.extract.numbers import read
 from swarm_brain.graph.errors import ConfigError
 
 _T = TypeVar("_T", str, int)
+JsonRow = dict[str, object]
 Kind = Literal["open", "choice", "numeric", "text"]
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -49,35 +50,35 @@ class Example:
 
     @property
     def letters(self) -> str:
-        """The letters of its choices."""
+        """Return the letters of its choices."""
         return LETTERS[: len(self.choices)]
 
 
 def prompt(example: Example) -> str:
-    """How the question is put to any arm: choices lettered, the form of the answer named."""
+    """Return the prompt of a question: with lettered choices and the form of the answer."""
     choices = [f"{letter}) {text}" for letter, text in zip(LETTERS, example.choices, strict=False)]
     parts = [example.question, "\n".join(choices), ENDINGS[example.kind]]
     return "\n\n".join(part for part in parts if part)
 
 
 def content_hash(examples: Iterable[Example]) -> str:
-    """16 hexadecimal digits that change with any field of any example, not with their order."""
+    """Return 16 hexadecimal digits that depend on every field, but not on the order of examples."""
     rows = sorted(to_json(example) for example in examples)
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
 
 
 def to_json(example: Example) -> str:
-    """One line of a dataset file, which `load` reads back as the same example."""
+    """Return the line of a dataset file that `load` reads back as the same example."""
     unset = {field.name: field.default for field in fields(Example)}
     row = {name: value for name, value in asdict(example).items() if value != unset[name]}
     return json.dumps(row, ensure_ascii=False)
 
 
 def load(path: Path) -> list[Example]:
-    """The examples of a JSONL file, or of a CSV file in MMLU's form.
+    """Load the examples of a JSONL file, or of a CSV file in MMLU's form.
 
     JSONL rows are {"question", "answer"}, with "choices" for multiple choice, or with "rubric"
-    and no answer for an open question. Raises ConfigError naming file, line and fault.
+    and no answer for an open question. Raises ConfigError with the file, the line and the fault.
     """
     text = _text(path)
     rows = _csv_rows(path, text) if path.suffix.lower() == ".csv" else _json_rows(path, text)
@@ -88,10 +89,10 @@ def load(path: Path) -> list[Example]:
         except ValueError as fault:
             raise ConfigError(f"{path}, line {line}: {fault}") from None
         if example.id in examples:
-            raise ConfigError(f"{path}, line {line}: the id {example.id!r} stands there twice.")
+            raise ConfigError(f"{path}, line {line}: the id {example.id!r} is used twice.")
         examples[example.id] = example
     if not examples:
-        raise ConfigError(f"{path}: there is no question in it.")
+        raise ConfigError(f"{path}: the file holds no question.")
     return list(examples.values())
 
 
@@ -112,7 +113,7 @@ def _subset(path: Path) -> str:
     return path.stem
 
 
-def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _json_rows(path: Path, text: str) -> Iterator[tuple[int, JsonRow]]:
     # Not splitlines(): JSON strings may hold U+2028, which is no end of a line.
     for line, row in enumerate(text.split("\n"), 1):
         if not row.strip():
@@ -126,7 +127,7 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
         yield line, value
 
 
-def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, JsonRow]]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         for row in reader:
@@ -138,14 +139,20 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
                     f"{_CSV_FIELDS} of MMLU: question, four choices, answer letter."
                 )
             question, *choices, answer = row
-            found = {"question": question, "choices": choices, "answer": answer}
-            yield reader.line_num, found
+            yield (
+                reader.line_num,
+                {
+                    "question": question,
+                    "choices": choices,
+                    "answer": answer,
+                },
+            )
     except csv.Error as error:
         raise ConfigError(f"{path}, line {reader.line_num}: is not CSV ({error}).") from None
 
 
-def _example(row: dict[str, Any], default_id: str, subset: str) -> Example:
-    """The example that a row is; ValueError says what is missing."""
+def _example(row: JsonRow, default_id: str, subset: str) -> Example:
+    """Read one row. Raises ValueError for what is missing or wrong."""
     choices = _choices(row.get("choices", row.get("options")))
     is_open = "answer" not in row and ("rubric" in row or row.get("kind") == "open")
     answer = None if is_open else _answer(row, choices)
@@ -172,20 +179,20 @@ def _kind(answer: str | None, choices: Sequence[str]) -> Kind:
     return "text" if read(answer) is None else "numeric"
 
 
-def _required_text(row: dict[str, Any], name: str) -> str:
+def _required_text(row: JsonRow, name: str) -> str:
     value = row.get(name)
     if value is None:
-        raise ValueError(f"there is no {name!r}.")
+        raise ValueError(f"{name!r} is missing.")
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{name!r} must be text, and not blank.")
+        raise ValueError(f"{name!r} must be text that is not blank.")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{name!r} holds half of a surrogate pair.") from None
+        raise ValueError(f"{name!r} contains half a surrogate pair.") from None
     return value.strip()
 
 
-def _optional(row: dict[str, Any], name: str, kind: type[_T]) -> _T | None:
+def _optional(row: JsonRow, name: str, kind: type[_T]) -> _T | None:
     value = row.get(name)
     if value is None or (isinstance(value, kind) and not isinstance(value, bool)):
         return value
@@ -194,12 +201,12 @@ def _optional(row: dict[str, Any], name: str, kind: type[_T]) -> _T | None:
 
 def _texts(value: object, name: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(v, str) and v.strip() for v in value):
-        raise ValueError(f"{name!r} must be a list of texts, none of them blank.")
+        raise ValueError(f"{name!r} must be a list of texts that are not blank.")
     return tuple(text.strip() for text in value)
 
 
 def _choices(value: object) -> tuple[str, ...]:
-    """The choices in order of their letters; a list, or an object {"A": ..., "B": ...}."""
+    """Read the choices, a list or an object {"A": ..., "B": ...}, in order of their letters."""
     if value is None:
         return ()
     if isinstance(value, dict):
@@ -207,17 +214,19 @@ def _choices(value: object) -> tuple[str, ...]:
             raise ValueError("the keys of 'choices' must be A, B, C and so on.")
         value = list(value.values())
     if not isinstance(value, list) or not 2 <= len(value) <= len(LETTERS):
-        raise ValueError(f"'choices' must be a list of 2 to {len(LETTERS)}.")
+        raise ValueError(f"'choices' must be a list of 2 to {len(LETTERS)} texts.")
     numbers = (int, float)
     texts = [str(v) if isinstance(v, numbers) and not isinstance(v, bool) else v for v in value]
     return _texts(texts, "choices")
 
 
-def _answer(row: dict[str, Any], choices: tuple[str, ...]) -> str:
+def _answer(row: JsonRow, choices: tuple[str, ...]) -> str:
     value = row.get("answer")
     if choices and isinstance(value, int) and not isinstance(value, bool):
         if not 0 <= value < len(choices):
-            raise ValueError(f"the answer is choice {value}, counted from 0, of {len(choices)}.")
+            raise ValueError(
+                f"the answer is choice {value}, counted from 0, but there are {len(choices)}."
+            )
         return LETTERS[value]
     if isinstance(value, bool | int | float):
         return str(value).lower()
@@ -227,12 +236,12 @@ def _answer(row: dict[str, Any], choices: tuple[str, ...]) -> str:
     # GSM8K: the worked solution, then a line with the key
     key = text.rpartition("####")[2].strip()
     if not key:
-        raise ValueError("nothing stands behind the '####' of the answer.")
+        raise ValueError("nothing follows the '####' of the answer.")
     return key
 
 
 def _letter(answer: str, choices: tuple[str, ...]) -> str:
-    """The letter that an answer names by itself, by the choice's text or by its index."""
+    """Return the letter that an answer names: itself, or by the choice's text or index."""
     letters = LETTERS[: len(choices)]
     found = {letter for letter, text in zip(letters, choices, strict=True) if text == answer}
     if len(answer) == 1 and answer.upper() in letters:

@@ -1,207 +1,39 @@
-"""Whether a reply gives the key of a question. Pure.
-
-The last statement of a final answer counts: an `Answer:` or `Verdict:` line, "the answer is", a
-box. A reply that states none, or that hedges between two, is an extraction failure: None, which
-is neither right nor wrong.
-"""
+"""Score a reply against the key of its question. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from swarm_brain.evals.cases.examples import Example
-from swarm_brain.evals.cases.extract import markup
-from swarm_brain.evals.cases.extract.choices import choice, letters, normal, whole
+from swarm_brain.evals.cases.extract.choices import normal
+from swarm_brain.evals.cases.extract.final import extract, reader_of
 from swarm_brain.evals.cases.extract.numbers import read, same
-from swarm_brain.evals.cases.extract.statements import (
-    NAMES,
-    OPPOSITES,
-    dates,
-    members,
-    numbers,
-    short_text,
-)
-
-Reader = Callable[[str], list[str]]
-
-_STATED = re.compile(
-    r"\b(?:answer|verdict|(?:correct|right|best)\s(?:option|choice|one))\b"
-    r"(?:\s(?:to|here|for|of)\b[^\n:.]{0,80}?)?\s?"
-    r"(?:(?:is|was|equals|(?:would|should|must|has\sto)\sbe)\b(?:\s(?:that|thus|therefore)\b)?\s?:?"
-    r"|:|=|-(?=\s)|(?=\(?[A-Z]\)?[ \t]*\.?[ \t]*$))",
-    re.IGNORECASE | re.MULTILINE,
-)
-_HEADING = re.compile(
-    r"^[^\w\n]*(?:(?:final|the|my)\s){0,2}(?:answer|verdict)[^\w\n]*$", re.IGNORECASE | re.MULTILINE
-)
-_CHOSEN = re.compile(
-    r"\b(?:I|we)(?:'d|'ll|\swould|\swill)?\s(?:choose|chose|pick|select|go\swith|opt\sfor)\b", re.I
-)
-_CONDITION = re.compile(r"\b(?:if|had|were|otherwise|unless)\b", re.IGNORECASE)
-_REFUSAL = re.compile(
-    r"^<[^<>]*>|\b(?:know|cannot|can't|unable|unknown|unclear|undetermined|indeterminate|impossible|neither|"
-    r"insufficient|not\senough|no\s(?:answer|solution))\b",
-    re.IGNORECASE,
-)
-_DISSENT = re.compile(r"^[ \t*_`>#-]*dissent\b[^\n]*$", re.IGNORECASE | re.MULTILINE)
-_SENTENCES = re.compile(r"(?<=[.!?])\s+(?=[\"'(]?[A-Z\d])|\n+")
-_NUMBERING = re.compile(r"^\s*(?:step\s\d{1,3}\W|\d{1,3}[.)]\s)", re.IGNORECASE | re.MULTILINE)
-_NOT = re.compile(r"\bnot\b|n't\b", re.IGNORECASE)
-_LETTER_LINE = re.compile(r"\n\W*[A-Z]\W*\Z")
-_LAST_LABELS = 50
-_LAST_SENTENCES = 3  # courtesies may follow the answer
-_LONGEST_STATEMENT = 1000  # characters
-_SHORT_REPLY = 25  # words
-_SHORT_TEXT = 4  # words
+from swarm_brain.evals.cases.extract.statements import short_text
 
 
 @dataclass(frozen=True)
 class Score:
-    """What was extracted, and whether it is the key; None where that cannot be said."""
+    """The answer extracted, and whether it is the key; None where that is unknown."""
 
     extracted: str | None
     correct: bool | None
 
 
 def score(example: Example, text: str) -> Score:
-    """The score of a reply; an open question has none."""
-    found = extract(example, text)
-    if found is None or example.answer is None:
+    """Score a reply; an open question has no score."""
+    extracted = extract(example, text)
+    if extracted is None or example.answer is None:
         return Score(None, None)
     if example.kind == "numeric":
-        stated, key = read(found), read(example.answer)
-        return Score(found, stated is not None and key is not None and same(stated, key))
-    if example.kind == "text" and _reader(example) is short_text:
-        return Score(found, normal(example.answer) in _prefixes(found))
-    return Score(found, found.casefold() == example.answer.casefold())
+        stated, key = read(extracted), read(example.answer)
+        return Score(extracted, stated is not None and key is not None and same(stated, key))
+    if example.kind == "text" and reader_of(example) is short_text:
+        return Score(extracted, normal(example.answer) in _prefixes(extracted))
+    return Score(extracted, extracted.casefold() == example.answer.casefold())
 
 
-def extract(example: Example, text: str) -> str | None:
-    """The final answer of a reply in one plain form, or None if it gives none or several."""
-    if example.kind == "open":
-        return None
-    thought = markup.without_thinking(text)
-    reply = _DISSENT.sub("", markup.plain(thought)).strip()
-    reader = _reader(example)
-    statements = _stated(reply)
-    for statement in statements:
-        if values := _unhedged(example, reader(statement)):
-            return _only(values)
-        if _REFUSAL.search(statement):
-            return None
-    if statements and reader is short_text:
-        return None
-    return _unlabelled(example, reply, markup.emphasised(thought))
-
-
-def _reader(example: Example) -> Reader:
-    """How a statement is read for this question: by its kind and by the form of its key."""
-    if example.kind == "choice":
-        return lambda statement: choice(example, statement)
-    if example.kind == "numeric":
-        return numbers
-    key = (example.answer or "").lower()
-    for family in (*OPPOSITES, *NAMES):
-        if key in family:
-            return lambda statement: members(family, statement)
-    return dates if dates(key) == [key] else short_text
-
-
-def _unhedged(example: Example, values: list[str]) -> list[str]:
-    """The values; a text that offers two counts as two, unless the key is such a text."""
-    joined = re.compile(r"\bor\b", re.IGNORECASE)
-    if example.kind != "text" or joined.search(example.answer or ""):
-        return values
-    return [part for value in values for part in joined.split(value)]
-
-
-def _stated(reply: str) -> list[str]:
-    """What stands behind each label of a final answer, the last first."""
-    matches = [m for pattern in (_STATED, _CHOSEN, _HEADING) for m in pattern.finditer(reply)]
-    matches.sort(key=lambda match: match.end(), reverse=True)
-    return [
-        _line(reply[match.end() :])
-        for match in matches[:_LAST_LABELS]
-        if not ("would" in match[0] and _CONDITION.search(_sentence_before(reply, match.start())))
-    ]
-
-
-def _sentence_before(reply: str, at: int) -> str:
-    return re.split(r"[.\n]", reply[max(0, at - _LONGEST_STATEMENT) : at])[-1]
-
-
-def _line(following: str) -> str:
-    """The rest of the line, or the next line that says something."""
-    rest, _, below = following.partition("\n")
-    if re.search(r"\w", rest):
-        return rest.strip()[:_LONGEST_STATEMENT]
-    filled = (line.strip() for line in below.split("\n") if re.search(r"\w", line))
-    return next(filled, "")[:_LONGEST_STATEMENT]
-
-
-def _unlabelled(example: Example, reply: str, bold: list[str]) -> str | None:
-    """The answer of a reply that labels none: its one line, its last sentences, its bold text."""
-    if _reader(example) is short_text:
-        return _in_bold(example, bold) or _only(_one_line(example, reply, _SHORT_TEXT))
-    if value := _only(_one_line(example, reply, _SHORT_REPLY)):
-        return value
-    first, last = _at_the_start(example, reply), _in_last_sentences(example, reply, bold)
-    if first is None or last is None or _LETTER_LINE.search(reply):
-        return last or first
-    return first if first == last else None
-
-
-def _only(values: list[str]) -> str | None:
-    return values[0] if len(values) == 1 else None
-
-
-def _one_line(example: Example, reply: str, words: int) -> list[str]:
-    """What a reply of one short line says; if it has several sentences, only as a choice's text."""
-    if "\n" in reply or len(reply.split()) > words or _mere_denial(example, reply):
-        return []
-    if len(_SENTENCES.split(reply)) == 1 or _reader(example) is short_text:  # J. S. Mill
-        return _reader(example)(reply)
-    return whole(example, reply) if example.kind == "choice" else []
-
-
-def _mere_denial(example: Example, sentence: str) -> bool:
-    return example.kind == "numeric" and bool(_NOT.search(sentence))
-
-
-def _in_last_sentences(example: Example, reply: str, bold: list[str]) -> str | None:
-    reader = _sentence_reader(example)
-    for sentence in reversed(_SENTENCES.split(_NUMBERING.sub("", reply))[-_LAST_SENTENCES:]):
-        values = reader(sentence[-_LONGEST_STATEMENT:])
-        if values and not _mere_denial(example, sentence):
-            return _only(values) or _in_bold(example, [s for s in bold if s in sentence])
-    return _in_bold(example, bold)
-
-
-def _sentence_reader(example: Example) -> Reader:
-    """Stricter than a labelled statement's: a text within a sentence may be mere mention."""
-    if example.kind == "choice":
-        return lambda sentence: letters(example, sentence)
-    return _reader(example)
-
-
-def _in_bold(example: Example, bold: list[str]) -> str | None:
-    """The one answer among the bold spans; headings and list numbers are none."""
-    spans = [span for span in bold if not re.match(r"\d{1,3}[.)]\s|.*:\s*$|[Ss]tep\b", span)]
-    values = {value for span in spans for value in _reader(example)(span)}
-    return values.pop() if len(values) == 1 else None
-
-
-def _at_the_start(example: Example, reply: str) -> str | None:
-    """The letter with which a reply begins: "B) Kant", and the reasons below."""
-    first = reply.partition("\n")[0]
-    if example.kind != "choice" or not re.match(r"\(?[A-Z]\)?(?:[.):,]|\s*$)", first):
-        return None
-    return _only(choice(example, first))
-
-
-def _prefixes(said: str) -> set[str]:
-    """The text, and the text up to each mark at which an addition may begin."""
-    ends = [match.start() for match in re.finditer(r"[,(:]|\.\s|\s-\s", said)]
-    return {normal(said), *(normal(said[:end]) for end in ends)}
+def _prefixes(answer: str) -> set[str]:
+    """Return the answer, and its beginnings up to each mark where an addition may begin."""
+    ends = [match.start() for match in re.finditer(r"[,(:]|\.\s|\s-\s", answer)]
+    return {normal(answer), *(normal(answer[:end]) for end in ends)}

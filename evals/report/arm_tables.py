@@ -1,14 +1,13 @@
-"""The tables of arms: the headline, and the results by level and by group."""
+"""Build the tables of arms: the headline, and the results by level and by group."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from swarm_brain.evals.report.elements import Html, el, join
 from swarm_brain.evals.report.figures import (
     NONE,
-    Row,
+    JsonObject,
     count,
     known,
     measured,
@@ -37,8 +36,8 @@ from swarm_brain.evals.report.tables import (
 )
 
 
-def arms_table(data: Row) -> Html:
-    """The headline: one row an arm."""
+def arms_table(data: JsonObject) -> Html:
+    """Return the headline table: one row for each arm."""
     arms = rows(data.get("arms"))
     if not arms:
         return el("p", "No arm was run.", class_="empty")
@@ -47,8 +46,8 @@ def arms_table(data: Row) -> Html:
     columns += [Column(name.capitalize(), hint=INTERVAL) for name in metrics]
     columns += [
         Column("Answered", hint="of questions"),
-        Column("Not scored", numeric=False, hint="counted apart"),
-        Column("Tokens", hint="a question"),
+        Column("Not scored", numeric=False, hint="counted separately"),
+        Column("Tokens", hint="per question"),
         Column("Spent", hint="of allocated"),
         Column("Cost"),
         Column("Calls"),
@@ -56,10 +55,10 @@ def arms_table(data: Row) -> Html:
     ]
     axes = {name: axis_of([arm.get(name) for arm in arms], zero=False) for name in metrics}
     body = [_arm(arm, axes, data.get("judge")) for arm in arms]
-    return table("One row an arm; bars share one scale", columns, body)
+    return table("One row for each arm; bars share one scale", columns, body)
 
 
-def _arm(arm: Row, axes: Mapping[str, Axis], judge: Any) -> list[Cell]:
+def _arm(arm: JsonObject, axes: Mapping[str, Axis], judge: object) -> list[Cell]:
     name = str(arm.get("name"))
     reference = small("reference: not at equal tokens") if arm.get("reference") else None
     cells = [Cell(join(named(name), reference), name)]
@@ -82,7 +81,7 @@ def _arm(arm: Row, axes: Mapping[str, Axis], judge: Any) -> list[Cell]:
     ]
 
 
-def _answered(arm: Row) -> Cell:
+def _answered(arm: JsonObject) -> Cell:
     answered, asked = known(arm.get("answered")), known(arm.get("questions"))
     if answered is None:
         return missing("unknown")
@@ -90,14 +89,14 @@ def _answered(arm: Row) -> Cell:
     return Cell(join(count(answered), of), answered)
 
 
-def _unscored(arm: Row) -> Cell:
+def _unscored(arm: JsonObject) -> Cell:
     names = {"simulated": "simulated", "unextracted": "not extracted", "errors": "errors"}
     counted = {label: known(arm.get(key)) or 0 for key, label in names.items()}
     lines = [small(f"{label} {count(n)}") for label, n in counted.items() if n]
     return Cell(lines or "none", sum(counted.values()))
 
 
-def _tokens(arm: Row, tokens: float | None) -> Cell:
+def _tokens(arm: JsonObject, tokens: float | None) -> Cell:
     if tokens is None:
         return missing("usage not reported")
     sides = [known(arm.get(key)) for key in ("input_tokens", "output_tokens")]
@@ -105,8 +104,8 @@ def _tokens(arm: Row, tokens: float | None) -> Cell:
     return Cell(join(count(tokens), small(f"{inside} in, {outside} out in all")), tokens)
 
 
-def strata_table(data: Row, key: str, caption: str) -> Html:
-    """Results by level or by group, one column an arm."""
+def strata_table(data: JsonObject, key: str, caption: str) -> Html:
+    """Return results by level or by group, one column for each arm."""
     strata = rows(data.get(key))
     if not strata:
         return el("p", f"No results by {key.removesuffix('s')}.", class_="empty")
@@ -119,7 +118,7 @@ def strata_table(data: Row, key: str, caption: str) -> Html:
     return table(caption, columns, body)
 
 
-def _stratum(row: Row, names: Sequence[str], judge: Any) -> list[Cell]:
+def _stratum(row: JsonObject, names: Sequence[str], judge: object) -> list[Cell]:
     level = known(row.get("level"))
     name = str(row.get("name"))
     label = name if level is None else f"{level:.0f} · {name}"
@@ -130,7 +129,7 @@ def _stratum(row: Row, names: Sequence[str], judge: Any) -> list[Cell]:
     ]
 
 
-def _share_of(arm: Row, judge: Any) -> Cell:
+def _share_of(arm: JsonObject, judge: object) -> Cell:
     accuracy, quality = known(arm.get("accuracy")), known(arm.get("quality"))
     asked = known(arm.get("n"))
     if accuracy is None and quality is None:

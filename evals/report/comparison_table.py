@@ -1,13 +1,13 @@
-"""The table of paired comparisons: validity first, then differences and tests."""
+"""Build the table of paired comparisons: validity first, then differences and tests."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from swarm_brain.evals.report.elements import Html, el, join
 from swarm_brain.evals.report.figures import (
     NONE,
-    Row,
+    JsonObject,
     count,
     difference_form,
     known,
@@ -35,8 +35,8 @@ from swarm_brain.evals.report.tables import (
 BADGES = {True: ("valid", "good"), False: ("invalid", "bad")}
 
 
-def comparisons_table(data: Row) -> Html:
-    """Paired comparisons: validity, difference, tests, and the sample size the effect needs."""
+def comparisons_table(data: JsonObject) -> Html:
+    """Return the table of comparisons, with the sample size that each effect needs."""
     compared = rows(data.get("comparisons"))
     if not compared:
         return el("p", "No arms were compared.", class_="empty")
@@ -61,14 +61,19 @@ def comparisons_table(data: Row) -> Html:
     return table("First minus second, same questions", columns, body)
 
 
-def _axis(compared: Sequence[Row], metric: str) -> Axis:
-    """A symmetric axis for all differences of one metric."""
-    found = axis_of([row.get("difference") for row in compared if row.get("metric") == metric])
-    wide = max(map(abs, found)) if found else 0.0
+def _axis(compared: Sequence[JsonObject], metric: str) -> Axis:
+    """Return a symmetric axis for all differences of one metric."""
+    axis = axis_of([row.get("difference") for row in compared if row.get("metric") == metric])
+    wide = max(map(abs, axis)) if axis else 0.0
     return (-wide, wide) if wide else None
 
 
-def _comparison(row: Row, spent: Row, axes: Row, shown: Sequence[str]) -> list[Cell]:
+def _comparison(
+    row: JsonObject,
+    spent: Mapping[str, float | None],
+    axes: Mapping[str, Axis],
+    shown: Sequence[str],
+) -> list[Cell]:
     metric = str(row.get("metric") or "accuracy")
     first, second = str(row.get("first")), str(row.get("second"))
     text = spread(row.get("difference"), difference_form(metric))
@@ -96,7 +101,7 @@ def _metric_words(metric: str) -> str:
     }.get(metric, metric)
 
 
-def _validity(row: Row, first: float | None, second: float | None) -> Cell:
+def _validity(row: JsonObject, first: float | None, second: float | None) -> Cell:
     label, kind = BADGES[bool(row.get("valid"))]
     ratios = " and ".join(NONE if one is None else share(one) for one in (first, second))
     why = None if row.get("valid") else str(row.get("why_invalid") or "no reason recorded")
@@ -104,7 +109,7 @@ def _validity(row: Row, first: float | None, second: float | None) -> Cell:
     return Cell(join(badge, small(ratios), small(why) if why else None), label, "prose")
 
 
-def _mcnemar(test: Row) -> Cell:
+def _mcnemar(test: JsonObject) -> Cell:
     if not test:
         return missing("not right or wrong")
     first, second = known(test.get("first_only")) or 0, known(test.get("second_only")) or 0
@@ -117,7 +122,7 @@ def _mcnemar(test: Row) -> Cell:
     return Cell(join(text, small(", ".join(tests))), first - second)
 
 
-def _wins(wins: Row) -> Cell:
+def _wins(wins: JsonObject) -> Cell:
     if not wins:
         return missing("not judged in pairs")
     names = {"a": "first won", "b": "second won", "tie": "tied", "unparsed": "unreadable"}

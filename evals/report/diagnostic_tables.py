@@ -1,16 +1,14 @@
-"""What the figures rest on: return on tokens, calibration, and the judge's own faults."""
+"""Build the tables on return on tokens, calibration and the judge."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from swarm_brain.evals.report.elements import Html, el, join
 from swarm_brain.evals.report.figures import (
     NONE,
-    Row,
+    JsonObject,
     count,
-    interval,
     known,
     obj,
     points,
@@ -36,16 +34,16 @@ from swarm_brain.evals.report.tables import (
 )
 
 
-def returns_table(data: Row) -> Html:
-    """What each expert adds for its tokens, from the brain without it."""
+def returns_table(data: JsonObject) -> Html:
+    """Return the table of what each expert adds for its tokens."""
     found = rows(data.get("returns"))
     if not found:
         return el("p", "No leave-one-out arm was run.", class_="empty")
     columns = [
         Column("Expert", numeric=False),
         Column("Quality per 1,000 tokens", hint=INTERVAL),
-        Column("Quality", hint="change a question"),
-        Column("Tokens", hint="added a question"),
+        Column("Quality", hint="change per question"),
+        Column("Tokens", hint="added per question"),
     ]
     axes = [axis_of([row.get(key) for row in found]) for key in ("per_1000", "quality", "tokens")]
     return table(
@@ -55,7 +53,7 @@ def returns_table(data: Row) -> Html:
     )
 
 
-def _return(row: Row, axes: Sequence[Axis]) -> list[Cell]:
+def _return(row: JsonObject, axes: Sequence[Axis]) -> list[Cell]:
     def three(value: float) -> str:
         return signed(value, 3)
 
@@ -72,8 +70,8 @@ def _return(row: Row, axes: Sequence[Axis]) -> list[Cell]:
     return [words(row.get("expert")), *cells]
 
 
-def bins_table(calibration: Row) -> Html:
-    """The numbers behind the reliability curve."""
+def bins_table(calibration: JsonObject) -> Html:
+    """Return the numbers behind the reliability curve."""
     columns = [
         Column("Agreement", numeric=False),
         Column("Answers"),
@@ -96,8 +94,8 @@ def bins_table(calibration: Row) -> Html:
     return table("Accuracy by measured agreement", columns, body)
 
 
-def judging_table(judging: Row) -> Html:
-    """What the judge's verdicts in both orders show of the judge."""
+def judging_table(judging: JsonObject) -> Html:
+    """Return what verdicts in both orders show of the judge."""
     columns = [Column("Diagnostic", numeric=False), Column("Value"), Column("p")]
     winners = obj(judging.get("winners"))
     names = {"a": "first arm won", "b": "second won", "tie": "tied", "unparsed": "unreadable"}
@@ -117,41 +115,40 @@ def judging_table(judging: Row) -> Html:
     return table("The judge in both orders", columns, body)
 
 
-def _counted(value: Any) -> Cell:
+def _counted(value: object) -> Cell:
     number = known(value)
     return figure(None if number is None else count(number), number, "unknown")
 
 
-def _shared(value: Any, of: str = "") -> Cell:
+def _shared(value: object, of: str = "") -> Cell:
     return ranged(spread(value, share), value, (0.0, 1.0), of or "not measurable")
 
 
-def _preference(label: str, found: Row) -> list[Cell]:
+def _preference(label: str, found: JsonObject) -> list[Cell]:
     wins, cases = known(found.get("wins")), known(found.get("cases"))
     many = "" if wins is None or cases is None else f"{count(wins)} of {count(cases)}"
     name = Cell(join(label, small(many) if many else None), label)
     return [name, _shared(found.get("share"), "no decided case"), p_cell(found.get("p"))]
 
 
-def _correlation(judging: Row) -> list[Cell]:
+def _correlation(judging: JsonObject) -> list[Cell]:
     value = known(judging.get("length_correlation"))
     text = None if value is None else signed(value, 2)
     name = "Rank correlation of verdict and length"
     return [words(name), figure(text, value, "not measurable"), p_cell(judging.get("length_p"))]
 
 
-def abstention_words(calibration: Row) -> str:
-    """One sentence on abstaining: the rule and its worth, or why there is none."""
+def abstention_words(calibration: JsonObject) -> str:
+    """Write one sentence on abstaining: the rule and its worth, or why there is none."""
     rule = obj(calibration.get("abstention"))
     if not rule:
-        why = str(calibration.get("why") or "no threshold is shown to pay")
+        why = str(calibration.get("why") or "no threshold was shown to pay")
         return f"No abstention threshold: {why.rstrip('.')}."
     threshold, coverage, gain = (known(rule.get(k)) for k in ("threshold", "coverage", "gain"))
     kept = spread(rule.get("accuracy"), share)
-    parts = [
-        f"Abstaining pays at an agreement of {NONE if threshold is None else score(threshold)}"
-    ]
-    parts.append(f"or less: {NONE if coverage is None else share(coverage)} still answered")
-    text = " ".join(parts) + (f", {kept} of them right" if interval(rule.get("accuracy")) else "")
-    worth = "" if gain is None else f", a gain of {points(gain)} points of utility a question"
-    return f"{text}{worth}."
+    least = NONE if threshold is None else score(threshold)
+    text = f"Abstaining pays at an agreement of {least} or less:"
+    text += f" {NONE if coverage is None else share(coverage)} are still answered"
+    text += f", {kept} of them right" if kept else ""
+    gained = "" if gain is None else f", a gain of {points(gain)} points of utility per question"
+    return f"{text}{gained}."

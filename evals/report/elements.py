@@ -1,7 +1,7 @@
-"""HTML in which every text is escaped unless it was built here.
+"""Build HTML in which all text is escaped, unless it was built here.
 
 Answers are untrusted model output. They reach the page only as children of `el`, which escapes
-whatever is not `Html`; no other code in this package joins text into markup.
+everything but `Html`; no other code in this package joins text into markup.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ Child = str | Html | Iterable[str | Html] | None
 
 
 def clean(text: str) -> str:
-    """Text without characters that a page cannot hold or that hide what it says.
+    """Replace characters that a page cannot hold, or that hide the text.
 
-    Control characters become their pictures (NUL is shown as one sign); characters that turn the
-    direction of the text around are named, since they would show other words than were answered.
+    Control characters become their symbols (NUL is one sign). Characters that change the direction
+    of the text are named, since the page would show other words than the answer's.
     """
     return _UNSEEN.sub(_seen, text.replace("\r\n", "\n").replace("\r", "\n"))
 
@@ -45,7 +45,7 @@ def _seen(match: re.Match[str]) -> str:
 
 
 def el(name: str, *children: Child, **attributes: Attribute) -> Html:
-    """An element; `class_` is `class`, `aria_label` `aria-label`; None and False are left out."""
+    """Build an element; `class_` is `class`, `aria_label` `aria-label`; skip None and False."""
     written = "".join(_attribute(key, value) for key, value in attributes.items())
     if name in _VOID:
         return Html(f"<{name}{written}>")
@@ -55,7 +55,7 @@ def el(name: str, *children: Child, **attributes: Attribute) -> Html:
 
 
 def join(*children: Child) -> Html:
-    """Children one after the other, escaped where they are text."""
+    """Join children, escaping text."""
     return Html("".join(_child(child) for child in children))
 
 

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: no network, no script but its own."""
+"""Write the report as one HTML file: no network, and no script but its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import Any
 
 from swarm_brain.evals.report import plots
 from swarm_brain.evals.report.arm_tables import arms_table, strata_table
@@ -22,11 +21,20 @@ from swarm_brain.evals.report.diagnostic_tables import (
     returns_table,
 )
 from swarm_brain.evals.report.elements import Child, Html, clean, el, join
-from swarm_brain.evals.report.figures import METRICS, NONE, Row, count, known, obj, score
-from swarm_brain.evals.report.findings import Verdict, findings
+from swarm_brain.evals.report.figures import (
+    METRICS,
+    NONE,
+    JsonObject,
+    count,
+    known,
+    obj,
+    score,
+    texts,
+)
+from swarm_brain.evals.report.findings import FindingKind, findings
 from swarm_brain.evals.report.questions import questions_section
 
-VERDICTS: Mapping[Verdict, tuple[str, str]] = {
+BADGES: Mapping[FindingKind, tuple[str, str]] = {
     "loses": ("loses", "bad"),
     "invalid": ("invalid", "bad"),
     "open": ("not shown", "warn"),
@@ -37,8 +45,8 @@ VERDICTS: Mapping[Verdict, tuple[str, str]] = {
 }
 
 
-def render(data: Mapping[str, Any], path: Path) -> None:
-    """Write the report to `path`, whole or not at all; its folder is made if it is missing."""
+def render(data: Mapping[str, object], path: Path) -> None:
+    """Write the report to `path`, whole or not at all. Creates a missing folder."""
     written = _page(data).encode("utf-8")
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -49,7 +57,7 @@ def render(data: Mapping[str, Any], path: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _page(data: Row) -> str:
+def _page(data: JsonObject) -> str:
     style, script = _part("page.css"), _part("page.js")
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
@@ -74,7 +82,7 @@ def _part(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """What the browser computes of an inline block, as the content policy writes it."""
+    """Return the hash of an inline block, as the content policy writes it."""
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     return f"sha256-{digest}"
 
@@ -84,7 +92,7 @@ def _section(key: str, name: str, body: Child) -> Html:
               aria_labelledby=f"{key}-title")  # fmt: skip
 
 
-def _sections(data: Row) -> dict[str, tuple[str, Html]]:
+def _sections(data: JsonObject) -> dict[str, tuple[str, Html]]:
     return {
         "findings": ("What it shows", _findings(data)),
         "arms": ("Arms", _arms(data)),
@@ -98,16 +106,16 @@ def _sections(data: Row) -> dict[str, tuple[str, Html]]:
     }
 
 
-def _byline(data: Row) -> Html:
+def _byline(data: JsonObject) -> Html:
     dataset = obj(data.get("dataset"))
     facts = [data.get("created"), data.get("model"), dataset.get("name")]
     return el("p", " · ".join(str(fact) for fact in facts if fact), class_="byline", dir="auto")
 
 
-def _findings(data: Row) -> Html:
+def _findings(data: JsonObject) -> Html:
     lines = []
     for finding in findings(data):
-        label, kind = VERDICTS[finding.verdict]
+        label, kind = BADGES[finding.kind]
         badge = el("span", label, class_=f"badge {kind}")
         lines.append(el("li", badge, el("span", finding.text, dir="auto")))
     return el("ul", lines, class_="findings")
@@ -120,14 +128,14 @@ def _figure(drawing: Html | None, caption: str, missing: str) -> Html:
     return el("figure", region, el("figcaption", caption))
 
 
-def _arms(data: Row) -> Html:
+def _arms(data: JsonObject) -> Html:
     drawn = [(name, plot) for name in METRICS if (plot := plots.tokens_plot(data, name))]
     band = (
-        "The band is 80% to 105% of the allocation, within which arms may be compared."
+        "The band is 80% to 105% of the allocation; arms within it may be compared."
         if known(data.get("allocated_tokens"))
         else "No allocation of tokens was set."
     )
-    note = f"Bars are 95% intervals. {band} Diamonds are reference arms outside that test."
+    note = f"Bars are 95% intervals. {band} Diamonds are reference arms, which are not compared."
     figures = [
         _figure(plot, f"{name.capitalize()} against tokens. {note}", "") for name, plot in drawn
     ]
@@ -135,32 +143,32 @@ def _arms(data: Row) -> Html:
     return join(arms_table(data), figures or el("p", empty, class_="empty"))
 
 
-def _comparisons(data: Row) -> Html:
+def _comparisons(data: JsonObject) -> Html:
     note = (
-        "Two arms are compared on the same questions. A comparison is a test at equal tokens only"
-        " if both arms spent 80% to 105% of their allocation. Holm's p is corrected over all"
-        " comparisons. “Needed” is the number of questions for a difference of the size seen."
+        "Two arms are compared on the same questions. A comparison is valid, as a test at equal"
+        " tokens, if both arms spent 80% to 105% of their allocation. Holm's p is corrected over"
+        " all comparisons. “Needed” is the number of questions that such a difference takes."
     )
     return join(el("p", note, class_="note"), comparisons_table(data))
 
 
-def _strata(data: Row) -> Html:
+def _strata(data: JsonObject) -> Html:
     return join(
         strata_table(data, "levels", "Results by level"),
         strata_table(data, "groups", "Results by group"),
     )
 
 
-def _returns(data: Row) -> Html:
+def _returns(data: JsonObject) -> Html:
     note = (
-        "The brain minus the brain without the expert: change in quality (0 to 1) for every 1,000"
-        " tokens that the expert adds. Hollow dots cannot be told from 0."
+        "The brain minus the brain without the expert: the change in quality (0 to 1) per 1,000"
+        " tokens that the expert adds. Hollow dots do not differ significantly from 0."
     )
     plot = _figure(plots.returns_plot(data), note, "No plot: no expert has a rate.")
     return join(plot, returns_table(data))
 
 
-def _calibration(data: Row) -> Html:
+def _calibration(data: JsonObject) -> Html:
     found = obj(data.get("calibration"))
     if not found:
         return el("p", "Calibration was not measured.", class_="empty")
@@ -170,21 +178,21 @@ def _calibration(data: Row) -> Html:
     )
     caption = (
         "Accuracy by measured agreement between drafts, with Wilson's 95% intervals and the"
-        " number of answers. On the dashed line agreement would equal accuracy."
+        " number of answers. On the dashed line, agreement equals accuracy."
     )
     plot = _figure(plots.reliability_plot(data), caption, "No plot: no answer has an agreement.")
     rule = el("p", abstention_words(found))
     return join(lead, rule, plot, bins_table(found) if found.get("bins") else None)
 
 
-def _judge(data: Row) -> Html:
+def _judge(data: JsonObject) -> Html:
     judging = obj(data.get("judging"))
     name = data.get("judge")
     lead = el("p", el("b", "Judge: "), el("bdi", str(name)) if name else f"{NONE} none was named")
     if not judging:
         why = "No answers were judged in pairs." if name else "Open answers are ungraded."
         return join(lead, el("p", why, class_="empty"))
-    warnings = [str(warning) for warning in judging.get("warnings") or []]
+    warnings = texts(judging.get("warnings"))
     if judging.get("self_judged"):
         warnings.insert(0, "The judge is the answering model itself.")
     items = el("ul", [el("li", text) for text in warnings])
@@ -193,9 +201,9 @@ def _judge(data: Row) -> Html:
     return join(lead, alarm if warnings else clear, judging_table(judging))
 
 
-def _method(data: Row) -> Html:
+def _method(data: JsonObject) -> Html:
     dataset, topology = obj(data.get("dataset")), obj(data.get("topology"))
-    facts: dict[str, Any] = {
+    facts: dict[str, object] = {
         "Created": data.get("created"),
         "Commit": data.get("commit"),
         "Version": data.get("version"),
@@ -206,14 +214,14 @@ def _method(data: Row) -> Html:
         "Judge": data.get("judge"),
         "Topology": topology.get("name"),
         "Topology hash": topology.get("hash"),
-        "Allocated tokens a question": data.get("allocated_tokens"),
+        "Allocated tokens per question": data.get("allocated_tokens"),
         "Repetitions": data.get("repetitions"),
         "Seed": data.get("seed"),
     }
     settings = {str(k): v for k, v in obj(data.get("settings")).items()}
     command = el("pre", el("code", str(data.get("command") or NONE)), tabindex=0)
     return join(
-        el("p", "This command makes these figures again:"),
+        el("p", "This command reproduces these figures:"),
         command,
         _facts(facts),
         el("details", el("summary", f"Settings ({count(len(settings))})"), _facts(settings))
@@ -222,7 +230,7 @@ def _method(data: Row) -> Html:
     )
 
 
-def _facts(facts: Mapping[str, Any]) -> Html:
+def _facts(facts: Mapping[str, object]) -> Html:
     pairs = [
         el("div", el("dt", key), el("dd", NONE if value is None else _plain(value), dir="auto"))
         for key, value in facts.items()
@@ -230,8 +238,8 @@ def _facts(facts: Mapping[str, Any]) -> Html:
     return el("dl", pairs, class_="facts")
 
 
-def _plain(value: Any) -> str:
-    """A setting's value as text."""
+def _plain(value: object) -> str:
+    """Return a setting's value as text."""
     if isinstance(value, str):
         return clean(value)
     return json.dumps(value, ensure_ascii=False, default=str)

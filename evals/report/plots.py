@@ -1,8 +1,8 @@
-"""The plots, drawn by matplotlib and rewritten so that the page's own colours apply to them.
+"""Draw the plots with matplotlib, in the colours of the page.
 
 matplotlib writes colours as style attributes, which the page's content policy forbids, and as
-fixed values, which suit one theme only. So it draws in marker colours, and `_inline` turns these
-into CSS variables and styles into presentation attributes.
+fixed values, which suit one theme only. So it draws in marker colours, and `_inline` turns them
+into CSS variables, and styles into presentation attributes.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from swarm_brain.evals.arms.registry import MINUS, SWARM
 from swarm_brain.evals.report.elements import Html, clean, el
-from swarm_brain.evals.report.figures import Row, count, interval, known, obj, rows, signed
-from swarm_brain.evals.report.findings import ABLATION, SWARM
+from swarm_brain.evals.report.figures import JsonObject, count, interval, known, obj, rows, signed
 
 Span = tuple[float, float, float]
 
@@ -55,8 +55,8 @@ _SVG = "{http://www.w3.org/2000/svg}"
 _LINK = "{http://www.w3.org/1999/xlink}href"
 
 
-def tokens_plot(data: Row, metric: str) -> Html | None:
-    """An arm's accuracy or quality against its tokens a question; None with no arm to draw."""
+def tokens_plot(data: JsonObject, metric: str) -> Html | None:
+    """Draw accuracy or quality against tokens per question; None with no arm to draw."""
     points = [
         (str(arm.get("name")), tokens, found, bool(arm.get("reference")))
         for arm in rows(data.get("arms"))
@@ -65,7 +65,7 @@ def tokens_plot(data: Row, metric: str) -> Html | None:
     ]
     if not points:
         return None
-    label = f"{metric.capitalize()} against tokens a question, with 95% intervals"
+    label = f"{metric.capitalize()} against tokens per question, with 95% intervals"
     height = max(320, 60 + 22 * len(_labels(points)))
     with _drawing(470, height) as figure:
         axes = figure.add_axes((0.11, 52 / height, 0.5, 1 - 70 / height))
@@ -74,13 +74,13 @@ def tokens_plot(data: Row, metric: str) -> Html | None:
             _point(axes, tokens, found, _color(name), reference)
         axes.set_xlim(0, 1.08 * max(axes.get_xlim()[1], *(point[1] for point in points), 1))
         _percent(axes, [found for _, _, found, _ in points], metric)
-        axes.set_xlabel("input + output tokens a question")
+        axes.set_xlabel("input + output tokens per question")
         _name_points(axes, _labels(points), height)
         return _inline(figure, f"tokens-{metric}", label)
 
 
-def returns_plot(data: Row) -> Html | None:
-    """Return on tokens by expert, most first; None if no expert has one."""
+def returns_plot(data: JsonObject) -> Html | None:
+    """Draw return on tokens by expert, the highest first; None if no expert has one."""
     found = [(_short(row.get("expert")), interval(row.get("per_1000"))) for row in _returns(data)]
     if not any(rate for _, rate in found):
         return None
@@ -99,8 +99,8 @@ def returns_plot(data: Row) -> Html | None:
         return _inline(figure, "returns", "Return on tokens by expert, with 95% intervals")
 
 
-def reliability_plot(data: Row) -> Html | None:
-    """Accuracy by measured agreement with Wilson intervals and counts; None without answers."""
+def reliability_plot(data: JsonObject) -> Html | None:
+    """Draw accuracy by measured agreement; None without answers."""
     bins = [
         (mean, found, int(known(row.get("count")) or 0))
         for row in rows(obj(data.get("calibration")).get("bins"))
@@ -126,7 +126,7 @@ def reliability_plot(data: Row) -> Html | None:
         return _inline(figure, "reliability", label)
 
 
-def _returns(data: Row) -> list[Row]:
+def _returns(data: JsonObject) -> list[JsonObject]:
     return rows(data.get("returns"))
 
 
@@ -137,7 +137,8 @@ def _short(name: object) -> str:
 
 @contextmanager
 def _drawing(width: int, height: int) -> Iterator[Figure]:
-    """A figure of so many CSS pixels, without pyplot and its global state."""
+    """Yield a figure of this size in CSS pixels, without pyplot and its global state."""
+    # Imported late: only drawing needs matplotlib, an extra that takes half a second to load.
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -146,7 +147,7 @@ def _drawing(width: int, height: int) -> Iterator[Figure]:
 
 
 def _allocation(axes: Axes, allocated: float | None) -> None:
-    """The allocation and the range around it within which arms may be compared."""
+    """Mark the allocation and the range within which arms may be compared."""
     if not allocated:
         return
     axes.axvspan(0.8 * allocated, 1.05 * allocated, color=BAND, linewidth=0)
@@ -161,7 +162,7 @@ def _point(
     hollow: bool = False,
 ) -> None:
     estimate, low, high = found
-    order = 4 if color == ACCENT else 3  # the swarm is drawn over the others
+    order = 4 if color == ACCENT else 3  # the swarm on top
     axes.plot([x, x], [low, high], color=color, linewidth=1.4, zorder=order)
     axes.plot(
         [x], [estimate], marker="D" if hollow else "o", markersize=6.5 if hollow else 7,
@@ -186,12 +187,12 @@ def _rate(axes: Axes, place: int, rate: Span | None) -> None:
 def _color(name: str) -> str:
     if name == SWARM:
         return ACCENT
-    return MUTED if name.startswith((ABLATION, _WITHOUT)) else INK
+    return MUTED if name.startswith((MINUS, _WITHOUT)) else INK
 
 
 def _labels(points: Sequence[tuple[str, float, Span, bool]]) -> list[tuple[str, float, float]]:
-    """Name, tokens and estimate of what is named; several brains without an expert share one."""
-    alike = [point for point in points if point[0].startswith(ABLATION)]
+    """Return name, tokens and estimate of each label; brains without an expert share one."""
+    alike = [point for point in points if point[0].startswith(MINUS)]
     single = [point for point in points if point not in alike or len(alike) == 1]
     labels = [(_short(name), tokens, found[0]) for name, tokens, found, _ in single]
     if len(alike) > 1:
@@ -202,7 +203,7 @@ def _labels(points: Sequence[tuple[str, float, Span, bool]]) -> list[tuple[str, 
 
 
 def _percent(axes: Axes, found: Sequence[Span], metric: str) -> None:
-    """The upright axis: from the lowest to the highest interval, never beyond 0..1."""
+    """Set the vertical axis from the lowest to the highest interval, within 0..1."""
     low, high = min(one[1] for one in found), max(one[2] for one in found)
     room = 0.06 * max(high - low, 0.1)
     axes.set_ylim(max(-0.02, low - room), min(1.02, high + room))
@@ -212,7 +213,7 @@ def _percent(axes: Axes, found: Sequence[Span], metric: str) -> None:
 
 
 def _name_points(axes: Axes, points: Sequence[tuple[str, float, float]], height: int) -> None:
-    """Names in a column to the right, each joined to its point, none over another."""
+    """Write names in a column on the right, each joined to its point, without overlaps."""
     bottom, top = axes.get_ylim()
     step = (top - bottom) * 20 / (height - 70)
     order = sorted(points, key=lambda point: -point[2])
@@ -227,25 +228,26 @@ def _name_points(axes: Axes, points: Sequence[tuple[str, float, float]], height:
     axes.set_xlim(0, right)
 
 
-def _apart(wished: Sequence[float], step: float, top: float, bottom: float) -> list[float]:
-    """Places in falling order, at least a step apart, as near to the wished ones as that allows.
+def _apart(places: Sequence[float], step: float, top: float, bottom: float) -> list[float]:
+    """Move falling places at least a step apart, and as little as possible.
 
     Place number i, raised by i steps, must not rise: the nearest such values are an isotonic fit.
     """
+    # Imported late, like matplotlib.
     import numpy as np
     from scipy.optimize import isotonic_regression
 
-    raised = np.asarray(wished) + step * np.arange(len(wished))
+    raised = np.asarray(places) + step * np.arange(len(places))
     fitted = isotonic_regression(raised, increasing=False).x
-    lowest = bottom + step * (len(wished) - 1)
-    return [float(place) for place in fitted.clip(lowest, top) - step * np.arange(len(wished))]
+    lowest = bottom + step * (len(places) - 1)
+    return [float(place) for place in fitted.clip(lowest, top) - step * np.arange(len(places))]
 
 
 def _inline(figure: Figure, name: str, label: str) -> Html:
-    """The figure as an element of the page, in the page's colours."""
+    """Return the figure as an element of the page, in the page's colours."""
     written = io.StringIO()
     with warnings.catch_warnings():
-        # The browser draws the letters; that matplotlib's font lacks some concerns nobody.
+        # The browser draws the letters, so glyphs missing in matplotlib's font do not matter.
         warnings.filterwarnings("ignore", message="Glyph")
         figure.savefig(written, format="svg", transparent=True)
     # Our own drawing: names in it were cleaned, matplotlib escapes them.
@@ -262,9 +264,9 @@ def _inline(figure: Figure, name: str, label: str) -> Html:
 
 
 def _restyle(node: ET.Element, name: str) -> None:
-    """Attributes for styles, variables for marker colours, ids that no other plot has."""
+    """Replace styles by attributes and marker colours by variables, and make ids unique."""
     node.tag = node.tag.removeprefix(_SVG)
-    attributes: dict[str, Any] = dict(node.attrib)
+    attributes = dict(node.attrib)
     for part in filter(None, attributes.pop("style", "").split(";")):
         key, _, value = part.partition(":")
         attributes[key.strip()] = value.strip()

@@ -1,14 +1,14 @@
-"""Every question with all arms' answers side by side, and the brain's trace."""
+"""Show every question with all arms' answers side by side, and the brain's trace."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
+from swarm_brain.evals.arms.registry import SWARM
 from swarm_brain.evals.report.elements import Html, el, join
 from swarm_brain.evals.report.figures import (
     NONE,
-    Row,
+    JsonObject,
     count,
     known,
     money,
@@ -16,8 +16,8 @@ from swarm_brain.evals.report.figures import (
     rows,
     score,
     seconds,
+    texts,
 )
-from swarm_brain.evals.report.findings import SWARM
 
 LONG = 1_500  # characters; a longer answer scrolls in its own region
 MARKS = {
@@ -30,8 +30,8 @@ MARKS = {
 }
 
 
-def questions_section(data: Row) -> Html:
-    """The filter and one closed block a question."""
+def questions_section(data: JsonObject) -> Html:
+    """Return the filter, and one closed block for each question."""
     asked = rows(data.get("questions"))
     if not asked:
         return el("p", "No question was asked.", class_="empty")
@@ -43,7 +43,7 @@ def questions_section(data: Row) -> Html:
     return join(_filter(asked, tags), el("div", blocks, id="question-list"))
 
 
-def _filter(asked: Sequence[Row], tags: Sequence[Sequence[str]]) -> Html:
+def _filter(asked: Sequence[JsonObject], tags: Sequence[Sequence[str]]) -> Html:
     scored = any(_scores(question) for question in asked)
     choices = {"all": "All", "disagree": "Arms disagree", "wrong": "Swarm wrong"}
     if scored:
@@ -59,12 +59,12 @@ def _filter(asked: Sequence[Row], tags: Sequence[Sequence[str]]) -> Html:
     return el("div", group, shown, class_="filter")
 
 
-def _answers(question: Row) -> dict[str, list[Row]]:
+def _answers(question: JsonObject) -> dict[str, list[JsonObject]]:
     return {str(name): rows(found) for name, found in obj(question.get("arms")).items()}
 
 
-def _scores(question: Row) -> dict[str, float]:
-    """The mean rubric score of every arm that has one."""
+def _scores(question: JsonObject) -> dict[str, float]:
+    """Return the mean rubric score of every arm that has one."""
     found = {}
     for name, answers in _answers(question).items():
         values = [value for one in answers if (value := known(one.get("score"))) is not None]
@@ -73,12 +73,13 @@ def _scores(question: Row) -> dict[str, float]:
     return found
 
 
-def _tags(question: Row) -> list[str]:
-    """What the filter asks: do arms disagree, is the swarm wrong or behind?"""
+def _tags(question: JsonObject) -> list[str]:
+    """Return the filter's tags: do arms disagree, is the swarm wrong or behind?"""
     arms, scores = _answers(question), _scores(question)
     grades = {one["correct"] for found in arms.values() for one in found if _graded(one)}
-    met = [one["rubric"] for found in arms.values() for one in found if one.get("rubric")]
-    split = any(True in point and False in point for point in zip(*met, strict=False))
+    met = [texts(one.get("rubric")) for found in arms.values() for one in found]
+    points = zip(*filter(None, met), strict=False)
+    split = any("True" in point and "False" in point for point in points)
     tags = ["disagree"] if len(grades) > 1 or split else []
     if any(one.get("correct") is False for one in arms.get(SWARM, []) if _graded(one)):
         tags.append("wrong")
@@ -87,12 +88,12 @@ def _tags(question: Row) -> list[str]:
     return tags
 
 
-def _graded(answer: Row) -> bool:
+def _graded(answer: JsonObject) -> bool:
     return isinstance(answer.get("correct"), bool) and answer.get("provenance") != "simulated"
 
 
-def _mark(question: Row, answer: Row) -> str:
-    """The key in MARKS of how an answer came out."""
+def _mark(question: JsonObject, answer: JsonObject) -> str:
+    """Return the key in MARKS for an answer."""
     if answer.get("error"):
         return "error"
     if answer.get("provenance") == "simulated":
@@ -103,7 +104,7 @@ def _mark(question: Row, answer: Row) -> str:
     return "unread" if keyed and answer.get("extracted") is None else "ungraded"
 
 
-def _badge(question: Row, answer: Row) -> Html:
+def _badge(question: JsonObject, answer: JsonObject) -> Html:
     mark = _mark(question, answer)
     value = known(answer.get("score"))
     if mark == "ungraded" and value is not None:
@@ -112,7 +113,7 @@ def _badge(question: Row, answer: Row) -> Html:
     return el("span", text, class_=f"badge {kind}")
 
 
-def _question(number: int, question: Row, tags: Sequence[str]) -> Html:
+def _question(number: int, question: JsonObject, tags: Sequence[str]) -> Html:
     name = str(question.get("id") or number)
     text = " ".join(str(question.get("question") or "").split())
     short = text if len(text) <= 140 else f"{text[:139]}…"
@@ -132,8 +133,8 @@ def _question(number: int, question: Row, tags: Sequence[str]) -> Html:
     )
 
 
-def _outcome(question: Row) -> Html:
-    """The swarm's mark, and how many arms are right, in one line."""
+def _outcome(question: JsonObject) -> Html:
+    """Return the swarm's mark and the number of arms that are right."""
     arms, scores = _answers(question), _scores(question)
     parts: list[Html] = []
     for answer in arms.get(SWARM, [])[:1]:
@@ -141,7 +142,7 @@ def _outcome(question: Row) -> Html:
     graded = [[one for one in found if _graded(one)] for found in arms.values()]
     graded = [found for found in graded if found]
     if graded:
-        right = sum(2 * sum(one["correct"] for one in found) > len(found) for found in graded)
+        right = sum(2 * sum(bool(one["correct"]) for one in found) > len(found) for found in graded)
         parts.append(el("span", f"{right} of {len(graded)} arms right"))
     elif scores:
         low, high = score(min(scores.values())), score(max(scores.values()))
@@ -149,10 +150,10 @@ def _outcome(question: Row) -> Html:
     return join(parts)
 
 
-def _asked(question: Row) -> Html:
-    """The question whole, its choices, key and rubric."""
-    choices = [str(choice) for choice in question.get("choices") or []]
-    rubric = [str(point) for point in question.get("rubric") or []]
+def _asked(question: JsonObject) -> Html:
+    """Return the whole question with its choices, key and rubric."""
+    choices = texts(question.get("choices"))
+    rubric = texts(question.get("rubric"))
     key = question.get("answer")
     return el(
         "div",
@@ -169,12 +170,12 @@ def _asked(question: Row) -> Html:
     )
 
 
-def _why_no_key(key: Any) -> Html | None:
+def _why_no_key(key: object) -> Html | None:
     return el("small", " open question: no key") if key is None else None
 
 
 def _block(text: str, label: str) -> Html:
-    """Text as it was written, and nothing but text; a long one in a region that scrolls."""
+    """Return text as it was written; a long one scrolls in its own region."""
     shown = text or "(empty)"
     if len(text) <= LONG:
         return el("div", shown, class_="text", dir="auto")
@@ -184,7 +185,7 @@ def _block(text: str, label: str) -> Html:
     return join(el("small", f"{count(len(text))} characters"), region)
 
 
-def _cards(question: Row) -> Html:
+def _cards(question: JsonObject) -> Html:
     arms = _answers(question)
     if not arms:
         return el("p", "No arm answered.", class_="empty")
@@ -201,7 +202,7 @@ def _cards(question: Row) -> Html:
     return el("div", cards, class_="cards")
 
 
-def _answer(question: Row, arm: str, answer: Row, number: int | None) -> Html:
+def _answer(question: JsonObject, arm: str, answer: JsonObject, number: int | None) -> Html:
     label = f"{arm}, repetition {number}" if number else arm
     extracted, error = answer.get("extracted"), answer.get("error")
     found = NONE if extracted is None else str(extracted)
@@ -218,28 +219,28 @@ def _answer(question: Row, arm: str, answer: Row, number: int | None) -> Html:
     )
 
 
-def _provenance(answer: Row) -> Html:
+def _provenance(answer: JsonObject) -> Html:
     provenance = str(answer.get("provenance") or "provenance unknown")
     return el("span", provenance, class_="badge plain" if provenance == "full" else "badge warn")
 
 
-def _rubric(question: Row, answer: Row) -> Html | None:
-    """Which points the judge found met; without verdicts there is nothing to list."""
+def _rubric(question: JsonObject, answer: JsonObject) -> Html | None:
+    """Return which points the answer meets, according to the judge; None without a rubric."""
     verdicts = answer.get("rubric")
     if not question.get("rubric"):
         return None
     if not verdicts:
         return el("p", el("b", "Rubric: "), f"{NONE} ", el("small", "not judged"))
-    words = {True: "✓ met", False: "✗ missed"}
-    lines = [el("li", words.get(met, f"{NONE} not judged")) for met in verdicts]
+    words = {"True": "✓ met", "False": "✗ missed"}
+    lines = [el("li", words.get(met, f"{NONE} not judged")) for met in texts(verdicts)]
     value = known(answer.get("score"))
     total = NONE if value is None else score(value)
     return join(el("p", el("b", "Rubric score: "), total), el("ol", lines, class_="points"))
 
 
-def _spent(answer: Row) -> Html:
-    """Tokens, cost, time, calls and measured agreement of one answer."""
-    forms: Mapping[str, Any] = {
+def _spent(answer: JsonObject) -> Html:
+    """Return tokens, cost, time, calls and measured agreement of one answer."""
+    forms: Mapping[str, tuple[str, Callable[[float], str]]] = {
         "input_tokens": ("tokens in", count),
         "output_tokens": ("tokens out", count),
         "cost_usd": ("cost", money),
@@ -254,8 +255,8 @@ def _spent(answer: Row) -> Html:
     return el("dl", pairs, class_="spent")
 
 
-def _traces(question: Row) -> list[Html]:
-    """The traces of all answers that have one, below the answers, where they have room."""
+def _traces(question: JsonObject) -> list[Html]:
+    """Return the traces of all answers that have one."""
     found = []
     for name, answers in _answers(question).items():
         for number, answer in enumerate(answers, 1):
@@ -264,8 +265,8 @@ def _traces(question: Row) -> list[Html]:
     return [trace for trace in found if trace]
 
 
-def _trace(signals: Sequence[Row], label: str) -> Html | None:
-    """Who spoke in which step, woken by which edges; closed until asked for."""
+def _trace(signals: Sequence[JsonObject], label: str) -> Html | None:
+    """Return who answered in which step, woken by which edges, as a closed block."""
     if not signals:
         return None
     steps = len({signal.get("step") for signal in signals})
@@ -274,7 +275,7 @@ def _trace(signals: Sequence[Row], label: str) -> Html | None:
     return el("details", el("summary", head), el("ol", items, class_="trace"), class_="tracing")
 
 
-def _signal(signal: Row, label: str) -> Html:
+def _signal(signal: JsonObject, label: str) -> Html:
     expert, status = str(signal.get("expert")), str(signal.get("status") or "unknown")
     woken = [_edge(edge) for edge in rows(signal.get("woken_by"))]
     kind = {"ok": "plain", "failed": "bad"}.get(status, "warn")
@@ -285,10 +286,10 @@ def _signal(signal: Row, label: str) -> Html:
         f" · step {NONE if step is None else count(step)} ",
         el("span", status, class_=f"badge {kind}"),
         el("p", "woken by ", el("bdi", ", ".join(woken) or "no edge"), class_="woken"),
-        _block(str(signal.get("content") or ""), f"What {expert} said, {label}"),
+        _block(str(signal.get("content") or ""), f"{expert}'s signal, {label}"),
     )
 
 
-def _edge(edge: Row) -> str:
+def _edge(edge: JsonObject) -> str:
     activation = known(edge.get("activation"))
     return f"{edge.get('from')} ({NONE if activation is None else score(activation)})"

@@ -1,51 +1,50 @@
-"""What a report shows of levels, groups and single questions."""
+"""The parts of a report's data on levels, groups and single questions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from statistics import fmean
-from typing import Any
 
 from swarm_brain.evals.cases.examples import Example
-from swarm_brain.evals.results import Experiment
-from swarm_brain.evals.runner import Record
+from swarm_brain.evals.record_file import AnswerRecord, answered, key_of
+from swarm_brain.evals.report.data import AnswerRow, ArmShare, QuestionRow, Stratum
+from swarm_brain.evals.results import Results
 
 
-def levels(experiment: Experiment) -> list[dict[str, Any]]:
-    """Every arm's figures at each level."""
-    known = {e.level: e.level_name or "" for e in experiment.examples if e.level is not None}
+def levels(results: Results) -> list[Stratum]:
+    """Return every arm's means at each level."""
+    names = {e.level: e.level_name or "" for e in results.examples if e.level is not None}
     return [
-        {"level": level, "name": known[level],
-         **_part(experiment, [e for e in experiment.examples if e.level == level])}
-        for level in sorted(known)
+        {"level": level, "name": names[level],
+         "arms": _shares(results, (e for e in results.examples if e.level == level))}
+        for level in sorted(names)
     ]  # fmt: skip
 
 
-def groups(experiment: Experiment) -> list[dict[str, Any]]:
-    """Every arm's figures in each group of questions."""
-    names = dict.fromkeys(e.group for e in experiment.examples if e.group)
+def groups(results: Results) -> list[Stratum]:
+    """Return every arm's means in each group of questions."""
+    names = dict.fromkeys(e.group for e in results.examples if e.group)
     return [
-        {"name": name, **_part(experiment, [e for e in experiment.examples if e.group == name])}
+        {"name": name, "arms": _shares(results, (e for e in results.examples if e.group == name))}
         for name in names
     ]
 
 
-def _part(experiment: Experiment, examples: Iterable[Example]) -> dict[str, Any]:
-    """Every arm's figures on some of the questions."""
+def _shares(results: Results, examples: Iterable[Example]) -> dict[str, ArmShare]:
+    """Return every arm's means over some of the questions."""
     ids = {example.id for example in examples}
     return {
-        "arms": {
-            name: _figures(experiment, [r for r in records if r["id"] in ids])
-            for name, records in experiment.arms.items()
-        }
+        name: _share(results, [record for record in records if record["id"] in ids])
+        for name, records in results.arms.items()
     }
 
 
-def _figures(experiment: Experiment, records: Sequence[Record]) -> dict[str, Any]:
-    given = [record for record in records if record["provenance"] != "simulated"]
+def _share(results: Results, records: Sequence[AnswerRecord]) -> ArmShare:
+    given = [record for record in records if answered(record)]
     right = [record["correct"] for record in given if record["correct"] is not None]
-    graded = [value for record in given if (value := experiment.graded(record)) is not None]
+    graded = [
+        score for record in given if (score := results.judgements.quality(record)) is not None
+    ]
     return {
         "n": len(given),
         "accuracy": fmean(right) if right else None,
@@ -53,35 +52,46 @@ def _figures(experiment: Experiment, records: Sequence[Record]) -> dict[str, Any
     }
 
 
-SHOWN = ("text", "extracted", "correct", "provenance", "input_tokens", "output_tokens", "cost_usd",
-         "duration_s", "calls", "agreement", "error")  # fmt: skip
-
-
-def question(experiment: Experiment, example: Example) -> dict[str, Any]:
-    """One question with every arm's answers."""
-    told = asdict(example)
-    kept = ("id", "group", "level", "question", "choices", "answer", "rubric")
+def question(results: Results, example: Example) -> QuestionRow:
+    """Return one question with every arm's answers."""
     return {
-        **{name: told[name] for name in kept},
+        "id": example.id,
+        "group": example.group,
+        "level": example.level,
+        "question": example.question,
+        "choices": example.choices,
+        "answer": example.answer,
+        "rubric": example.rubric,
         "arms": {
-            name: [_shown(experiment, r) for r in records if r["id"] == example.id]
-            for name, records in experiment.arms.items()
+            name: [_answer(results, record) for record in records if record["id"] == example.id]
+            for name, records in results.arms.items()
         },
     }
 
 
-def _shown(experiment: Experiment, record: Record) -> dict[str, Any]:
-    met = experiment.judged.met.get((record["arm"], record["id"], record["repetition"]))
-    trace = [
-        {
-            "expert": signal["source"],
-            **{key: signal[key] for key in ("step", "woken_by", "status", "content")},
-        }
-        for signal in record["trace"]
-    ]
+def _answer(results: Results, record: AnswerRecord) -> AnswerRow:
     return {
-        **{key: record[key] for key in SHOWN},
-        "rubric": met,
-        "score": experiment.value(record),
-        "trace": trace,
+        "text": record["text"],
+        "extracted": record["extracted"],
+        "correct": record["correct"],
+        "provenance": record["provenance"],
+        "input_tokens": record["input_tokens"],
+        "output_tokens": record["output_tokens"],
+        "cost_usd": record["cost_usd"],
+        "duration_s": record["duration_s"],
+        "calls": record["calls"],
+        "agreement": record["agreement"],
+        "error": record["error"],
+        "rubric": results.judgements.met.get(key_of(record)),
+        "score": results.value(record),
+        "trace": [
+            {
+                "expert": signal["source"],
+                "step": signal["step"],
+                "woken_by": signal["woken_by"],
+                "status": signal["status"],
+                "content": signal["content"],
+            }
+            for signal in record["trace"]
+        ],
     }

@@ -1,4 +1,4 @@
-"""The Markdown summary of a report: the sentences, the headline table, and how to repeat it."""
+"""Write a report's Markdown summary: findings, the headline table, and how to repeat it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from swarm_brain.evals.report.elements import clean
 from swarm_brain.evals.report.figures import (
     NONE,
-    Row,
+    JsonObject,
     count,
     known,
     measured,
@@ -22,8 +22,8 @@ from swarm_brain.evals.report.figures import (
 from swarm_brain.evals.report.findings import findings
 
 
-def summary(data: Row) -> str:
-    """Markdown with findings, one row an arm, command, commit and the dataset's hash."""
+def summary(data: JsonObject) -> str:
+    """Return Markdown with findings, one row for each arm, command, commit and dataset hash."""
     parts = [
         f"## {_text(data.get('title') or 'Evaluation')}",
         "\n".join(f"- {_text(finding.text)}" for finding in findings(data)),
@@ -34,21 +34,22 @@ def summary(data: Row) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _arms(data: Row) -> str:
+def _arms(data: JsonObject) -> str:
     arms = rows(data.get("arms"))
     if not arms:
         return "No arm was run."
     metrics = measured(arms) or ["quality"]
     head = ["arm", "answered", *(f"{name} (95% interval)" for name in metrics)]
-    head += ["tokens a question", "spent ÷ allocated", "cost"]
+    head += ["tokens per question", "spent ÷ allocated", "cost"]
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
     lines += [_arm(arm, metrics, data.get("judge")) for arm in arms]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def _arm(arm: Row, metrics: list[str], judge: object) -> list[str]:
+def _arm(arm: JsonObject, metrics: list[str], judge: object) -> list[str]:
     name = _text(arm.get("name")) + (" (reference)" if arm.get("reference") else "")
-    cells = [name, f"{count(arm.get('answered') or 0)} of {count(arm.get('questions') or 0)}"]
+    answered, asked = (count(known(arm.get(key)) or 0) for key in ("answered", "questions"))
+    cells = [name, f"{answered} of {asked}"]
     for metric in metrics:
         value = spread(arm.get(metric), metric_form(metric))
         cells.append(value or f"{NONE} ({why_unmeasured(metric, arm, judge)})")
@@ -61,8 +62,8 @@ def _arm(arm: Row, metrics: list[str], judge: object) -> list[str]:
     return cells
 
 
-def _made(data: Row) -> str:
-    """One line that says what the figures came from."""
+def _made(data: JsonObject) -> str:
+    """Return one line with the origin of the figures."""
     dataset, topology = obj(data.get("dataset")), obj(data.get("topology"))
     facts = {
         "commit": _code(data.get("commit")),
@@ -78,7 +79,7 @@ def _made(data: Row) -> str:
     return ", ".join(f"{name} {value}" for name, value in facts.items()) + "."
 
 
-def _named_hash(source: Row) -> str:
+def _named_hash(source: JsonObject) -> str:
     if not source:
         return NONE
     size = known(source.get("size"))
@@ -87,7 +88,7 @@ def _named_hash(source: Row) -> str:
 
 
 def _text(value: object) -> str:
-    """One line of text that Markdown reads as text."""
+    """Return one line of text that Markdown reads as text."""
     plain = " ".join(clean(str(value)).split())
     plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", plain)

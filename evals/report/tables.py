@@ -1,12 +1,11 @@
-"""Tables whose columns can be sorted, and the small drawing of an interval within a cell."""
+"""Build sortable tables, and draw an interval within a cell."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from swarm_brain.evals.report.elements import Child, Html, el, join
+from swarm_brain.evals.report.elements import Attribute, Child, Html, el, join
 from swarm_brain.evals.report.figures import NONE, interval, known, p_value
 
 INTERVAL = "95% interval"
@@ -17,7 +16,7 @@ Axis = tuple[float, float] | None
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell shows and the value it is sorted by; None goes to the end."""
+    """What a cell shows, and the value it is sorted by; None goes to the end."""
 
     content: Child
     value: float | str | None = None
@@ -26,7 +25,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column's name, whether it holds numbers, and what it means, as text under the name."""
+    """A column's name, whether it holds numbers, and a hint under the name."""
 
     name: str
     numeric: bool = True
@@ -34,7 +33,7 @@ class Column:
 
 
 def missing(reason: str = "") -> Cell:
-    """The cell of an unknown figure: a dash and the reason."""
+    """Return the cell of an unknown figure: a dash and the reason."""
     return Cell(join(el("span", NONE, class_="none"), small(reason) if reason else None))
 
 
@@ -43,40 +42,40 @@ def small(text: Child) -> Html:
 
 
 def named(value: object) -> Html:
-    """A name that may break after its colons."""
+    """Return a name that may break after its colons."""
     parts = str(value).split(":")
     inner = [join(part, ":", el("wbr")) for part in parts[:-1]]
     return el("bdi", inner, parts[-1])
 
 
 def words(value: object) -> Cell:
-    """A cell of text, sorted as text."""
+    """Return a cell of text, sorted as text."""
     return Cell(named(value), str(value))
 
 
 def figure(text: str | None, value: float | None, reason: str = "") -> Cell:
-    """A cell of one number; a dash with the reason if it is unknown."""
+    """Return a cell of one number; a dash with the reason if it is unknown."""
     return missing(reason) if text is None or value is None else Cell(text, value)
 
 
-def p_cell(value: Any, reason: str = "not tested") -> Cell:
-    """The cell of a p."""
+def p_cell(value: object, reason: str = "not tested") -> Cell:
+    """Return the cell of a p."""
     p = known(value)
     return figure(None if p is None else p_value(p), p, reason)
 
 
-def ranged(text: str | None, source: Any, axis: Axis, reason: str = "") -> Cell:
-    """An estimate over its interval, with the interval drawn on an axis that the column shares."""
-    found = interval(source)
-    if text is None or found is None:
+def ranged(text: str | None, source: object, axis: Axis, reason: str = "") -> Cell:
+    """Return an estimate over its interval, which is drawn on the column's axis."""
+    span = interval(source)
+    if text is None or span is None:
         return missing(reason)
     estimate, _, limits = text.partition(" ")
-    drawn = glyph(found, axis) if axis else None
-    return Cell(join(el("span", estimate, class_="estimate"), small(limits), drawn), found[0])
+    drawn = glyph(span, axis) if axis else None
+    return Cell(join(el("span", estimate, class_="estimate"), small(limits), drawn), span[0])
 
 
-def glyph(found: tuple[float, float, float], axis: tuple[float, float]) -> Html | None:
-    """The interval as a line with a dot; a rule at 0 where the axis crosses it."""
+def glyph(span: tuple[float, float, float], axis: tuple[float, float]) -> Html | None:
+    """Draw an interval as a line with a dot, and a rule at 0 where the axis crosses it."""
     low, high = axis
     if not high > low:
         return None
@@ -88,23 +87,23 @@ def glyph(found: tuple[float, float, float], axis: tuple[float, float]) -> Html 
     parts = [el("line", x1=3, x2=GLYPH_WIDTH - 3, y1=middle, y2=middle, class_="axis")]
     if low < 0 < high:
         parts.append(el("line", x1=at(0), x2=at(0), y1=0, y2=GLYPH_HEIGHT, class_="zero"))
-    parts.append(el("line", x1=at(found[1]), x2=at(found[2]), y1=middle, y2=middle, class_="range"))
-    parts.append(el("circle", cx=at(found[0]), cy=middle, r=3))
+    parts.append(el("line", x1=at(span[1]), x2=at(span[2]), y1=middle, y2=middle, class_="range"))
+    parts.append(el("circle", cx=at(span[0]), cy=middle, r=3))
     box = f"0 0 {GLYPH_WIDTH} {GLYPH_HEIGHT}"
     return el("svg", *parts, class_="glyph", viewBox=box, aria_hidden="true")
 
 
-def axis_of(sources: Sequence[Any], zero: bool = True) -> Axis:
-    """The axis that holds all intervals (and 0); None without any."""
-    found = [known for source in sources if (known := interval(source))]
-    if not found:
+def axis_of(sources: Sequence[object], zero: bool = True) -> Axis:
+    """Return the axis that holds all intervals (and 0); None without any."""
+    spans = [span for source in sources if (span := interval(source))]
+    if not spans:
         return None
-    low, high = min(one[1] for one in found), max(one[2] for one in found)
+    low, high = min(span[1] for span in spans), max(span[2] for span in spans)
     return (min(0.0, low), max(0.0, high)) if zero else (low, high)
 
 
 def table(caption: str, columns: Sequence[Column], body: Sequence[Sequence[Cell]]) -> Html:
-    """A table in a region that scrolls sideways; `page.js` puts the sort buttons into its head."""
+    """Return a table that scrolls sideways; `page.js` adds the sort buttons."""
     heads = [
         el(
             "th",
@@ -130,7 +129,7 @@ def _line(columns: Sequence[Column], cells: Sequence[Cell]) -> Html:
     marks = []
     for place, (column, cell) in enumerate(zip(columns, cells, strict=True)):
         kind = " ".join(filter(None, ("number" if column.numeric else "", cell.kind)))
-        attributes: dict[str, Any] = {"class_": kind or None, "data_value": cell.value}
+        attributes: dict[str, Attribute] = {"class_": kind or None, "data_value": cell.value}
         marks.append(
             el("th", cell.content, scope="row", **attributes)
             if place == 0

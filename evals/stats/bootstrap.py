@@ -1,14 +1,14 @@
-"""Resampling of questions: paired differences, and the studentised bootstrap of their means.
+"""Resample questions: paired differences, and the studentised bootstrap of their means.
 
-Everything here works on one number a question. Repeats of a question are averaged first, because
-answers to the same question are not independent and counting each as a question of its own makes
-intervals too narrow.
+Everything here works on one number for each question. Repeats of a question are averaged first:
+they are not independent, and counting each as a question would make intervals too narrow.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,23 @@ Seed = int | np.random.Generator
 RESAMPLES = 2_000
 
 
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and the interval around it, in the estimate's own unit."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Difference(Interval):
+    """First arm minus second: mean over questions, interval, two-sided p."""
+
+    p: float
+    questions: int
+
+
 class Studentised(NamedTuple):
     """A ratio of means: `estimate` ± `margin`, and p for a true ratio of 0."""
 
@@ -30,7 +47,7 @@ class Studentised(NamedTuple):
 
 
 def numbers(name: str, values: Numbers, low: float = -math.inf, high: float = math.inf) -> Floats:
-    """Values as an array (n,); ValueError if empty, not finite or out of range."""
+    """Return values as an array (n,). Raises ValueError if empty, not finite or out of range."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{name} must be a flat, non-empty sequence; its shape is {array.shape}")
@@ -43,13 +60,13 @@ def numbers(name: str, values: Numbers, low: float = -math.inf, high: float = ma
 
 
 def share(name: str, value: float) -> None:
-    """Refuse a level, a power or an alpha that is not strictly between 0 and 1."""
+    """Raise ValueError for a level, a power or an alpha that is not between 0 and 1."""
     if not 0 < value < 1:
         raise ValueError(f"{name} must lie between 0 and 1, not {value}")
 
 
 def cluster_numbers(length: int, clusters: Sequence[Hashable] | None) -> npt.NDArray[np.int64]:
-    """Cluster of each row (n,) as 0, 1, …: one an id, or one a row without ids."""
+    """Number the cluster of each row (n,): one for each id, or one for each row without ids."""
     if clusters is None:
         return np.arange(length, dtype=np.int64)
     if len(clusters) != length:
@@ -59,7 +76,7 @@ def cluster_numbers(length: int, clusters: Sequence[Hashable] | None) -> npt.NDA
 
 
 def paired(first: Floats, second: Floats, clusters: Sequence[Hashable] | None = None) -> Floats:
-    """Mean of `first - second` of each cluster, in the order of first arrival."""
+    """Return the mean of `first - second` in each cluster, in the order of first arrival."""
     if first.shape != second.shape:
         raise ValueError(f"paired arms must be of one length, not {first.size} and {second.size}")
     cluster = cluster_numbers(first.size, clusters)
@@ -67,8 +84,45 @@ def paired(first: Floats, second: Floats, clusters: Sequence[Hashable] | None = 
 
 
 def within_clusters(values: Floats, cluster: npt.NDArray[np.int64]) -> Floats:
-    """Sum of the values (n,) of each cluster 0, 1, …"""
+    """Return the sum of the values (n,) in each cluster 0, 1, …"""
     return np.bincount(cluster, weights=values).astype(np.float64)
+
+
+def paired_bootstrap(
+    first: Numbers,
+    second: Numbers,
+    clusters: Sequence[Hashable] | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: Seed = 0,
+) -> Difference:
+    """Mean paired difference of scores 0..1 (n,); the p inverts the interval.
+
+    Questions are resampled, not answers: rows that share a cluster id are averaged first. The
+    bootstrap is studentised, because the percentile bootstrap rejects too often where few questions
+    differ (7 % instead of 5 % with 3 of 100), and this one rejects too seldom there. Where every
+    question shows the same difference there is nothing to resample: see `_constant`.
+    """
+    share("level", level)
+    each = paired(numbers("first", first, 0, 1), numbers("second", second, 0, 1), clusters)
+    if np.ptp(each) < 1e-12:
+        return _constant(float(each[0]), each.size, level)
+    found = studentised(each, np.ones_like(each), level=level, resamples=resamples, seed=seed)
+    low, high = found.estimate - found.margin, found.estimate + found.margin
+    return Difference(found.estimate, max(-1.0, low), min(1.0, high), found.p, each.size)
+
+
+def _constant(value: float, n: int, level: float) -> Difference:
+    """Return the interval of a mean in -1..1 where n questions all showed `value`.
+
+    If a share q of all questions had another difference, n questions would miss it with probability
+    (1 - q)^n. The q that leaves (1 - level) / 2 bounds how far the mean can be from the value.
+    """
+    unseen = 1 - ((1 - level) / 2) ** (1 / n)
+    middle = value * (1 - unseen)
+    p = min(1.0, 2 * math.exp(-n * math.log1p(abs(value))))
+    return Difference(value, max(-1.0, middle - unseen), min(1.0, middle + unseen), p, n)
 
 
 def studentised(
@@ -79,13 +133,13 @@ def studentised(
     resamples: int = RESAMPLES,
     seed: Seed = 0,
 ) -> Studentised:
-    """Symmetric bootstrap-t of mean(top) / mean(bottom), (n,); margin may be inf.
+    """Return the symmetric bootstrap-t of mean(top) / mean(bottom), (n,); margin may be inf.
 
     Each resample's distance from the estimate is divided by that resample's own standard error,
     and the margin is the `level` quantile of its size (Hall 1988). The p value inverts the
     interval: p <= 1 - level exactly where the interval leaves 0 out. Resamples without spread
     count as infinitely far, so few differing questions make the margin wide. Rows that do not
-    differ at all have a margin of 0, which says nothing: look before calling.
+    differ at all have a margin of 0, which means nothing: check before calling.
     """
     share("level", level)
     if resamples < 1:
@@ -103,7 +157,7 @@ def studentised(
 
 
 def _ratio(top: Floats, bottom: Floats) -> tuple[float, float]:
-    """Ratio of means and its linearised standard error (0 with fewer than two rows)."""
+    """Return the ratio of means and its linearised standard error (0 with fewer than two rows)."""
     estimate = float(top.mean() / bottom.mean())
     residual = top - estimate * bottom
     if top.size < 2 or np.allclose(residual, 0, rtol=0, atol=1e-12 * (1 + np.abs(top).max())):
@@ -115,7 +169,7 @@ def _ratio(top: Floats, bottom: Floats) -> tuple[float, float]:
 def _distances(
     top: Floats, bottom: Floats, estimate: float, resamples: int, rng: np.random.Generator
 ) -> Floats:
-    """|ratio* - ratio| / error* of each resample (resamples,), inf where error* is 0."""
+    """Return |ratio* - ratio| / error* of each resample (resamples,), inf where error* is 0."""
     rows, times = np.unique(np.column_stack([top, bottom]), axis=0, return_counts=True)
     residual, weight = rows[:, 0] - estimate * rows[:, 1], rows[:, 1]
     moments = np.column_stack([residual, weight, residual**2, residual * weight, weight**2])
@@ -134,9 +188,9 @@ def _distances(
 def _resampled_counts(
     times: npt.NDArray[np.intp], resamples: int, rng: np.random.Generator
 ) -> Floats:
-    """Times that each kind of row is drawn in each resample (resamples, kinds)."""
+    """Return how often each kind of row is drawn in each resample (resamples, kinds)."""
     n, kinds = int(times.sum()), times.size
-    # Both ways draw from one distribution; a multinomial draw is dear for each kind of row.
+    # Both ways draw from one distribution; a multinomial draw is slow with many kinds of rows.
     if kinds * 5 < n:
         return rng.multinomial(n, times / n, size=resamples).astype(np.float64)
     drawn = np.repeat(np.arange(kinds), times)[rng.integers(n, size=(resamples, n))]

@@ -1,7 +1,7 @@
-"""Measured agreement as a forecast: reliability, calibration error, and when to abstain.
+"""Take measured agreement as a forecast: reliability, calibration error, when to abstain.
 
-Agreement is what `graph` measures between drafts, 0..1, or None with fewer than two real drafts.
-Answers without it carry no forecast and are left out of everything here.
+Agreement is what the brain measures between drafts, 0..1, or None with fewer than two real drafts.
+Answers without it are left out here.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from swarm_brain.evals.stats.bootstrap import RESAMPLES, Floats, Seed, numbers, share
-from swarm_brain.evals.stats.comparison import Interval, wilson
+from swarm_brain.evals.stats.bootstrap import RESAMPLES, Floats, Interval, Seed, numbers, share
+from swarm_brain.evals.stats.comparison import wilson
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class Bin:
 
 @dataclass(frozen=True)
 class Abstention:
-    """Rule "abstain at an agreement of `threshold` or less", and its worth.
+    """The rule "abstain at an agreement of `threshold` or less", and its worth.
 
-    `coverage` is the share still answered, `accuracy` theirs (None if nothing is answered).
-    `gain` is the utility a question over always answering, seen in the very answers that chose the
-    threshold; `held_out` the same with each answer's threshold chosen without it; `p` the chance
-    of such a gain where abstaining is worth nothing.
+    `coverage` is the share still answered, and `accuracy` theirs (None if nothing is answered).
+    `gain` is the utility for each question over always answering, measured on the answers that
+    chose the threshold; for `held_out` each answer's threshold is chosen without it. `p` is the
+    chance of such a gain if abstaining is worth nothing.
     """
 
     threshold: float
@@ -50,15 +50,15 @@ class Abstention:
 def reliability(
     agreement: Sequence[float | None], correct: Sequence[bool], bins: int | Sequence[float] = 5
 ) -> list[Bin]:
-    """Accuracy by agreement (n,) with Wilson intervals, in equal or given bins.
+    """Return accuracy by agreement (n,) with Wilson intervals, in equal or given bins.
 
-    `bins` is their number or their edges from 0 to 1. Empty bins are kept, with a count of 0.
+    `bins` is their number or their edges from 0 to 1. Empty bins stay, with a count of 0.
     """
     edges = np.linspace(0, 1, bins + 1) if isinstance(bins, int) else numbers("bins", bins, 0, 1)
     if edges.size < 2 or edges[0] != 0 or edges[-1] != 1 or np.any(np.diff(edges) <= 0):
         raise ValueError("bins must be at least 1, or edges rising from 0 to 1")
     agreed, right = _measured(agreement, correct)
-    # A share such as 3/5 must land where the edge 0.6 is, although neither is exact.
+    # A share such as 3/5 must land at the edge 0.6, although neither is exact.
     place = np.searchsorted(edges[1:-1], agreed + 1e-9, side="right")
     return [
         _bin(float(low), float(high), agreed[place == number], right[place == number])
@@ -67,9 +67,9 @@ def reliability(
 
 
 def expected_calibration_error(bins: Sequence[Bin]) -> float | None:
-    """Mean distance of accuracy from agreement by count; None without answers.
+    """Return the mean distance of accuracy from agreement by count; None without answers.
 
-    Of a perfect forecast it is above 0 too, the more so the fewer answers a bin holds.
+    It is above 0 even for a perfect forecast, the more so the fewer answers a bin holds.
     """
     filled = [
         (bin_.count, abs(bin_.accuracy.estimate - bin_.mean_agreement))
@@ -90,13 +90,13 @@ def abstention(
     simulations: int = RESAMPLES,
     seed: Seed = 0,
 ) -> Abstention | None:
-    """Threshold under which abstaining pays; None if none pays beyond doubt.
+    """Return the threshold under which abstaining pays; None if none clearly does.
 
-    A right answer is worth 1, a wrong one -`cost_wrong`, silence -`cost_abstain`. Among the
-    agreements seen (n,) the one of greatest utility is the threshold. Choosing flatters, so it is
-    given only if the gain is greater than choice alone explains (`p` at most `alpha`) and stays
-    above 0 where each answer is scored under the threshold that the others choose. Answers
-    count as independent: give one a question.
+    A right answer is worth 1, a wrong one -`cost_wrong`, silence -`cost_abstain`. The threshold is
+    the agreement (n,) with the greatest utility. Choosing the best of many flatters it, so it is
+    returned only if the gain is greater than the choice alone explains (`p` at most `alpha`) and
+    stays above 0 where each answer is scored under the threshold that the others choose. Answers
+    count as independent: pass one for each question.
     """
     share("alpha", alpha)
     if not (0 <= cost_wrong < math.inf and 0 <= cost_abstain < math.inf):
@@ -128,11 +128,11 @@ def _chance(
     simulations: int,
     seed: Seed,
 ) -> float:
-    """Chance of such a gain at some threshold if answering breaks even at every agreement.
+    """Return the chance of such a gain if answering breaks even at every agreement.
 
-    Of all the worlds in which abstaining does not pay that one gains most by choosing. Gains are
-    compared in standard deviations, lest the many answers under a high threshold hide the few
-    under a low one.
+    Of all cases in which abstaining does not pay, this one gains most by choosing. Gains are
+    compared in standard deviations, so that the many answers under a high threshold do not hide
+    the few under a low one.
     """
     scale = np.sqrt(silent.sum(axis=0))
     even = (cost_wrong - cost_abstain) / (1 + cost_wrong)
@@ -144,7 +144,7 @@ def _chance(
 
 
 def _held_out_gain(worth: Floats, silent: npt.NDArray[np.bool_], totals: Floats) -> float:
-    """Mean gain of answers (n,), each under the threshold that all the others choose."""
+    """Return the mean gain of answers (n,), each under the threshold that the others choose."""
     without = totals - worth[:, None] * silent
     choice = without.argmax(axis=1)
     rows = np.arange(worth.size)
@@ -155,7 +155,7 @@ def _held_out_gain(worth: Floats, silent: npt.NDArray[np.bool_], totals: Floats)
 def _measured(
     agreement: Sequence[float | None], correct: Sequence[bool]
 ) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Agreement and correctness of the answers that have an agreement, possibly none."""
+    """Return agreement and correctness of the answers that have an agreement, possibly none."""
     if len(agreement) != len(correct):
         raise ValueError(f"{len(agreement)} agreements belong to {len(correct)} answers")
     known = [

@@ -1,8 +1,8 @@
-"""Comparison of two arms on the same questions: intervals, paired tests, Holm's correction.
+"""Compare two arms on the same questions: intervals, paired tests, Holm's correction.
 
-The tests differ in what they promise. McNemar's exact p never rejects more often than alpha and
-often less; its mid-p and the bootstrap reject about as often as alpha says, which
-`tests/evals/stats/test_error_rates.py` measures with arms that are truly alike.
+The tests differ in what they promise. McNemar's exact p never rejects more often than alpha, and
+often less; its mid-p and the bootstrap reject about as often as alpha says.
+`tests/evals/stats/test_error_rates.py` measures this with arms that are alike.
 """
 
 from __future__ import annotations
@@ -15,34 +15,15 @@ import numpy as np
 from scipy import stats
 
 from swarm_brain.evals.stats.bootstrap import (
-    RESAMPLES,
     Floats,
+    Interval,
     Numbers,
-    Seed,
     cluster_numbers,
     numbers,
     paired,
     share,
-    studentised,
     within_clusters,
 )
-
-
-@dataclass(frozen=True)
-class Interval:
-    """An estimate and the interval around it, in the estimate's own unit."""
-
-    estimate: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Difference(Interval):
-    """First arm minus second: mean over questions, interval, two-sided p."""
-
-    p: float
-    questions: int
 
 
 @dataclass(frozen=True)
@@ -56,35 +37,38 @@ class McNemar:
 
 
 def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
-    """Share of successes with Wilson's interval (1927); ValueError without any trial."""
+    """Return a share of successes with Wilson's interval (1927).
+
+    Raises ValueError without any trial.
+    """
     share("level", level)
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"{successes} successes of {n} trials: a share needs 0 <= successes <= n")
-    found = stats.binomtest(successes, n).proportion_ci(level, method="wilson")
-    return Interval(successes / n, float(found.low), float(found.high))
+    limits = stats.binomtest(successes, n).proportion_ci(level, method="wilson")
+    return Interval(successes / n, float(limits.low), float(limits.high))
 
 
 def wilson_clustered(right: Sequence[bool], clusters: Sequence[Hashable]) -> Interval:
-    """Share of right answers (n,) with Wilson's interval, in which a question is one trial.
+    """Return the share of right answers (n,) with Wilson's interval; a question is one trial.
 
-    Answers to one question depend on each other, so repeats narrow nothing: the interval is that of
-    the mean over questions, never too narrow. With one answer a question this is `wilson`.
+    Answers to one question depend on each other, so repeats do not narrow the interval: it is that
+    of the mean over questions. With one answer a question this is `wilson`.
     """
     marks = numbers("right", [float(mark) for mark in right], 0, 1)
     each = paired(marks, np.zeros_like(marks), clusters)
     n, z = each.size, float(stats.norm.ppf(0.975))
     if n < 1:
-        raise ValueError("no answer: a share needs one at least")
-    found = float(each.mean())
-    middle = (found + z * z / (2 * n)) / (1 + z * z / n)
-    margin = z * math.sqrt(found * (1 - found) / n + (z / (2 * n)) ** 2) / (1 + z * z / n)
-    return Interval(found, max(0.0, middle - margin), min(1.0, middle + margin))
+        raise ValueError("a share needs at least one answer")
+    mean = float(each.mean())
+    middle = (mean + z * z / (2 * n)) / (1 + z * z / n)
+    margin = z * math.sqrt(mean * (1 - mean) / n + (z / (2 * n)) ** 2) / (1 + z * z / n)
+    return Interval(mean, max(0.0, middle - margin), min(1.0, middle + margin))
 
 
 def mcnemar(first_only: int, second_only: int) -> McNemar:
-    """McNemar's test of independent questions; p = 1 where the arms never differ.
+    """Run McNemar's test of independent questions; p = 1 where the arms never differ.
 
-    Given their sum the discordant answers are fair coin flips if the arms are alike. The mid-p
+    If the arms are alike, the discordant answers are fair coin flips. The mid-p
     counts half of the observed outcome's probability (Fagerland, Lydersen and Laake 2013).
     """
     if first_only < 0 or second_only < 0:
@@ -98,13 +82,13 @@ def mcnemar(first_only: int, second_only: int) -> McNemar:
 def mcnemar_clustered(
     first: Numbers, second: Numbers, clusters: Sequence[Hashable] | None = None
 ) -> McNemar:
-    """McNemar's test of right or wrong answers (n,) with repeated questions.
+    """Run McNemar's test of right or wrong answers (n,) with repeated questions.
 
     If the arms are alike, swapping their names within a question changes nothing, however much its
     repeats depend on each other. So each question's surplus of right answers keeps its size and
     takes either sign with probability 1/2; the distribution of the total follows exactly by
     convolution. With one answer a question this is `mcnemar`. A question with more repeats
-    weighs more. ValueError where a score is neither 0 nor 1.
+    weighs more. Raises ValueError for a score that is neither 0 nor 1.
     """
     arms = numbers("first", first, 0, 1), numbers("second", second, 0, 1)
     if any(np.any((arm != 0) & (arm != 1)) for arm in arms):
@@ -124,7 +108,7 @@ def mcnemar_clustered(
 
 
 def _sign_flip_tail(sums: Floats) -> tuple[float, float]:
-    """P(T > t) and P(T = t) for T = sum of ±|whole numbers|, t the size of their sum."""
+    """Return P(T > t) and P(T = t) for T = sum of ±|whole numbers|, t the size of their sum."""
     sizes = np.abs(sums).astype(np.int64)
     sizes = sizes[sizes > 0]
     chances = np.ones(1)
@@ -137,45 +121,8 @@ def _sign_flip_tail(sums: Floats) -> tuple[float, float]:
     return float(chances[seen + 1 :].sum()), float(chances[seen])
 
 
-def paired_bootstrap(
-    first: Numbers,
-    second: Numbers,
-    clusters: Sequence[Hashable] | None = None,
-    *,
-    level: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: Seed = 0,
-) -> Difference:
-    """Mean paired difference of scores 0..1 (n,); the p inverts the interval.
-
-    Questions are resampled, not answers: rows that share a cluster id are averaged first. The
-    bootstrap is studentised, because the percentile bootstrap rejects too often where few questions
-    differ (7 % instead of 5 % with 3 of 100), and this one rejects too seldom there. Where every
-    question shows the same difference there is nothing to resample: see `_constant`.
-    """
-    share("level", level)
-    each = paired(numbers("first", first, 0, 1), numbers("second", second, 0, 1), clusters)
-    if np.ptp(each) < 1e-12:
-        return _constant(float(each[0]), each.size, level)
-    found = studentised(each, np.ones_like(each), level=level, resamples=resamples, seed=seed)
-    low, high = found.estimate - found.margin, found.estimate + found.margin
-    return Difference(found.estimate, max(-1.0, low), min(1.0, high), found.p, each.size)
-
-
-def _constant(value: float, n: int, level: float) -> Difference:
-    """Interval of a mean in -1..1 where n questions all showed `value`.
-
-    Had a share q of all questions another difference, n questions would miss it with probability
-    (1 - q)^n. The q that leaves (1 - level) / 2 bounds how far the mean can be from the value.
-    """
-    unseen = 1 - ((1 - level) / 2) ** (1 / n)
-    middle = value * (1 - unseen)
-    p = min(1.0, 2 * math.exp(-n * math.log1p(abs(value))))
-    return Difference(value, max(-1.0, middle - unseen), min(1.0, middle + unseen), p, n)
-
-
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's (1979) adjusted p values under the same names, in the order given.
+    """Return Holm's (1979) adjusted p values under the same names, in the same order.
 
     Rejecting where the adjusted p is at most alpha keeps the chance of any false rejection
     under alpha, whatever the tests have in common.

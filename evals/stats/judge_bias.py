@@ -1,7 +1,7 @@
-"""Diagnostics of a judge: does the verdict follow the order or the length of the answers?
+"""Diagnose a judge: does the verdict follow the order or the length of the answers?
 
-Each pair of answers a, b is shown twice, once in either order. An honest judge of equal answers
-errs to both sides alike; a judge who leans to a place or to the longer answer is exposed here.
+Each pair of answers a, b is shown twice, once in each order. An honest judge of equal answers errs
+to both sides alike; a judge who prefers a place or the longer answer is exposed here.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from swarm_brain.evals.stats.bootstrap import share
-from swarm_brain.evals.stats.comparison import Interval, mcnemar, wilson
+from swarm_brain.evals.stats.bootstrap import Interval, share
+from swarm_brain.evals.stats.comparison import mcnemar, wilson
 
 Verdict = Literal["first", "second", "tie", "unparsed"]
 Winner = Literal["a", "b", "tie", "unparsed"]
 
-STEADY = 0.8  # below this share of verdicts that survive the swap, the report warns
-READABLE = 0.95  # and below this share of pairs whose verdicts could both be read
+STEADY = 0.8  # the report warns below this share of verdicts that survive the swap
+READABLE = 0.95  # and below this share of pairs with two readable verdicts
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class JudgedPair:
 
 @dataclass(frozen=True)
 class Preference:
-    """Share of decided cases that a side won, its interval, and p against 1/2."""
+    """The share of decided cases that a side won, its interval, and p against 1/2."""
 
     wins: int
     cases: int
@@ -47,7 +47,7 @@ class Preference:
 
 @dataclass(frozen=True)
 class JudgeBias:
-    """What verdicts in both orders show; None where nothing could be measured.
+    """What verdicts in both orders show of a judge; None where nothing could be measured.
 
     `winners` counts the pairs by `decide`. `consistent` is the share of readable pairs whose
     verdict did not change with the order. `first` concerns single verdicts, `longer` pairs won in
@@ -65,7 +65,7 @@ class JudgeBias:
 
 
 def decide(order_ab: Verdict, order_ba: Verdict) -> Winner:
-    """Winner of a pair: a win only when both orders agree, unparsed if either is."""
+    """Return the winner of a pair: a win needs both orders, unparsed if either verdict is."""
     if "unparsed" in (order_ab, order_ba):
         return "unparsed"
     if (order_ab, order_ba) == ("first", "second"):
@@ -76,7 +76,7 @@ def decide(order_ab: Verdict, order_ba: Verdict) -> Winner:
 
 
 def judge_bias(rows: Sequence[JudgedPair], alpha: float = 0.01) -> JudgeBias:
-    """Position and length diagnostics; warnings where p is at most `alpha`."""
+    """Return position and length diagnostics, with warnings where p is at most `alpha`."""
     share("alpha", alpha)
     _check(rows)
     readable = [row for row in rows if decide(row.order_ab, row.order_ba) != "unparsed"]
@@ -97,17 +97,17 @@ def judge_bias(rows: Sequence[JudgedPair], alpha: float = 0.01) -> JudgeBias:
 
 
 def _favour(row: JudgedPair) -> int:
-    """Verdicts for a minus verdicts for b, -2..2."""
+    """Return verdicts for a minus verdicts for b, -2..2."""
     votes = {"first": 1, "second": -1}
     return votes.get(row.order_ab, 0) - votes.get(row.order_ba, 0)
 
 
 def _first(rows: Sequence[JudgedPair]) -> Preference | None:
-    """How often the answer shown first won, over all verdicts that name a winner.
+    """Return how often the answer shown first won, over all verdicts that name a winner.
 
     The p is a sign test over pairs (more verdicts for the first place than for the second, or
-    fewer). A pair's two verdicts depend on each other, so they are not counted as two trials; for
-    the same reason the interval, which does, is too wide for a judge without a bias.
+    fewer): a pair's two verdicts depend on each other, so they are not two trials. The interval
+    counts them as two, so it is too wide for a judge without a bias.
     """
     verdicts = Counter(verdict for row in rows for verdict in (row.order_ab, row.order_ba))
     wins, cases = verdicts["first"], verdicts["first"] + verdicts["second"]
@@ -120,7 +120,7 @@ def _first(rows: Sequence[JudgedPair]) -> Preference | None:
 
 
 def _longer(rows: Sequence[JudgedPair]) -> Preference | None:
-    """How often the longer answer won, over pairs of unequal length with a winner."""
+    """Return how often the longer answer won, over pairs of unequal length with a winner."""
     won = [(_favour(row), row.length_a - row.length_b) for row in rows if abs(_favour(row)) == 2]
     sides = [favour * (1 if gap > 0 else -1) for favour, gap in won if gap]
     if not sides:
@@ -131,7 +131,7 @@ def _longer(rows: Sequence[JudgedPair]) -> Preference | None:
 
 
 def _length_correlation(rows: Sequence[JudgedPair]) -> tuple[float | None, float | None]:
-    """Spearman's correlation of favour and length difference, and p; or None."""
+    """Return Spearman's correlation of favour and length difference, and p, or None."""
     favours = np.array([_favour(row) for row in rows], dtype=np.float64)
     gaps = np.array([row.length_a - row.length_b for row in rows], dtype=np.float64)
     if len(rows) < 4 or np.ptp(favours) == 0 or np.ptp(gaps) == 0:
@@ -181,7 +181,7 @@ def _length_warnings(
         leans = correlation if by_rank else leans
     return [
         f"The judge prefers {'longer' if leans > 0 else 'shorter'} answers"
-        f" ({', '.join(evidence)}): read its wins as wins of length unless the lengths are alike."
+        f" ({', '.join(evidence)}): unless the lengths are alike, a win may be a win of length."
     ]
 
 

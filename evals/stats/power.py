@@ -1,7 +1,7 @@
-"""How many questions a comparison needs, and how likely n questions are to show an effect.
+"""Compute how many questions a comparison needs, and how likely n questions show an effect.
 
-The numbers describe a repetition with fresh questions at the effect put in. Put in the effect seen,
-they say what a next experiment must be; they say nothing more about the one already run.
+The numbers describe a repetition with new questions at the effect passed in. With the effect seen
+they size the next experiment; they add nothing about the one already run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EXACT_UP_TO = 50_000
 def power(
     n: int, first_only: float, second_only: float, alpha: float = 0.05, *, mid: bool = False
 ) -> float:
-    """Chance that McNemar's test of n questions rejects, computed exactly.
+    """Return the exact chance that McNemar's test of n questions rejects.
 
     `first_only` and `second_only` are the shares of all questions that only one arm gets right.
     Sums over the number of discordant questions, each with its own critical count. With `mid`
@@ -49,7 +49,7 @@ def power(
 def needed_sample_size(
     first_only: float, second_only: float, target: float = 0.8, alpha: float = 0.05
 ) -> int | None:
-    """Questions for McNemar's exact test to reach a power; None without effect.
+    """Return the questions that McNemar's exact test needs for a power; None without an effect.
 
     Takes shares of all questions, as `power` does. Above `EXACT_UP_TO` questions the answer is
     Connor's (1987) normal approximation.
@@ -66,10 +66,10 @@ def needed_sample_size(
 
 
 def power_graded(n: int, mean: float, sd: float, alpha: float = 0.05) -> float:
-    """Chance that a paired t test of n questions rejects, from the differences.
+    """Return the chance that a paired t test of n questions rejects.
 
-    Takes their mean and standard deviation. Exact for normal differences (noncentral t), close
-    for grades in 0..1 of dozens of questions.
+    Takes the mean and the standard deviation of the differences. Exact for normal differences
+    (noncentral t), close for grades in 0..1 of dozens of questions.
     """
     _check_graded(mean, sd, alpha)
     if n < 2:
@@ -85,7 +85,7 @@ def power_graded(n: int, mean: float, sd: float, alpha: float = 0.05) -> float:
 def needed_sample_size_graded(
     mean: float, sd: float, target: float = 0.8, alpha: float = 0.05
 ) -> int | None:
-    """Questions for a paired t test to reach a power; None where the mean is 0."""
+    """Return the questions that a paired t test needs for a power; None where the mean is 0."""
     _check_graded(mean, sd, alpha)
     share("target", target)
     if mean == 0:
@@ -96,7 +96,7 @@ def needed_sample_size_graded(
 
 
 def _smallest(reaches: Callable[[int], bool], guess: int, least: int) -> int:
-    """Smallest n that reaches, by bisection: n always reaches, n - 1 does not."""
+    """Find the smallest n that reaches the power, by bisection."""
     if guess > EXACT_UP_TO:
         return guess
     low, high = least - 1, max(least, guess)

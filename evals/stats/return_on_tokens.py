@@ -1,4 +1,4 @@
-"""What tokens buy: whether two arms spent alike, and quality per 1,000 tokens of one expert."""
+"""Check whether two arms spent alike, and compute quality per 1,000 tokens of an expert."""
 
 from __future__ import annotations
 
@@ -10,40 +10,32 @@ import numpy as np
 
 from swarm_brain.evals.stats.bootstrap import (
     RESAMPLES,
+    Difference,
     Floats,
+    Interval,
     Numbers,
     Seed,
     numbers,
     paired,
+    paired_bootstrap,
     studentised,
 )
-from swarm_brain.evals.stats.comparison import Difference, Interval, paired_bootstrap
 
 LEAST_SPENT, MOST_SPENT = 0.80, 1.05
 
 
 @dataclass(frozen=True)
 class TokenReturn:
-    """Return of one expert, from the brain with it and the brain without it.
+    """An expert's return, from the brain with it and the brain without it.
 
     `per_1000` is the change in quality (points of a score in 0..1) per 1,000 tokens, or None,
-    and then `reason` says why. `quality` is the change a question, `tokens` the tokens it cost.
+    and then `reason` says why. `quality` is the change and `tokens` the cost for each question.
     """
 
     per_1000: Interval | None
     quality: Difference
     tokens: Interval
     reason: str | None
-
-
-def valid_comparison(
-    spent_ratio_a: float,
-    spent_ratio_b: float,
-    low: float = LEAST_SPENT,
-    high: float = MOST_SPENT,
-) -> bool:
-    """Whether both arms spent low..high of the tokens allocated to them."""
-    return why_invalid(spent_ratio_a, spent_ratio_b, low=low, high=high) is None
 
 
 def why_invalid(
@@ -53,12 +45,12 @@ def why_invalid(
     low: float = LEAST_SPENT,
     high: float = MOST_SPENT,
 ) -> str | None:
-    """Sentence that says which arm spent too little or too much; None if neither did."""
+    """Say which arm spent too little or too much of its allocation; None if neither did."""
     faults = []
     for name, ratio in zip(names, (spent_ratio_a, spent_ratio_b), strict=True):
         if not (math.isfinite(ratio) and ratio >= 0):
             raise ValueError(f"{name}: spent / allocated is {ratio}, not a share")
-        # Shares come from a division: 0.8 of the allocation must not fail by a rounding.
+        # Shares come from a division: 0.8 of the allocation must not fail by rounding.
         if not low - 1e-9 <= ratio <= high + 1e-9:
             faults.append(f"{name} spent {ratio:.1%} of its tokens")
     if not faults:
@@ -77,11 +69,11 @@ def return_on_tokens(
     resamples: int = RESAMPLES,
     seed: Seed = 0,
 ) -> TokenReturn:
-    """Change in quality per 1,000 tokens that an expert adds; arrays (n,), paired.
+    """Return the change in quality per 1,000 tokens that an expert adds; arrays (n,), paired.
 
-    The ratio of the mean paired differences (brain - brain without the expert) of quality and of
-    tokens, with a studentised bootstrap interval over questions. No rate is given where the
-    tokens' own interval reaches 0: a ratio whose divisor may be nothing has no finite interval.
+    This is the ratio of the mean paired differences (brain - brain without the expert) of quality
+    and of tokens, with a studentised bootstrap interval over questions. There is no rate where the
+    interval of the tokens reaches 0: a ratio whose divisor may be 0 has no finite interval.
     """
     quality = paired_bootstrap(
         quality_full, quality_minus, clusters, level=level, resamples=resamples, seed=seed
@@ -110,15 +102,15 @@ def _bootstrap(top: Floats, bottom: Floats, level: float, resamples: int, seed: 
 
 
 def _within(interval: Interval, seen: Floats) -> Interval:
-    """The interval of a mean, no wider than the values (n,) it is the mean of."""
+    """Return the interval of a mean, no wider than its values (n,)."""
     low, high = max(interval.low, float(seen.min())), min(interval.high, float(seen.max()))
     return Interval(interval.estimate, low, high)
 
 
 def _no_rate(gain: Floats, quality: Difference, tokens: Interval) -> str | None:
-    """Why there is no rate per token, as a sentence; None if there is one."""
+    """Say why there is no rate per token; None if there is one."""
     if gain.size < 2:
-        return "One question has no spread to judge by."
+        return "One question has no spread."
     change = f"quality changed by {quality.estimate:+.3f} a question"
     cost = f"{tokens.estimate:+.0f} tokens a question ({tokens.low:.0f} to {tokens.high:.0f})"
     if tokens.high < 0:

@@ -1,4 +1,4 @@
-"""`eval`: the experiments of the room `evals`, which is imported when one is run."""
+"""`eval`: the commands of `evals`, which is imported when one is run."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_opt
 
 @app.command(context_settings=PASSED_ON)
 def philosophy(context: typer.Context) -> None:
-    """The battery of 40 questions in 8 levels; --help lists the options."""
+    """Ask a battery of 40 questions in 8 levels; --help lists the options."""
     _run("swarm_brain.evals.philosophy", context.args)
 
 
 @app.command(context_settings=PASSED_ON)
 def compare(context: typer.Context) -> None:
-    """Ways of answering at equal tokens; --help lists the options."""
+    """Compare ways of answering at equal tokens; --help lists the options."""
     _run("swarm_brain.evals.compare", context.args)
 
 
 def _run(module: str, words: list[str]) -> None:
-    """The module's own command line, with these words."""
+    """Run the module's own command with these arguments. Raises ConfigError without the extra."""
     from importlib import import_module
     from importlib.util import find_spec
 

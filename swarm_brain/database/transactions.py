@@ -1,8 +1,8 @@
-"""Transactions in a SQLite file or a Postgres database, behind one protocol.
+"""A file of SQLite, or a database of Postgres. Transactions, no more.
 
-Both take the same SQL with `?` for parameters. Tables use {serial}, {blob} and {name} for types
-that the two call differently. There is one writer at a time, so ids grow in the order in which
-transactions become visible; readers rely on it.
+Both take the same SQL with `?` for parameters. Tables are written with {serial}, {blob} and {name},
+which are called differently. Writers come one after the other, so that what they number grows in
+the order in which their transactions become visible; readers rely on it.
 """
 
 from __future__ import annotations
@@ -12,43 +12,40 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from swarm_brain.graph.errors import MemoryUnavailable
 
-if TYPE_CHECKING:
-    from swarm_brain.database.connection import PoolConnection
-
-Row = tuple[Any, ...]  # only the query knows the types of its columns
-Execute = Callable[[str, Sequence[object]], list[Row]]
+Row = tuple[Any, ...]
+Execute = Callable[[str, Sequence[Any]], list[Row]]
 
 BUSY_SECONDS = 10.0
-# Commits survive a killed process. A power cut may lose the last ones, and nothing else.
+# What is committed survives a killed process; a power cut may take the last commits, no more.
 PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "secure_delete=ON", "foreign_keys=ON")
 
 
 class Database(Protocol):
-    """Read and write transactions. They raise MemoryUnavailable for errors of the database."""
+    """Reading and writing transactions. Raises MemoryUnavailable for what the database refuses."""
 
     name: str
 
-    def reading(self) -> AbstractContextManager[Execute]:
-        """Read what is committed."""
+    def reading(self) -> Any:
+        """A context manager that gives an Execute."""
 
-    def writing(self) -> AbstractContextManager[Execute]:
-        """Write in one transaction, which is saved whole or not at all."""
+    def writing(self) -> Any:
+        """The same for one transaction that is there whole or not at all."""
 
     def shred(self) -> None:
-        """Overwrite what was deleted, as far as the database leaves that to us."""
+        """Leave nothing behind of what was deleted, as far as that is ours to do."""
 
     def close(self) -> None:
-        """Close all connections."""
+        """Let go of all connections."""
 
 
 class Sqlite:
-    """One connection that one thread uses at a time. `:memory:` lives as long as the object."""
+    """One connection, one user at a time. `:memory:` lives as long as the object."""
 
     def __init__(self, path: Path | str, tables: Sequence[str]) -> None:
         self.name = str(path)
@@ -65,13 +62,10 @@ class Sqlite:
             raise MemoryUnavailable(self.name, error) from None
 
     def _set_up(self) -> None:
-        """Set the pragmas and make the tables.
-
-        Retry while the file is locked: entering WAL mode ignores SQLite's timeout when another
-        process opens a new file as well.
-        """
+        """Settings and tables. Where others open a new file too, SQLite says at once that it is
+        locked, whatever its timeout: the way into WAL mode waits for nobody."""
         until = time.monotonic() + BUSY_SECONDS
-        # AUTOINCREMENT never reuses the id of a deleted row.
+        # AUTOINCREMENT never gives the id of a deleted row to another.
         kinds = {"serial": "INTEGER PRIMARY KEY AUTOINCREMENT", "blob": "BLOB", "name": "TEXT"}
         steps = [f"PRAGMA {pragma}" for pragma in PRAGMAS]
         steps += [table.format(**kinds) for table in self._tables]
@@ -110,11 +104,11 @@ class Sqlite:
         except sqlite3.Error as error:
             raise MemoryUnavailable(self.name, error) from None
 
-    def _execute(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
+    def _execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         return self._connection.execute(sql, parameters).fetchall()
 
     def shred(self) -> None:
-        """Empty the write-ahead log, which still holds what was deleted."""
+        """Let nothing that was deleted stay behind in the write-ahead log."""
         with self._lock, self._translated():
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -125,17 +119,17 @@ class Sqlite:
 
 
 class Postgres:
-    """A small pool of connections to a database, in which missing tables are made.
+    """A small pool of connections to a database; the tables are made where they are missing.
 
-    `lock` is the number of the advisory lock that admits one writer at a time.
+    `lock` is the number of the advisory lock that lets one writer in at a time.
     """
 
     def __init__(self, url: str, tables: Sequence[str], lock: int) -> None:
-        from swarm_brain.database import connection  # needs the extra `postgres`
+        from swarm_brain.database import connection as connecting
 
-        self.name = connection.WHERE
+        self.name = connecting.WHERE
         self._lock = lock
-        self._pool = connection.opened(url)
+        self._pool = connecting.opened(url)
         # Names are compared byte by byte, whatever the database's language.
         kinds = {"serial": "BIGSERIAL PRIMARY KEY", "blob": "BYTEA", "name": 'TEXT COLLATE "C"'}
         try:
@@ -154,14 +148,14 @@ class Postgres:
 
     @contextmanager
     def writing(self) -> Iterator[Execute]:
-        """Write in one transaction, one writer at a time among all processes."""
+        """Write in one transaction, one writer at a time over all processes."""
         with self._connected() as connection, connection.transaction():
             _rows(connection, "SELECT pg_advisory_xact_lock(?)", [self._lock])
             yield functools.partial(_rows, connection)
 
     @contextmanager
-    def _connected(self) -> Iterator[PoolConnection]:
-        import psycopg  # the extra `postgres`
+    def _connected(self) -> Iterator[Any]:
+        import psycopg
 
         from swarm_brain.database.connection import unavailable
 
@@ -172,13 +166,13 @@ class Postgres:
             raise unavailable(error) from None
 
     def shred(self) -> None:
-        """Do nothing: the database's own VACUUM reuses the space."""
+        """Nothing to do here: space is given back by the database's own VACUUM."""
 
     def close(self) -> None:
         """Close the pool."""
         self._pool.close()
 
 
-def _rows(connection: PoolConnection, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
+def _rows(connection: Any, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
     cursor = connection.execute(sql.replace("?", "%s"), parameters or None)
     return list(cursor.fetchall()) if cursor.description else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import zlib
 from collections.abc import Callable, Sequence
@@ -10,10 +11,13 @@ from typing import Any
 
 from rich.console import Console
 
-from swarm_brain.evals.arms.registry import answer, named
-from swarm_brain.evals.arms.response import Answer, Setup
+from swarm_brain.evals.arms import registry
+from swarm_brain.evals.arms.registry import find_arm
+from swarm_brain.evals.arms.response import ArmResponse, Setup
 from swarm_brain.evals.cases.examples import Example
-from swarm_brain.evals.experiment import Wanted
+from swarm_brain.evals.experiment import ExperimentConfig
+from swarm_brain.evals.record_file import AnswerRecord, RecordFile
+from swarm_brain.evals.runner import record_of
 from swarm_brain.graph.context import Context, make_context
 from swarm_brain.graph.loading import load
 from tests.fakes import Script
@@ -25,6 +29,7 @@ TALKING = ("perception", "memory", "reasoning", "creative", "analytical", "synth
            CHECK, AGGREGATE)  # fmt: skip
 EIGHT = tuple(load().experts)
 QUIET = Console(quiet=True)
+HEAD = {"dataset": "abc", "settings": {"model": "scripted:model"}, "budget_tokens": None}
 
 Request = dict[str, Any]
 
@@ -48,9 +53,9 @@ def setup(allocation: int | None = None, **more: Any) -> Setup:
     return Setup(context(), load(), allocation, **more)
 
 
-async def told(name: str, given: Setup, asked: Example, turn: int = 0) -> Answer:
+async def respond(name: str, setup: Setup, example: Example, repetition: int = 0) -> ArmResponse:
     """The answer of the arm of this name."""
-    return await answer(named(name, given.topology), given, asked, turn)
+    return await registry.respond(find_arm(name, setup.topology), setup, example, repetition)
 
 
 def chance(request: Request) -> random.Random:
@@ -74,6 +79,31 @@ def talk(script: Script, last: str = "Answer: 4") -> None:
     script.says |= dict.fromkeys(TALKING, talkative(last))
 
 
-def wanted(output: Path, examples: Sequence[Example], arms: Sequence[str], **more: Any) -> Wanted:
+def config_for(
+    output: Path, examples: Sequence[Example], arms: Sequence[str], **more: Any
+) -> ExperimentConfig:
     """An experiment with the scripted model."""
-    return Wanted("tests", examples, arms, context(), load(), output, **more)
+    return ExperimentConfig("tests", examples, arms, context(), load(), output, **more)
+
+
+def against(found: dict[str, Any], second: str, metric: str = "accuracy") -> dict[str, Any]:
+    (row,) = (r for r in found["comparisons"] if (r["second"], r["metric"]) == (second, metric))
+    return row
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
+
+
+def opened(folder: Path, **more: Any) -> RecordFile[AnswerRecord]:
+    return RecordFile.open(folder / "answers.jsonl", HEAD, **({"resume": False} | more))
+
+
+def row(name: str, **more: Any) -> dict[str, Any]:
+    given = ArmResponse(provenance="full", **more)
+    return record_of("single", example(name), 0, given)
+
+
+async def drafts(script: Script, *names: str) -> dict[str, list[dict]]:
+    """The swarm's signals for these questions."""
+    return {name: (await respond("swarm", setup(), example(name))).trace for name in names}

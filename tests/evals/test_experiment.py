@@ -1,4 +1,4 @@
-"""From answers to a report's data; and the whole harness, over models of planted accuracy."""
+"""Whole experiments over models and judges of planted accuracy, and what is refused at once."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ import json
 import re
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from swarm_brain.evals import experiment as experiments
 from swarm_brain.evals import report
 from swarm_brain.evals.cases.examples import Example
-from swarm_brain.evals.experiment import experiment
-from swarm_brain.evals.report.analysis import analysed
-from swarm_brain.evals.results import Experiment, Judged
-from swarm_brain.evals.stats.judge_bias import JudgedPair
-from swarm_brain.graph.errors import ConfigError, ModelUnavailable
+from swarm_brain.evals.experiment import run_experiment
+from swarm_brain.graph.errors import BrainError, ConfigError, ModelError, ModelUnavailable
 from tests.evals.samples import (
     AGGREGATE,
     ANSWER,
@@ -27,232 +24,17 @@ from tests.evals.samples import (
     QUIET,
     RUBRIC,
     Request,
+    against,
     chance,
+    config_for,
+    context,
     example,
     open_example,
     talk,
-    wanted,
 )
 from tests.fakes import Script
 
-KEYED = [example(f"q{n}", level=1 + n // 10, level_name=f"level {1 + n // 10}",
-                 group="odd" if n % 2 else "even") for n in range(20)]  # fmt: skip
-
-
-def record(arm: str, number: int, correct: bool | None = True, **more: Any) -> dict[str, Any]:
-    base = {"arm": arm, "id": f"q{number}", "repetition": 0, "correct": correct, "text": "words",
-            "extracted": None if correct is None else "4", "provenance": "full",
-            "input_tokens": 60, "output_tokens": 40, "calls": 1, "cost_usd": 0.01,
-            "duration_s": 1.0, "agreement": None, "error": None, "samples": [],
-            "trace": []}  # fmt: skip
-    return {**base, **more}
-
-
-def arm(name: str, right: int, of: int = 20, **more: Any) -> list[dict[str, Any]]:
-    """An arm that is right on the first questions."""
-    return [record(name, number, number < right, **more) for number in range(of)]
-
-
-def data(*arms: list[dict[str, Any]], examples=KEYED, judged=None, allocation: int | None = 100):
-    by_name = {records[0]["arm"]: records for records in arms}
-    return analysed(Experiment(examples, by_name, allocation, judged or Judged()))
-
-
-def against(found: dict[str, Any], second: str, metric: str = "accuracy") -> dict[str, Any]:
-    (row,) = (r for r in found["comparisons"] if (r["second"], r["metric"]) == (second, metric))
-    return row
-
-
-# ---- counting
-
-
-def test_accuracy_leaves_out_simulated_and_unreadable_answers():
-    records = arm("swarm", 6, 10)
-    records[8] |= {"correct": None, "extracted": None}
-    records[9] |= {"provenance": "simulated", "correct": None, "error": "429", "text": ""}
-    (row,) = data(records)["arms"]
-    assert (row["questions"], row["answered"], row["simulated"]) == (10, 9, 1)
-    assert (row["unextracted"], row["errors"]) == (1, 1)
-    assert row["accuracy"]["estimate"] == 6 / 8
-    assert row["accuracy"]["low"] < 6 / 8 < row["accuracy"]["high"]
-    assert (row["input_tokens"], row["tokens_per_question"]) == (540, 100)
-
-
-def test_nothing_answered_has_no_accuracy():
-    simulated = [record("swarm", n, None, provenance="simulated", input_tokens=0) for n in range(3)]
-    found = data(simulated, arm("self-moa", 3, 3))
-    row = found["arms"][0]
-    assert (row["accuracy"], row["answered"], row["spent_ratio"]) == (None, 0, None)
-    assert found["comparisons"] == []
-
-
-def test_a_simulated_answer_that_was_scored_still_counts_for_nothing():
-    records = arm("swarm", 0, 4)
-    records[0] |= {"provenance": "simulated", "correct": True}
-    found = data(records, arm("self-moa", 4, 4))
-    assert found["arms"][0]["accuracy"]["estimate"] == 0
-    assert against(found, "self-moa")["questions"] == 3
-    assert found["questions"][0]["arms"]["swarm"][0]["score"] is None
-
-
-def test_unknown_usage_stays_unknown():
-    records = arm("swarm", 3, 3)
-    records[0] |= {"cost_usd": None, "output_tokens": None}
-    (row,) = data(records)["arms"]
-    assert (row["cost_usd"], row["output_tokens"], row["input_tokens"]) == (None, None, 180)
-
-
-def test_levels_and_groups():
-    found = data(arm("swarm", 10), arm("single", 5))
-    assert [level["name"] for level in found["levels"]] == ["level 1", "level 2"]
-    assert [level["arms"]["swarm"]["accuracy"] for level in found["levels"]] == [1.0, 0.0]
-    assert [level["arms"]["single"]["accuracy"] for level in found["levels"]] == [0.5, 0.0]
-    groups = {group["name"]: group["arms"] for group in found["groups"]}
-    assert groups["even"]["single"] == {"n": 10, "accuracy": 0.3, "quality": None}
-
-
-# ---- comparisons
-
-
-def test_holm_goes_over_the_arms_without_the_reference():
-    found = data(
-        arm("swarm", 16), arm("single", 2), arm("self-moa", 8), arm("self-consistency", 10)
-    )
-    moa, votes = against(found, "self-moa"), against(found, "self-consistency")
-    low, high = sorted((moa["p"], votes["p"]))
-    assert moa["p"] == low < high == votes["p"]
-    assert moa["p_holm"] == pytest.approx(2 * low)
-    assert votes["p_holm"] == pytest.approx(max(2 * low, high))
-    single = against(found, "single")
-    assert single["p"] < low
-    assert single["p_holm"] is None
-    assert (single["valid"], single["why_invalid"]) == (
-        False, "single is a reference, not given the same tokens")  # fmt: skip
-
-
-def test_differences_are_the_swarms_less_the_others():
-    found = data(arm("swarm", 5), arm("self-moa", 15))
-    row = against(found, "self-moa")
-    assert row["difference"]["estimate"] == -0.5
-    assert row["difference"]["high"] < 0
-    assert (row["first"], row["questions"]) == ("swarm", 20)
-    assert (row["mcnemar"]["first_only"], row["mcnemar"]["second_only"]) == (0, 10)
-    assert 5 < row["needed_sample_size"] < 40
-
-
-def test_equal_arms_need_no_size_and_differ_in_nothing():
-    row = against(data(arm("swarm", 10), arm("self-moa", 10)), "self-moa")
-    assert (row["difference"]["estimate"], row["p"], row["needed_sample_size"]) == (0, 1.0, None)
-
-
-@pytest.mark.parametrize(
-    ("tokens", "valid"), [(60 + 19, False), (60 + 20, True), (60 + 45, True), (60 + 46, False)]
-)
-def test_comparisons_at_unequal_tokens_are_invalid_and_say_why(tokens: int, valid: bool):
-    found = data(arm("swarm", 10), arm("self-moa", 5, output_tokens=tokens - 60))
-    row = against(found, "self-moa")
-    assert row["valid"] is valid
-    assert (row["why_invalid"] is None) is valid
-    assert valid or f"self-moa spent {tokens / 100:.1%}" in row["why_invalid"]
-    assert found["arms"][1]["spent_ratio"] == tokens / 100
-
-
-def test_without_an_allocation_no_comparison_is_valid():
-    row = against(data(arm("swarm", 10), arm("self-moa", 5), allocation=None), "self-moa")
-    assert (row["valid"], row["why_invalid"]) == (
-        False, "there is no allocation to compare the spending with")  # fmt: skip
-
-
-def test_only_pairs_that_both_answered_are_compared():
-    swarm, other = arm("swarm", 20), arm("self-moa", 0)
-    swarm[0] |= {"correct": None}
-    other[1] |= {"provenance": "simulated", "correct": None}
-    assert against(data(swarm, other[:-1]), "self-moa")["questions"] == 17
-
-
-def test_repetitions_are_one_question():
-    swarm = [record("swarm", n, n < 8, repetition=r) for n in range(10) for r in range(5)]
-    other = [record("self-moa", n, n < 6, repetition=r) for n in range(10) for r in range(5)]
-    row = against(data(swarm, other), "self-moa")
-    assert row["questions"] == 10
-    assert row["p"] > 0.1, "ten agreeing repetitions of two questions are two, not ten"
-
-
-def test_without_the_swarm_nothing_is_compared():
-    found = data(arm("self-moa", 10), arm("single", 5))
-    assert (found["comparisons"], found["returns"], found["calibration"]) == ([], [], None)
-
-
-# ---- what experts are worth, and what agreement is
-
-
-def test_return_on_tokens_is_of_the_arms_without_an_expert():
-    swarm = arm("swarm", 15, output_tokens=40)
-    minus = [record("swarm-minus:creative", n, n < 10, output_tokens=10 + n % 3) for n in range(20)]
-    (row,) = data(swarm, minus)["returns"]
-    assert row["expert"] == "creative"
-    assert row["quality"]["estimate"] == 0.25
-    assert row["tokens"]["estimate"] == pytest.approx(40 - 10.95, abs=0.1)
-    assert row["per_1000"]["estimate"] == pytest.approx(0.25 / row["tokens"]["estimate"] * 1000)
-    assert row["reason"] is None
-
-
-def test_an_expert_that_costs_nothing_has_no_price():
-    (row,) = data(arm("swarm", 15), arm("swarm-minus:creative", 10))["returns"]
-    assert row["per_1000"] is None
-    assert "cannot be told from nothing" in row["reason"]
-    (none,) = data(arm("swarm", 1, 1), arm("swarm-minus:creative", 1, 1))["returns"]
-    assert none["reason"] == "too few answers"
-
-
-def test_calibration_is_accuracy_by_agreement():
-    told = [record("swarm", n, n % 10 < 9, agreement=0.95) for n in range(10)]
-    told += [record("swarm", n, n % 10 < 2, agreement=0.1) for n in range(10, 20)]
-    found = data(told)["calibration"]
-    counted = [one["count"] for one in found["bins"]]
-    assert (counted[0], counted[-1], sum(counted)) == (10, 10, 20)
-    assert found["bins"][-1]["accuracy"]["estimate"] == 0.9
-    assert found["ece"] == pytest.approx(0.5 * 0.05 + 0.5 * 0.1)
-    assert data(arm("swarm", 5))["calibration"] is None
-
-
-# ---- the judge
-
-
-OPEN = [open_example(f"q{n}") for n in range(4)]
-
-
-def essays(name: str) -> list[dict[str, Any]]:
-    return [record(name, number, None) for number in range(4)]
-
-
-def test_the_judge_decides_only_where_both_orders_agree():
-    verdicts = [("first", "second"), ("first", "first"), ("second", "first"), ("tie", "unparsed")]
-    pairs = {
-        ("self-moa", f"q{n}"): JudgedPair(*verdict, 100, 100) for n, verdict in enumerate(verdicts)
-    }
-    found = data(essays("swarm"), essays("self-moa"), examples=OPEN, judged=Judged({}, pairs))
-    row = against(found, "self-moa", "pairwise")
-    assert row["wins"] == {"a": 1, "b": 1, "tie": 1, "unparsed": 1}
-    assert row["difference"]["estimate"] == 0
-    assert found["judging"]["pairs"] == 4
-    assert all(one["unextracted"] == 0 for one in found["arms"]), "open answers need no key"
-
-
-def test_rubric_points_are_quality_and_unclear_ones_are_left_out():
-    met = {("swarm", "q0", 0): [True, True], ("swarm", "q1", 0): [True, False],
-           ("swarm", "q2", 0): [None, True]}  # fmt: skip
-    met |= {("self-moa", f"q{n}", 0): [False, False] for n in range(4)}
-    found = data(essays("swarm"), essays("self-moa"), examples=OPEN, judged=Judged(met))
-    assert found["arms"][0]["quality"]["estimate"] == 0.75
-    row = against(found, "self-moa", "quality")
-    assert (row["questions"], row["difference"]["estimate"]) == (2, 0.75)
-    shown = [question["arms"]["swarm"][0] for question in found["questions"]]
-    assert [one["score"] for one in shown] == [1.0, 0.5, None, None]
-    assert shown[3]["rubric"] is None
-
-
-# ---- the harness, end to end
+TWO = [example("alpha"), example("beta")]
 
 
 @pytest.fixture
@@ -300,7 +82,7 @@ async def test_the_harness_finds_what_was_planted(harness: Script, tmp_path: Pat
     harness.says |= {"synthesis": follow, ANSWER: planted(0.9), CHECK: planted(0.9)}
     harness.says[AGGREGATE] = planted(0.3)
     arms = ["swarm-shuffled", "self-moa", "single", "single-long", "swarm"]
-    found = await experiment(wanted(tmp_path, ITEMS, arms, concurrency=8), QUIET)
+    found = await run_experiment(config_for(tmp_path, ITEMS, arms, concurrency=8), QUIET)
     rows = {row["second"]: row for row in found["comparisons"]}
     assert all(rows[name]["valid"] for name in ("self-moa", "single-long", "swarm-shuffled"))
     assert rows["self-moa"]["difference"]["low"] > 0
@@ -318,9 +100,9 @@ async def test_the_harness_finds_what_was_planted(harness: Script, tmp_path: Pat
 
 async def test_resume_analyses_the_same_and_asks_nothing(harness: Script, tmp_path: Path):
     arms = ["swarm", "swarm-shuffled", "self-moa"]
-    first = await experiment(wanted(tmp_path, ITEMS[:3], arms), QUIET)
+    first = await run_experiment(config_for(tmp_path, ITEMS[:3], arms), QUIET)
     harness.requests.clear()
-    again = await experiment(wanted(tmp_path, ITEMS[:3], arms, resume=True), QUIET)
+    again = await run_experiment(config_for(tmp_path, ITEMS[:3], arms, resume=True), QUIET)
     assert not harness.requests
     assert {**first, "created": ""} == {**again, "created": ""}
 
@@ -332,7 +114,7 @@ JUDGE = "scripted:judge"
 @pytest.fixture
 async def answered(harness: Script, tmp_path: Path) -> Path:
     folder = tmp_path / "answered"
-    await experiment(wanted(folder, ESSAYS, ["swarm", "single"], concurrency=8), QUIET)
+    await run_experiment(config_for(folder, ESSAYS, ["swarm", "single"], concurrency=8), QUIET)
     return folder
 
 
@@ -348,8 +130,8 @@ async def test_biased_judges_are_exposed(harness: Script, answered: Path, tmp_pa
     for name, judge in judges.items():
         harness.says |= {PAIRWISE: judge, RUBRIC: '{"met": [true, false]}'}
         shutil.copytree(answered, tmp_path / name)
-        again = wanted(tmp_path / name, ESSAYS, ["swarm", "single"], resume=True, judge=JUDGE)
-        found[name] = await experiment(again, QUIET)
+        again = config_for(tmp_path / name, ESSAYS, ["swarm", "single"], resume=True, judge=JUDGE)
+        found[name] = await run_experiment(again, QUIET)
     warnings = {name: " ".join(told["judging"]["warnings"]) for name, told in found.items()}
     assert "prefers the answer shown first" in warnings["first"]
     assert "0% of the verdicts stayed the same" in warnings["first"]
@@ -365,54 +147,54 @@ async def test_biased_judges_are_exposed(harness: Script, answered: Path, tmp_pa
 
 async def test_a_judgement_is_paid_once(harness: Script, answered: Path):
     harness.says |= {PAIRWISE: '{"better": "tie"}', RUBRIC: '{"met": [true, false]}'}
-    again = wanted(answered, ESSAYS, ["swarm", "single"], resume=True, judge=JUDGE)
+    again = config_for(answered, ESSAYS, ["swarm", "single"], resume=True, judge=JUDGE)
     harness.requests.clear()
-    await experiment(again, QUIET)
+    await run_experiment(again, QUIET)
     assert Counter(harness.askers) == {PAIRWISE: 20, RUBRIC: 20}
-    await experiment(again, QUIET)
+    await run_experiment(again, QUIET)
     assert len(harness.askers) == 40
 
 
 async def test_a_failed_judgement_is_asked_for_again(harness: Script, answered: Path):
-    from swarm_brain.graph.errors import ModelError
-
     down = ModelError("not_found", "no such model", status=404)
     harness.says |= {PAIRWISE: down, RUBRIC: down}
-    again = wanted(answered, ESSAYS, ["swarm", "single"], resume=True, judge=JUDGE)
-    found = await experiment(again, QUIET)
+    again = config_for(answered, ESSAYS, ["swarm", "single"], resume=True, judge=JUDGE)
+    found = await run_experiment(again, QUIET)
     assert found["arms"][0]["quality"] is None
     harness.says |= {PAIRWISE: '{"better": "tie"}', RUBRIC: '{"met": [true, true]}'}
-    found = await experiment(again, QUIET)
+    found = await run_experiment(again, QUIET)
     assert found["arms"][0]["quality"]["estimate"] == 1.0
 
 
 async def test_a_model_does_not_judge_itself_unnoticed(harness: Script, tmp_path: Path):
-    itself = wanted(tmp_path, ESSAYS[:2], ["swarm"], judge="scripted:model")
+    itself = config_for(tmp_path, ESSAYS[:2], ["swarm"], judge="scripted:model")
     with pytest.raises(ConfigError, match="--allow-self-judge"):
-        await experiment(itself, QUIET)
+        await run_experiment(itself, QUIET)
     assert not harness.requests
     assert not list(tmp_path.iterdir())
     harness.says[RUBRIC] = '{"met": [true, true]}'
     harness.says[PAIRWISE] = '{"better": "tie"}'
-    allowed = wanted(tmp_path, ESSAYS[:2], ["swarm", "single"], judge="scripted:model",
+    allowed = config_for(tmp_path, ESSAYS[:2], ["swarm", "single"], judge="scripted:model",
                      self_judge=True)  # fmt: skip
-    assert (await experiment(allowed, QUIET))["judging"]["self_judged"] is True
+    assert (await run_experiment(allowed, QUIET))["judging"]["self_judged"] is True
 
 
 async def test_another_judge_allowed_to_judge_itself_is_not_called_itself(harness, tmp_path: Path):
     harness.says |= {PAIRWISE: '{"better": "tie"}', RUBRIC: '{"met": [true, true]}'}
-    other = wanted(tmp_path, ESSAYS[:2], ["swarm", "single"], judge=JUDGE, self_judge=True)
-    assert (await experiment(other, QUIET))["judging"]["self_judged"] is False
+    other = config_for(tmp_path, ESSAYS[:2], ["swarm", "single"], judge=JUDGE, self_judge=True)
+    assert (await run_experiment(other, QUIET))["judging"]["self_judged"] is False
 
 
 async def test_a_simulation_judges_nothing(harness: Script, tmp_path: Path):
     with pytest.raises(ModelUnavailable, match="judges nothing"):
-        await experiment(wanted(tmp_path, ESSAYS[:1], ["swarm"], judge="simulation:"), QUIET)
+        await run_experiment(
+            config_for(tmp_path, ESSAYS[:1], ["swarm"], judge="simulation:"), QUIET
+        )
 
 
 async def test_an_unknown_arm_is_refused_before_anything_is_asked(harness: Script, tmp_path: Path):
     with pytest.raises(ConfigError, match="no arm 'swam'"):
-        await experiment(wanted(tmp_path, ITEMS[:1], ["swarm", "swam"]), QUIET)
+        await run_experiment(config_for(tmp_path, ITEMS[:1], ["swarm", "swam"]), QUIET)
     assert not harness.requests
     assert not list(tmp_path.iterdir())
 
@@ -420,4 +202,90 @@ async def test_an_unknown_arm_is_refused_before_anything_is_asked(harness: Scrip
 @pytest.mark.parametrize("arms", [["self-moa"], ["swarm-shuffled"], ["single", "swarm-shuffled"]])
 async def test_arms_that_need_the_swarm_say_so(harness: Script, tmp_path: Path, arms: list[str]):
     with pytest.raises(ConfigError, match="swarm"):
-        await experiment(wanted(tmp_path, ITEMS[:2], arms), QUIET)
+        await run_experiment(config_for(tmp_path, ITEMS[:2], arms), QUIET)
+
+
+# ---- arms that cannot be run are refused before anything is paid for
+
+
+@pytest.mark.parametrize(
+    ("arms", "questions", "says"),
+    [
+        ([], 2, "names no arm"),
+        (["swarm", "single", "single"], 2, "named twice"),
+        (["single", "swarm-shuffled"], 2, "run both"),
+        (["swarm", "swarm-shuffled"], 1, "two questions"),
+        (["single", "single-long"], 2, "--budget-tokens"),
+    ],
+)
+async def test_odd_arms_are_refused_first(
+    harness: Script, tmp_path: Path, arms: list[str], questions: int, says: str
+):
+    with pytest.raises(ConfigError, match=says):
+        await run_experiment(config_for(tmp_path, TWO[:questions], arms), QUIET)
+    assert not harness.requests
+    assert not list(tmp_path.iterdir())
+
+
+async def test_a_budget_that_pays_for_nothing_has_a_report_all_the_same(
+    harness: Script, tmp_path: Path
+):
+    asked = config_for(tmp_path, TWO, ["swarm", "swarm-shuffled"], budget_tokens=1)
+    found = await run_experiment(asked, QUIET)
+    assert [(row["answered"], row["simulated"]) for row in found["arms"]] == [(0, 2), (0, 2)]
+    assert (tmp_path / "report.html").exists()
+
+
+async def test_the_placebo_follows_the_datasets_order(
+    harness: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    seen: list[list[str]] = []
+    run_arm = experiments.run_arm
+
+    async def late_first(name, given, examples, *rest):
+        seen.append(list(given.drafts))
+        await run_arm(name, given, list(reversed(examples)), *rest)
+
+    monkeypatch.setattr(experiments, "run_arm", late_first)
+    await run_experiment(config_for(tmp_path, TWO, ["swarm", "swarm-shuffled"]), QUIET)
+    assert seen == [[], ["alpha", "beta"]]
+
+
+async def test_an_address_with_a_password_is_written_nowhere(tmp_path: Path):
+    address = "http://user:secret@127.0.0.1:9/v1"
+    asked = replace(
+        config_for(tmp_path, TWO, ["single"]),
+        context=context(model="openai-compatible:m", base_url=address),
+    )
+    with pytest.raises(BrainError, match="password"):
+        await run_experiment(asked, QUIET)
+    assert not list(tmp_path.iterdir())
+
+
+# ---- judgements
+
+
+async def test_a_judgement_of_other_words_is_not_taken(harness: Script, tmp_path: Path):
+    """The answers were thrown away and asked for again; what was judged still lies there."""
+    harness.says |= {PAIRWISE: '{"better": "first"}', RUBRIC: '{"met": [true, true]}'}
+    asked = config_for(tmp_path, [open_example("alpha")], ["swarm", "single"], judge=JUDGE)
+    await run_experiment(asked, QUIET)
+    path = tmp_path / "answers.jsonl"
+    head, *lines = path.read_text("utf-8").splitlines()
+    rows = [{**json.loads(line), "text": "other words"} for line in lines]
+    path.write_text("\n".join([head, *map(json.dumps, rows)]) + "\n", "utf-8")
+    harness.requests.clear()
+    harness.says[RUBRIC] = '{"met": [false, false]}'
+    again = config_for(tmp_path, asked.examples, ["swarm", "single"], judge=JUDGE, resume=True)
+    found = await run_experiment(again, QUIET)
+    assert Counter(harness.askers) == {PAIRWISE: 2, RUBRIC: 2}
+    (entry,) = found["questions"]
+    assert entry["arms"]["swarm"][0]["score"] == 0.0
+
+
+async def test_without_rubric_points_no_judge_is_asked_for_them(harness: Script, tmp_path: Path):
+    harness.says[PAIRWISE] = '{"better": "tie"}'
+    bare = [example("alpha", kind="open", answer=None)]
+    await run_experiment(config_for(tmp_path, bare, ["swarm", "single"], judge=JUDGE), QUIET)
+    assert RUBRIC not in harness.askers
+    assert harness.askers.count(PAIRWISE) == 2

@@ -157,7 +157,7 @@ def test_a_judge_scores_the_rubric(battery: Battery, script: Script):
     script.says[RUBRIC] = lambda r: json.dumps(
         {"met": [n % 2 == 0 for n in range(r["user"].partition("<points>")[2].count("\n") - 1)]}
     )
-    told = battery(*QUICK, "--judge", "scripted:judge", "--end-level", "2")
+    told = battery(*QUICK, "--judge", "scripted:judge", "--end-level", "2", "--concurrency", "1")
     first = told["levels"][0]["questions"][0]
     met = [point["met"] for point in first["rubric"]]
     assert met == [n % 2 == 0 for n in range(len(met))]

@@ -7,15 +7,15 @@ from collections import Counter
 
 import pytest
 
-from swarm_brain.evals.recall import DATASET, FLOORS, Pair, choose, halve, measure, score
+from swarm_brain.evals.recall import DATASET, FLOORS, LabelledPair, choose, halve, measure, score
 from swarm_brain.graph.errors import ModelUnavailable
 from swarm_brain.memory import embeddings
 
 ROWS = [json.loads(line) for line in DATASET.read_text(encoding="utf-8").splitlines()]
 
 
-def pairs(*labelled: tuple[bool, float]) -> list[Pair]:
-    return [Pair(recall, "made up", similarity) for recall, similarity in labelled]
+def pairs(*labelled: tuple[bool, float]) -> list[LabelledPair]:
+    return [LabelledPair(recall, "made up", similarity) for recall, similarity in labelled]
 
 
 def test_the_floor_that_ships_is_the_chosen_one():
@@ -59,7 +59,7 @@ def test_of_equal_floors_the_highest_is_chosen():
 
 
 def test_halves_hold_every_pair_once_and_as_many_of_each_kind():
-    whole = [Pair(row["recall"], row["why"], index / 200) for index, row in enumerate(ROWS)]
+    whole = [LabelledPair(row["recall"], row["why"], index / 200) for index, row in enumerate(ROWS)]
     first, second = halve(whole)
     assert sorted(first + second) == sorted(whole)
     kinds = [Counter((pair.recall, pair.why) for pair in half) for half in (first, second)]

@@ -1,7 +1,7 @@
-"""Which choices one statement of a final answer names. Pure.
+"""Read which choices one statement of a final answer names. Pure.
 
-Every reader here and in `readers` returns the distinct answers that the statement gives: none if
-it gives no answer, several if it hedges.
+Every reader here and in `statements` returns the distinct answers that the statement gives: none
+if it gives no answer, several if it hedges.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _AFTER_LETTER = re.compile(
 
 
 def normal(text: str) -> str:
-    """Such that equal answers compare equal: case, accents, articles and punctuation are gone."""
+    """Normalize an answer for comparison: drop case, accents, articles and punctuation."""
     decomposed = unicodedata.normalize("NFKD", plain(text).casefold())
     words = re.findall(
         r"[^\W_]+", "".join(sign for sign in decomposed if not unicodedata.combining(sign))
@@ -51,18 +51,18 @@ def normal(text: str) -> str:
 
 
 def head(statement: str) -> str:
-    """The statement up to where its explanation begins."""
+    """Return the statement up to where its explanation begins."""
     return _EXPLANATION.split(statement, maxsplit=1)[0]
 
 
 def choice(example: Example, statement: str) -> list[str]:
-    """The letters that a statement chooses, by letter or else by the choice's text."""
+    """Return the letters that a statement chooses, by letter or else by the choice's text."""
     found = whole(example, statement) or letters(example, statement)
     return found or _by_text(example, statement) or _by_number(example, statement)
 
 
 def letters(example: Example, statement: str) -> list[str]:
-    """The letters that a statement chooses; articles, pronouns and initials are no letters."""
+    """Return the letters that a statement names, apart from articles, pronouns and initials."""
     statement = _INITIALS.sub("", statement)
     for part in (head(statement), statement):
         if found := _mentioned(example, part):
@@ -71,7 +71,7 @@ def letters(example: Example, statement: str) -> list[str]:
 
 
 def whole(example: Example, statement: str) -> list[str]:
-    """What it says if it is a choice's text and no more, or such a text and a letter."""
+    """Return the letters if the statement is a choice's text alone, or such a text and a letter."""
     texts = {x: normal(t) for x, t in zip(example.letters, example.choices, strict=True)}
     owners = [letter for letter, text in texts.items() if text == normal(statement)]
     if owners and len(normal(statement)) > 1:
@@ -107,29 +107,29 @@ def _mentioned(example: Example, part: str) -> list[str]:
 
 
 def _is_word(letter: str, following: str) -> bool:
-    """Whether a bare A or I is the article or the pronoun, by what follows it."""
+    """Return whether a bare A or I is a word, by what follows it."""
     followed = re.match(r"\s[\"']?\w", following)
     return letter in "AI" and bool(followed) and not _AFTER_LETTER.match(following)
 
 
 def _by_text(example: Example, statement: str) -> list[str]:
-    """The choices whose text stands in the statement, and not within another's that does."""
+    """Return the choices whose text is in the statement, and not within another choice's text."""
     texts = {x: normal(t) for x, t in zip(example.letters, example.choices, strict=True)}
     for part in (head(statement), statement):
-        said = normal(part)
+        words = normal(part)
         found = []
         for letter in sorted(texts, key=lambda x: -len(texts[x])):
             pattern = rf"(?<!\bnot )\b{re.escape(texts[letter])}\b"
-            if texts[letter] and re.search(pattern, said):
+            if texts[letter] and re.search(pattern, words):
                 found.append(letter)
-                said = re.sub(pattern, "#", said)
+                words = re.sub(pattern, "#", words)
         if found:
             return sorted(found)
     return []
 
 
 def _by_number(example: Example, statement: str) -> list[str]:
-    """The choice that is the same number in another form: $1,000 for `1000 dollars`."""
-    said = read(re.sub(r"\s[a-z]+\W*$", "", head(statement)))
+    """Return the choice that is the same number in another form: $1,000 for `1000 dollars`."""
+    number = read(re.sub(r"\s[a-z]+\W*$", "", head(statement)))
     stated = {x: read(t) for x, t in zip(example.letters, example.choices, strict=True)}
-    return [letter for letter, number in stated.items() if said is not None and number == said]
+    return [x for x, value in stated.items() if number is not None and value == number]

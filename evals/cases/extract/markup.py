@@ -1,4 +1,4 @@
-"""A reply without its LaTeX, Markdown and typography, its lines kept. Pure."""
+"""Strip LaTeX, Markdown and typography from a reply, line by line. Pure."""
 
 from __future__ import annotations
 
@@ -64,17 +64,17 @@ BOXED = "Answer: "  # a box and a line of GSM8K's form state the answer as this 
 
 
 def without_thinking(text: str) -> str:
-    """The text without what a model thought aloud; if the thought has no end, neither has this."""
+    """Remove `<think>` blocks; an unclosed one reaches to the end of the text."""
     return _THINKING.sub("", text)
 
 
 def emphasised(text: str) -> list[str]:
-    """The plain texts that stand in bold, in order."""
+    """Return the plain texts in bold, in order."""
     return [plain(found[2]) for found in _BOLD.finditer(_characters(text))]
 
 
 def plain(text: str) -> str:
-    """The text as a reader sees it: a single letter in bold or in maths becomes `(B)`."""
+    """Return the text as a reader sees it; a single letter in bold or in maths becomes `(B)`."""
     text = _boxes(_latex(_characters(text)))
     text = _KEY_LINE.sub(rf"{BOXED}\1", text)
     text = _LINE_START.sub("", text)
@@ -86,7 +86,7 @@ def plain(text: str) -> str:
 
 
 def _marked(inner: str) -> str:
-    """What was marked; a single letter keeps a mark, which tells B from a word."""
+    """Return marked text without its marks; a single letter gets brackets, unlike a word."""
     bare = inner.strip()
     return f"({bare})" if len(bare) == 1 and bare.isupper() else inner
 
@@ -108,7 +108,7 @@ def _latex(text: str) -> str:
 
 
 def _boxes(text: str) -> str:
-    """Each box becomes a labelled statement on a line of its own."""
+    """Turn each box into a labelled statement on its own line."""
     joined = _BOXES.sub(lambda found: _statement(_BOX.sub(r" \1 ", found[0])), text)
     return _BOX.sub(lambda found: _statement(found[1]), joined)
 

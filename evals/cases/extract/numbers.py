@@ -1,4 +1,4 @@
-"""Numbers as people and models write them, read as exact fractions. Pure."""
+"""Read numbers as people and models write them, as exact fractions. Pure."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _LARGEST_POWER = 64
 
 @dataclass(frozen=True)
 class Number:
-    """A number and whether it was stated in percent (50% has the value 50)."""
+    """A number, and whether it was stated in percent (50% has the value 50)."""
 
     value: Fraction
     percent: bool = False
@@ -65,9 +65,9 @@ class Number:
 
 
 def find(text: str) -> list[tuple[int, Number]]:
-    """The numbers in a text and where each begins; words are read only if there are no digits.
+    """Find the numbers in a text and where each begins; words count only without any digits.
 
-    Nothing is found in a formula such as 2√3, of which the digits alone are not the value.
+    A formula such as 2√3 has no numbers, since its digits alone are not its value.
     """
     if _FORMULA.search(text):
         return []
@@ -79,14 +79,14 @@ def find(text: str) -> list[tuple[int, Number]]:
 
 
 def read(text: str) -> Number | None:
-    """The number that the whole text is, currency and percent signs apart; None if it is none."""
+    """Read a text that is one number, with or without a currency or percent sign; else None."""
     bare = _bare(text).strip(_AROUND).rstrip(".").strip(_AROUND)
     match = _NUMBER.fullmatch(bare)
     return _number(match) if match else None
 
 
 def same(stated: Number, key: Number) -> bool:
-    """Whether a stated number is the key.
+    """Return whether a stated number is the key.
 
     50% is 0.5 and also 50, since questions that ask for percents have keys without the sign.
     A key without a finite decimal form (1/3) is met by two or more correctly rounded decimals.
@@ -104,7 +104,7 @@ def _rounded(stated: Fraction, key: Fraction) -> bool:
 
 
 def _bare(text: str) -> str:
-    """The text without currency signs, each sign of a number moved to its digits."""
+    """Remove currency signs, and move each sign of a number to its digits."""
     text = re.sub(r"-\s?\((\d[\d.,]*)\)", r"-\1", text)
     text = re.sub(r"([-+])\s?[$€£¥₹]\s?(?=[\d.])", r" \1", text)
     text = re.sub(r"(?:\b(?:US|A|C))?[$€£¥₹]\s?(?=[-+\d.])", " ", text)
@@ -149,7 +149,7 @@ def _spelt(words: str) -> Fraction:
 
 
 def _plain(value: Fraction) -> str:
-    """Digits if there is a finite decimal form, else numerator/denominator."""
+    """Write the digits if there is a finite decimal form, else numerator/denominator."""
     below = value.denominator
     for prime in (2, 5):
         while below % prime == 0:

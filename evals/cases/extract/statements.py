@@ -1,4 +1,4 @@
-"""What one statement of a final answer says: a number, one of a few words, a date, a text. Pure."""
+"""Read one statement of a final answer: a number, one of a few words, a date, a text. Pure."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ _DATES = tuple(
 
 
 def numbers(statement: str) -> list[str]:
-    """The numbers that a statement gives as its answer, in plain digits.
+    """Return the numbers that a statement gives as its answer, in plain digits.
 
-    Of an equation that is what stands behind the last sign; of "72 clips in 3 days", the first.
+    An equation gives what follows its last sign; "72 clips in 3 days" gives its first number.
     """
     statement = _DENIED.sub(" ", statement)
     if re.match(r"\W*not\b", statement, re.IGNORECASE):
@@ -66,7 +66,7 @@ def _qualified(part: str, start: int, found: Sequence[tuple[int, object]]) -> bo
 
 
 def members(family: tuple[str, ...], statement: str) -> list[str]:
-    """The words of a family that a statement says; "not valid" says invalid."""
+    """Return the words of a family that a statement says; "not valid" says invalid."""
     text = statement.lower()
     short = text.strip(" .!()")
     abbreviated = [name for name in family if len(short) >= 3 and name.startswith(short)]
@@ -86,7 +86,7 @@ def members(family: tuple[str, ...], statement: str) -> list[str]:
 
 
 def _affirmative(family: tuple[str, ...], text: str) -> str:
-    """The text with "not valid" turned into "invalid", and without a day that is ruled out."""
+    """Turn "not valid" into "invalid", and remove a day that is ruled out."""
     if "no" in family:
         return text
     if family in NAMES:
@@ -101,7 +101,7 @@ def _affirmative(family: tuple[str, ...], text: str) -> str:
 
 
 def dates(statement: str) -> list[str]:
-    """The dates of a statement in ISO form; 03/04/2024 is no date, having two readings."""
+    """Return the dates of a statement in ISO form; 03/04/2024 is skipped, having two readings."""
     found = [
         date
         for pattern in _DATES
@@ -112,7 +112,7 @@ def dates(statement: str) -> list[str]:
 
 
 def _without_reason(statement: str) -> str:
-    """The statement up to its first bracket, in which other dates may stand."""
+    """Cut the statement at its first bracket, which may hold other dates."""
     return statement.partition(" (")[0]
 
 
@@ -134,7 +134,7 @@ def _iso(match: re.Match[str]) -> str | None:
 
 
 def short_text(statement: str) -> list[str]:
-    """The statement itself, up to its reasons and without "It is" before it."""
-    said = re.split(r"\b(?:because|since)\b|;", statement, maxsplit=1)[0].strip(" \t\"'.,!()")
-    said = _LEAD_IN.sub("", said).strip(" \t\"'.,!()")
-    return [said] if re.search(r"\w", said) and not re.fullmatch(r"<[^<>]*>", said) else []
+    """Return the statement itself, without its reasons and without "It is" before it."""
+    text = re.split(r"\b(?:because|since)\b|;", statement, maxsplit=1)[0].strip(" \t\"'.,!()")
+    text = _LEAD_IN.sub("", text).strip(" \t\"'.,!()")
+    return [text] if re.search(r"\w", text) and not re.fullmatch(r"<[^<>]*>", text) else []

@@ -1,6 +1,6 @@
-"""Arithmetic and date questions with computed keys.
+"""Generate arithmetic and date questions with computed keys.
 
-Each generator takes a random source and a difficulty from 1 to 4 and returns question and key.
+Each generator takes a random source and a difficulty from 1 to 4, and returns question and key.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import datetime
 import random
 from collections.abc import Callable
 
-Step = Callable[[random.Random, int], tuple[str, int]]
+StoryStep = Callable[[random.Random, int], tuple[str, int]]
 Generator = Callable[[random.Random, int], tuple[str, str]]
 
 PEOPLE = ("Amina", "Boris", "Chloe", "Dmitri", "Elif", "Farid", "Greta", "Hugo", "Ines", "Jonas")
@@ -23,12 +23,12 @@ MONTHS = (
 MOST_MULTIPLIED = 500
 FEWEST_SHARED = 20
 FIRST_DAY = datetime.date(1890, 1, 1)
-DAYS = 65_000  # to the year 2067: across 1900, no leap year, and 2000, which is one
+DAYS = 65_000  # to 2067: across 1900, which is not a leap year, and 2000, which is
 SPANS = {1: (3, 25), 2: (26, 120), 3: (121, 800), 4: (801, 9000)}  # days, by difficulty
 
 
 def integer(rng: random.Random, difficulty: int) -> tuple[str, str]:
-    """An expression in whole numbers with `difficulty` + 1 operations."""
+    """Return an expression in whole numbers with `difficulty` + 1 operations."""
     value = rng.randint(12, 60)
     text = str(value)
     for _ in range(difficulty + 1):
@@ -39,7 +39,7 @@ def integer(rng: random.Random, difficulty: int) -> tuple[str, str]:
 def _operation(rng: random.Random, text: str, value: int) -> tuple[str, int]:
     inner = f"({text})" if " " in text else text
     last = text.rpartition(" ")[2]
-    divisors = [n for n in range(3, 13) if value % n == 0 and str(n) != last]  # undoes nothing
+    divisors = [n for n in range(3, 13) if value % n == 0 and str(n) != last]  # undo nothing
     kinds = ["plus", "minus", "from"] + ["times"] * 2 * (abs(value) <= MOST_MULTIPLIED)
     kind = rng.choice(kinds + ["divided"] * 3 * bool(divisors and abs(value) > 12))
     other = rng.randint(3, 12) if kind == "times" else rng.randint(11, 99)
@@ -55,11 +55,11 @@ def _operation(rng: random.Random, text: str, value: int) -> tuple[str, int]:
 
 
 def story(rng: random.Random, difficulty: int) -> tuple[str, str]:
-    """A word problem of `difficulty` + 1 steps."""
+    """Return a word problem of `difficulty` + 1 changes."""
     person, things = rng.choice(PEOPLE), rng.choice(THINGS)
     value = rng.randint(20, 90)
     sentences = [f"{person} has {value} {things}."]
-    last: Step | None = None
+    last: StoryStep | None = None
     for _ in range(difficulty + 1):
         steps = STEPS if value >= FEWEST_SHARED else GROWING
         last = rng.choice([step for step in steps if step is not last])
@@ -85,7 +85,7 @@ def _sells(rng: random.Random, value: int) -> tuple[str, int]:
 
 
 def _shares(rng: random.Random, value: int) -> tuple[str, int]:
-    """All are dealt out evenly; a remainder is lost first, so that the division comes out even."""
+    """Divide evenly; a remainder is lost first, so that the division has none."""
     people = rng.randint(3, 6)
     over = value % people
     lost = f"{{person}} loses {over} of the {{things}}. Then " if over else ""
@@ -102,12 +102,12 @@ def _doubles(rng: random.Random, value: int) -> tuple[str, int]:
     return f"A friend gives {{person}} {word[times]} at that moment.", value * times
 
 
-GROWING: tuple[Step, ...] = (_buys, _finds, _doubles)
-STEPS: tuple[Step, ...] = (*GROWING, _sells, _shares)
+GROWING: tuple[StoryStep, ...] = (_buys, _finds, _doubles)
+STEPS: tuple[StoryStep, ...] = (*GROWING, _sells, _shares)
 
 
 def dates(rng: random.Random, difficulty: int) -> tuple[str, str]:
-    """A question about dates in the Gregorian calendar; the span grows with the difficulty."""
+    """Return a question about Gregorian dates; the span grows with the difficulty."""
     return rng.choice(DATE_QUESTIONS)(rng, difficulty)
 
 
@@ -118,7 +118,7 @@ def _span(rng: random.Random, difficulty: int) -> tuple[datetime.date, int, date
 
 
 def written(date: datetime.date) -> str:
-    """3 March 2024, whatever the locale."""
+    """Write a date as 3 March 2024, whatever the locale."""
     return f"{date.day} {MONTHS[date.month - 1]} {date.year}"
 
 

@@ -1,7 +1,7 @@
-"""Arguments whose validity is computed: categorical syllogisms and propositional arguments.
+"""Generate arguments with computed validity: syllogisms and propositional arguments.
 
 Each generator takes a random source and a difficulty from 1 to 4, and draws until the argument is
-what it was told to be: valid or not.
+valid or invalid, as asked.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import cache
 from typing import Literal
 
 Form = Literal["A", "E", "I", "O"]
-Row = tuple[bool, ...]  # of a truth table
+Assignment = tuple[bool, ...]  # one row of a truth table
 
 FORMS: dict[Form, str] = {
     "A": "All {0} are {1}.",
@@ -67,38 +67,38 @@ class Categorical:
     terms: int
 
     def holds(self, model: int) -> bool:
-        """Whether it is true where these regions of the Venn diagram have members (a bit each)."""
+        """Return whether it is true where these regions of the Venn diagram (bits) have members."""
         subject = model & _within(self.subject, self.terms)
         both = subject & _within(self.predicate, self.terms)
         only = subject & ~both
         return {"A": not only, "E": not both, "I": bool(both), "O": bool(only)}[self.form]
 
     def text(self, names: Sequence[str]) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return FORMS[self.form].format(names[self.subject], names[self.predicate])
 
 
 @dataclass(frozen=True)
 class Compound:
-    """A propositional sentence: its words, and its truth in a row of a truth table."""
+    """A propositional sentence: its words, and its truth under an assignment."""
 
     text: str
-    truth: Callable[[Row], bool]
+    truth: Callable[[Assignment], bool]
     variables: frozenset[int]
 
 
 @cache
 def _within(term: int, terms: int) -> int:
-    """The regions that lie within a term; bit t of a region's number says that it is within t."""
+    """Return the regions within a term; bit t of a region's number says that it is within t."""
     return sum(1 << region for region in range(2**terms) if region >> term & 1)
 
 
 def categorical_validity(
     premises: Sequence[Categorical], conclusion: Categorical, *, existential_import: bool
 ) -> bool | None:
-    """Whether no model makes the premises true and the conclusion false; None if none fits them.
+    """Return whether every model of the premises is one of the conclusion; None without a model.
 
-    A model says of each region whether it has members; all of them are tried.
+    A model says for each region whether it has members; all models are tried.
     """
     terms = conclusion.terms
     groups = [_within(term, terms) for term in range(terms)] if existential_import else []
@@ -115,17 +115,16 @@ def categorical_validity(
 
 
 def syllogism(rng: random.Random, difficulty: int, *, valid: bool) -> tuple[str, str]:
-    """A question about a syllogism, and its key.
+    """Return a question about a syllogism, and its key.
 
-    1: ordinary nouns. 2: nonsense words, every group has members. 3: nonsense words and a premise
-    about a fourth group. 4: three premises in a chain, with members assumed or not.
+    Difficulty 1 has ordinary nouns; 2 nonsense words, and every group has members; 3 nonsense
+    words and a premise about a fourth group; 4 three premises in a chain.
     """
     existential = difficulty == 2 or (difficulty == 4 and rng.random() < 0.5)
     names = rng.sample(NOUNS if difficulty == 1 else NONSENSE, 4)
     while True:
         premises, conclusion = _categorical(rng, difficulty)
-        found = categorical_validity(premises, conclusion, existential_import=existential)
-        if found is valid:
+        if categorical_validity(premises, conclusion, existential_import=existential) is valid:
             break
     rng.shuffle(premises)
     lines = [premise.text(names) for premise in premises]
@@ -150,14 +149,14 @@ def _link(rng: random.Random, first: int, second: int, terms: int) -> Categorica
 def propositional_validity(
     premises: Sequence[Compound], conclusion: Compound, variables: int
 ) -> bool | None:
-    """Whether the conclusion is true in each row in which the premises are; None if in no row."""
+    """Return whether the conclusion holds wherever all premises do; None if they never do."""
     table = itertools.product((True, False), repeat=variables)
     rows = [row for row in table if all(premise.truth(row) for premise in premises)]
     return all(conclusion.truth(row) for row in rows) if rows else None
 
 
 def propositional(rng: random.Random, difficulty: int, *, valid: bool) -> tuple[str, str]:
-    """A question about an argument of `difficulty` + 1 variables and premises, and its key."""
+    """Return a question about an argument of `difficulty` + 1 premises, and its key."""
     variables = difficulty + 1
     names = rng.sample(STATEMENTS, variables)
     while True:
@@ -171,9 +170,9 @@ def propositional(rng: random.Random, difficulty: int, *, valid: bool) -> tuple[
 
 
 def _fit(premises: list[Compound], conclusion: Compound, variables: int, *, valid: bool) -> bool:
-    """Whether the argument is as valid as wanted, uses every variable and every premise.
+    """Return whether the argument is valid or not, as asked, and needs all its parts.
 
-    If valid, it is so only with all premises; if not, the conclusion may still be true.
+    A valid one needs every premise; in an invalid one the conclusion may still be true.
     """
     if propositional_validity(premises, conclusion, variables) is not valid:
         return False
@@ -186,7 +185,7 @@ def _fit(premises: list[Compound], conclusion: Compound, variables: int, *, vali
     return not propositional_validity(premises, opposite, variables)
 
 
-def _said(names: Sequence[tuple[str, str]], variable: int, value: bool) -> str:
+def _phrase(names: Sequence[tuple[str, str]], variable: int, value: bool) -> str:
     return names[variable][0 if value else 1]
 
 
@@ -196,7 +195,7 @@ def _sentence(words: str) -> str:
 
 def _literal(rng: random.Random, names: Sequence[tuple[str, str]]) -> Compound:
     variable, value = rng.randrange(len(names)), rng.random() < 0.5
-    text = _sentence(_said(names, variable, value))
+    text = _sentence(_phrase(names, variable, value))
     return Compound(text, lambda row: row[variable] is value, frozenset({variable}))
 
 
@@ -205,7 +204,11 @@ def _two(
 ) -> tuple[tuple[int, int], tuple[bool, bool], tuple[str, str]]:
     first, second = rng.sample(range(len(names)), 2)
     one, other = rng.random() < 0.6, rng.random() < 0.6
-    return (first, second), (one, other), (_said(names, first, one), _said(names, second, other))
+    return (
+        (first, second),
+        (one, other),
+        (_phrase(names, first, one), _phrase(names, second, other)),
+    )
 
 
 def _conditional(rng: random.Random, names: Sequence[tuple[str, str]]) -> Compound:

@@ -1,4 +1,4 @@
-"""Every arm: what it asks, what it makes of the replies, and what it spends."""
+"""The arms that are one model: what they ask, what they make of the replies, what they spend."""
 
 from __future__ import annotations
 
@@ -7,24 +7,21 @@ from statistics import fmean
 import pytest
 
 from swarm_brain.evals.arms import baselines
-from swarm_brain.evals.arms.registry import NAMES, named
-from swarm_brain.graph.errors import ConfigError, ModelError, ModelUnavailable
+from swarm_brain.evals.arms.registry import NAMES
+from swarm_brain.graph.errors import ConfigError, ModelError
 from swarm_brain.graph.loading import load
-from swarm_brain.models import choose
 from tests.evals.samples import (
     AGGREGATE,
     ANSWER,
     CHECK,
     CHOOSE,
-    EIGHT,
     Request,
-    chance,
     context,
     example,
     open_example,
+    respond,
     setup,
     talk,
-    told,
 )
 from tests.fakes import Script
 
@@ -36,17 +33,12 @@ def seeds(script: Script, asker: str) -> list[int]:
     return [request["sampling"].seed for request in script.of(asker)]
 
 
-async def drafts(script: Script, *names: str) -> dict[str, list[dict]]:
-    """The swarm's signals for these questions."""
-    return {name: (await told("swarm", setup(), example(name))).trace for name in names}
-
-
 # ---- what each arm does
 
 
 async def test_single_asks_once(script: Script):
     script.says[ANSWER] = "Two and two.\nAnswer: 4"
-    given = await told("single", setup(5000), example())
+    given = await respond("single", setup(5000), example())
     assert script.askers == [ANSWER]
     assert (given.text, given.provenance, given.calls) == ("Two and two.\nAnswer: 4", "full", 1)
     assert given.input_tokens > 20
@@ -56,7 +48,7 @@ async def test_single_asks_once(script: Script):
 async def test_single_long_checks_itself(script: Script):
     talk(script)
     script.says[CHECK] = lambda request: "better " * 100 + f"\nAnswer: {len(script.of(CHECK))}"
-    given = await told("single-long", setup(3000), example())
+    given = await respond("single-long", setup(3000), example())
     assert script.askers == [ANSWER] + [CHECK] * (given.calls - 1)
     assert given.calls > 3
     assert given.text.endswith(f"Answer: {given.calls - 1}"), "the last check is the answer"
@@ -73,21 +65,21 @@ async def test_single_long_stays_within_its_allocation(script: Script, allocatio
         return "word " * min(words, request["sampling"].max_tokens)
 
     script.says |= {ANSWER: reply, CHECK: reply}
-    given = await told("single-long", setup(allocation), example())
+    given = await respond("single-long", setup(allocation), example())
     assert given.tokens <= 1.05 * allocation
 
 
 async def test_a_failing_check_leaves_the_answer(script: Script):
     talk(script)
     script.says[CHECK] = DOWN
-    given = await told("single-long", setup(3000), example())
+    given = await respond("single-long", setup(3000), example())
     assert given.text.endswith("Answer: 4")
     assert (given.provenance, given.calls) == ("degraded", 2)
 
 
 async def test_samples_are_calls_of_their_own(script: Script):
     talk(script)
-    given = await told("self-consistency", setup(3000), example())
+    given = await respond("self-consistency", setup(3000), example())
     assert script.askers == [ANSWER] * given.calls
     assert given.calls == len(given.samples) > 8
     assert not any({"n", "best_of"} & set(request) for request in script.requests)
@@ -102,7 +94,7 @@ async def test_seeds_repeat_between_runs_and_differ_between_repetitions(script: 
     runs = []
     for turn in (0, 0, 1):
         script.requests.clear()
-        given = await told(arm, setup(2000), example(), turn)
+        given = await respond(arm, setup(2000), example(), turn)
         runs.append(([request["sampling"].seed for request in script.requests], given.text))
     assert runs[0] == runs[1]
     assert set(runs[0][0]).isdisjoint(runs[2][0])
@@ -111,7 +103,7 @@ async def test_seeds_repeat_between_runs_and_differ_between_repetitions(script: 
 async def test_without_a_seed_none_is_sent(script: Script):
     given = setup(400)
     unseeded = type(given)(context(seed=None), given.topology, 400)
-    await told("self-consistency", unseeded, example())
+    await respond("self-consistency", unseeded, example())
     assert set(seeds(script, ANSWER)) == {None}
 
 
@@ -121,7 +113,7 @@ async def test_without_a_seed_none_is_sent(script: Script):
 async def test_the_most_frequent_extracted_answer_wins(script: Script, monkeypatch):
     monkeypatch.setattr(baselines, "MOST_SAMPLES", 5)
     script.says[ANSWER] = ["Answer: 5", "So.\nAnswer: 4", "It is.", "The answer is **4.0**", "Hm."]
-    given = await told("self-consistency", setup(9000), example())
+    given = await respond("self-consistency", setup(9000), example())
     assert len(given.samples) == 5
     assert given.text == "So.\nAnswer: 4"
     assert given.agreement == 0.4
@@ -130,7 +122,7 @@ async def test_the_most_frequent_extracted_answer_wins(script: Script, monkeypat
 async def test_a_tie_goes_to_the_answer_given_first(script: Script, monkeypatch):
     monkeypatch.setattr(baselines, "MOST_SAMPLES", 4)
     script.says[ANSWER] = ["Answer: 5", "Answer: 4", "Answer: 4", "Answer: 5"]
-    given = await told("self-consistency", setup(9000), example())
+    given = await respond("self-consistency", setup(9000), example())
     assert len(given.samples) == 4
     assert given.text == "Answer: 5"
     assert given.agreement == 0.5
@@ -139,7 +131,7 @@ async def test_a_tie_goes_to_the_answer_given_first(script: Script, monkeypatch)
 async def test_where_nothing_can_be_read_the_first_sample_stands(script: Script):
     replies = iter(f"I do not know, says number {n}." for n in range(64))
     script.says[ANSWER] = lambda request: next(replies)
-    given = await told("self-consistency", setup(400), example())
+    given = await respond("self-consistency", setup(400), example())
     assert given.text.endswith("number 0.")
     assert given.agreement is None
     assert given.provenance == "full"
@@ -148,7 +140,7 @@ async def test_where_nothing_can_be_read_the_first_sample_stands(script: Script)
 async def test_an_unreadable_sample_has_no_vote_but_counts(script: Script):
     replies = iter(["I do not know."] * 3 + ["Answer: 4"] * 61)
     script.says[ANSWER] = lambda request: next(replies)
-    given = await told("self-consistency", setup(400), example())
+    given = await respond("self-consistency", setup(400), example())
     assert given.text == "Answer: 4"
     assert given.agreement == round((len(given.samples) - 3) / len(given.samples), 4)
 
@@ -159,7 +151,7 @@ async def test_an_unreadable_sample_has_no_vote_but_counts(script: Script):
 async def test_open_questions_are_chosen_by_the_model(script: Script, chosen: object, picked: int):
     numbers = iter(range(1, 65))
     script.says |= {ANSWER: lambda request: f"Reply {next(numbers)}.", CHOOSE: chosen}
-    given = await told("self-consistency", setup(900), open_example())
+    given = await respond("self-consistency", setup(900), open_example())
     assert script.askers == [ANSWER] * len(given.samples) + [CHOOSE]
     assert given.text == f"Reply {picked}."
     assert given.provenance == ("degraded" if chosen is DOWN else "full")
@@ -169,7 +161,7 @@ async def test_open_questions_are_chosen_by_the_model(script: Script, chosen: ob
 
 
 async def test_one_sample_needs_no_choice(script: Script):
-    given = await told("self-consistency", setup(10), open_example())
+    given = await respond("self-consistency", setup(10), open_example())
     assert script.askers == [ANSWER]
     assert given.provenance == "full"
 
@@ -177,7 +169,7 @@ async def test_one_sample_needs_no_choice(script: Script):
 async def test_self_moa_aggregates_all_samples(script: Script):
     talk(script)
     script.says[AGGREGATE] = "All of them.\nAnswer: 4"
-    given = await told("self-moa", setup(3000), example())
+    given = await respond("self-moa", setup(3000), example())
     assert script.askers == [ANSWER] * len(given.samples) + [AGGREGATE]
     assert given.text == "All of them.\nAnswer: 4"
     (request,) = script.of(AGGREGATE)
@@ -188,7 +180,7 @@ async def test_self_moa_aggregates_all_samples(script: Script):
 async def test_an_aggregate_that_fails_leaves_the_first_sample(script: Script):
     talk(script)
     script.says[AGGREGATE] = DOWN
-    given = await told("self-moa", setup(2000), example())
+    given = await respond("self-moa", setup(2000), example())
     assert (given.text, given.provenance) == (given.samples[0], "degraded")
 
 
@@ -201,12 +193,12 @@ async def test_arms_spend_their_allocation(script: Script, longest: int):
     talk(script)
     asked = [example(f"q{number}") for number in range(4)]
     given = type(setup())(context(max_tokens=longest), load())
-    swarm = [await told("swarm", given, one) for one in asked]
+    swarm = [await respond("swarm", given, one) for one in asked]
     allocation = round(fmean(answer.tokens for answer in swarm))
     drafts = {one.id: answer.trace for one, answer in zip(asked, swarm, strict=True)}
     given = type(given)(given.context, given.topology, allocation, None, drafts)
     for arm in EQUAL:
-        spent = [(await told(arm, given, one)).tokens for one in asked]
+        spent = [(await respond(arm, given, one)).tokens for one in asked]
         assert 0.8 <= fmean(spent) / allocation <= 1.05, f"{arm} spent {spent} of {allocation}"
 
 
@@ -220,153 +212,11 @@ async def test_a_short_first_sample_does_not_burst_the_allocation(script: Script
 
     talk(script)
     script.says |= {ANSWER: reply, CHOOSE: "1"}
-    given = await told(arm, setup(3000), kind())
+    given = await respond(arm, setup(3000), kind())
     assert 0.8 <= given.tokens / 3000 <= 1.1
 
 
 @pytest.mark.parametrize("arm", ["single-long", "self-consistency", "self-moa"])
 async def test_arms_that_need_an_allocation_say_so(script: Script, arm: str):
     with pytest.raises(ConfigError, match="--budget-tokens"):
-        await told(arm, setup(), example())
-
-
-# ---- the brain, whole and without an expert
-
-
-async def test_the_swarm_is_the_brain(script: Script):
-    given = await told("swarm", setup(), example())
-    assert sorted(script.askers) == sorted(EIGHT)
-    assert (given.provenance, given.calls) == ("full", 8)
-    assert given.text.startswith("The subject is what all of this says.")
-    assert given.agreement == 1.0
-    assert [signal["source"] for signal in given.trace if signal["woken_by"]]
-
-
-async def test_a_limit_binds_the_swarm(script: Script):
-    talk(script)
-    whole = await told("swarm", setup(), example())
-    limit = whole.tokens // 2
-    given = await told("swarm", setup(limit, limit=limit), example())
-    assert given.tokens <= limit
-
-
-async def test_a_limit_that_pays_for_nothing_is_an_answer_without_words(script: Script):
-    given = await told("swarm", setup(5, limit=5), example())
-    assert (given.text, given.provenance, given.calls) == ("", "simulated", 0)
-    assert given.error
-
-
-async def test_the_swarms_seeds_repeat_and_differ_between_repetitions(script: Script):
-    runs = []
-    for turn in (0, 0, 1):
-        script.requests.clear()
-        await told("swarm", setup(), example(), turn)
-        runs.append({r["expert"]: r["sampling"].seed for r in script.requests})
-    assert runs[0] == runs[1] != runs[2]
-
-
-@pytest.mark.parametrize("expert", EIGHT)
-async def test_without_an_expert_the_others_answer(script: Script, expert: str):
-    talk(script)
-    given = await told(f"swarm-minus:{expert}", setup(), example())
-    assert expert not in script.askers
-    silent = {expert} | ({"meta_cognitive"} if expert == "synthesis" else set())
-    assert sorted(script.askers) == sorted(set(EIGHT) - silent)
-    assert given.provenance == "full"
-    assert given.text
-    assert given.error is None
-    assert given.calls == len(script.askers)
-    assert all(s["charged_tokens"] == 0 for s in given.trace if s["source"] == expert)
-    said = sum(
-        len(f"{r['system']} {r['user']}".split()) for r in script.requests
-    )  # the scripted model counts words
-    assert given.input_tokens == said
-
-
-# ---- the placebo
-
-
-async def test_the_placebo_reads_drafts_of_another_question(script: Script):
-    for expert in ("reasoning", "creative", "analytical"):
-        script.says[expert] = lambda r: f"Draft of {r['expert']} on {_subject(r)}.\nVerdict: 42"
-    traces = await drafts(script, "alpha", "beta")
-    plain = await told("swarm", setup(), example("alpha"))
-    script.requests.clear()
-    given = await told("swarm-shuffled", setup(5000, drafts=traces), example("alpha"))
-    assert not {"reasoning", "creative", "analytical"} & set(script.askers)
-    (request,) = script.of("synthesis")
-    for expert in ("reasoning", "creative", "analytical"):
-        assert f"Draft of {expert} on beta" in request["user"]
-        assert f"Draft of {expert} on alpha" not in request["user"]
-    assert "Why is alpha" in request["user"]
-    assert given.provenance == "full"
-    assert given.calls == plain.calls
-    assert given.tokens == pytest.approx(plain.tokens, rel=0.02)
-    assert not any("on alpha" in signal["content"] for signal in given.trace)
-
-
-def _subject(request: Request) -> str:
-    return next(name for name in ("alpha", "beta") if f"Why is {name}" in request["user"])
-
-
-async def test_the_placebo_takes_drafts_from_the_next_question_that_has_any(script: Script):
-    traces = await drafts(script, "alpha", "gamma")
-    empty = [{**s, "status": "simulated"} for s in traces["alpha"]]
-    given = setup(5000, drafts={"alpha": traces["alpha"], "beta": empty, "gamma": traces["gamma"]})
-    placebo = await told("swarm-shuffled", given, example("gamma"))
-    assert placebo.provenance == "full"
-
-
-@pytest.mark.parametrize("names", [[], ["alpha"]])
-async def test_the_placebo_without_foreign_drafts_says_so(script: Script, names: list[str]):
-    traces = await drafts(script, *names)
-    with pytest.raises(ConfigError, match="run both"):
-        await told("swarm-shuffled", setup(5000, drafts=traces), example("alpha"))
-
-
-# ---- failures
-
-
-@pytest.mark.parametrize("arm", [*NAMES, "swarm-minus:memory"])
-async def test_a_failing_endpoint_is_an_answer_without_words(script: Script, arm: str):
-    traces = await drafts(script, "beta")
-    script.requests.clear()
-    askers = ("perception", "attention", "memory", "reasoning", "creative", "analytical",
-              "synthesis", "meta_cognitive", ANSWER, CHECK, CHOOSE, AGGREGATE)  # fmt: skip
-    script.says |= dict.fromkeys(askers, DOWN)
-    given = await told(arm, setup(5000, drafts=traces), example())
-    assert (given.text, given.provenance) == ("", "simulated")
-    assert given.error
-    assert len(script.requests) <= 8, "who fails is not asked sixty times"
-
-
-@pytest.mark.parametrize("arm", ["single", "single-long", "self-consistency", "self-moa", "swarm"])
-async def test_a_simulation_has_no_words(arm: str):
-    given = type(setup())(context(model="simulation:"), load(), 3000)
-    answer = await told(arm, given, example())
-    assert (answer.text, answer.provenance) == ("", "simulated")
-
-
-@pytest.mark.parametrize("arm", ["single", "self-moa", "swarm"])
-async def test_a_model_that_cannot_be_had_is_an_error(monkeypatch, arm: str):
-    def bind(spec: str, base_url: str | None = None):
-        raise ModelUnavailable("no such weights")
-
-    monkeypatch.setattr(choose, "bind", bind)
-    with pytest.raises(ModelUnavailable, match="no such weights"):
-        await told(arm, setup(3000), example())
-
-
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [("swam", "no arm 'swam'; there are swarm"), ("swarm-minus:bob", "this topology has perc"),
-     ("swarm-minus:", "this topology has"), ("", "no arm ''")],
-)  # fmt: skip
-def test_unknown_arms_are_named(name: str, says: str):
-    with pytest.raises(ConfigError, match=says):
-        named(name, load())
-
-
-def test_chance_is_the_requests_own():
-    request = {"sampling": type("S", (), {"seed": 3}), "expert": "x", "user": "y"}
-    assert chance(request).random() == chance(request).random()
+        await respond(arm, setup(), example())

@@ -14,17 +14,14 @@ from typing import Any
 
 import pytest
 
-from swarm_brain.evals.report import render, summary
+from swarm_brain.evals.report import render
 from swarm_brain.evals.report.elements import Html, clean, el
-from swarm_brain.evals.report.findings import findings
 from swarm_brain.evals.report.plots import _apart
 from tests.evals.report.report_data import (
     EMPTY,
     HOSTILE,
-    INVALID,
     answer,
     arm,
-    comparison,
     odd_questions,
     results,
 )
@@ -244,142 +241,6 @@ def test_names_in_any_script_and_odd_figures_are_drawn(tmp_path):
     found = page(odd, tmp_path)
     assert found.values("class").count("plot") == 4
     assert found.text.count("日本 $\\frac") >= 3
-
-
-# The sentences
-
-
-def said(*compared: dict[str, Any], **changes: Any) -> dict[str, str]:
-    """Findings by verdict, joined."""
-    found = findings(results(comparisons=list(compared), **changes))
-    kinds = {finding.verdict for finding in found}
-    return {k: " | ".join(f.text for f in found if f.verdict == k) for k in kinds}
-
-
-def test_the_swarm_loses():
-    found = said(comparison("self-consistency", -0.05, 0.004, 0.016))
-    assert found["loses"] == (
-        "The swarm loses to self-consistency at equal tokens: accuracy −5.0 points"
-        " (95% interval −9.8 to −0.2; Holm p = 0.016; 118 questions)."
-    )
-    assert "wins" not in found
-    assert "open" not in found
-
-
-def test_the_swarm_wins_whichever_arm_is_named_first():
-    ahead = comparison("self-moa", 0.06, 0.0004)
-    turned = comparison("swarm", -0.06, 0.0004, first="self-moa")
-    assert said(ahead)["wins"] == said(turned)["wins"]
-    assert (
-        "beats self-moa at equal tokens: accuracy +6.0 points (95% interval +1.2 to +10.8; "
-        in (said(turned)["wins"])
-    )
-    assert "Holm p < 0.001" in said(ahead)["wins"]
-
-
-def test_an_invalid_comparison_is_neither_won_nor_lost():
-    for difference in (0.3, -0.3):
-        row = INVALID | comparison("self-moa", difference, 0.0001, valid=False,
-                                   why_invalid="Not at equal tokens: it spent 60%.")  # fmt: skip
-        found = said(row)
-        assert "The comparison with self-moa is invalid. Not at equal tokens" in found["invalid"]
-        assert "What was seen is no result" in found["invalid"]
-        assert "No comparison was made at equal tokens: all are invalid." in found["invalid"]
-        assert {"wins", "loses"} & set(found) == set()
-
-
-def test_nothing_is_significant():
-    found = said(comparison("single-long", 0.04, 0.02, 0.12), comparison("self-moa", 0.0, 1.0))
-    assert "cannot be told apart at equal tokens after Holm's correction" in found["open"]
-    assert "about 1,240 questions are needed" in found["open"]
-    assert "No comparison at equal tokens is significant: this run does not show" in found["open"]
-    assert {"wins", "loses"} & set(found) == set()
-
-
-def test_one_loss_is_said_first_and_silences_the_sentence_over_all():
-    rows = [comparison("self-moa", 0.06, 0.01), comparison("self-consistency", -0.06, 0.01)]
-    found = findings(results(comparisons=rows))
-    assert (found[0].verdict, "self-consistency" in found[0].text) == ("loses", True)
-    assert not any("No comparison" in finding.text for finding in found)
-
-
-def test_a_reference_row_decides_nothing():
-    found = said(comparison("single", 0.2, 0.0001))
-    assert found["reference"].startswith("Against single, a reference row outside the equal-token")
-    assert {"wins", "loses"} & set(found) == set()
-    assert "compared with no other arm at equal tokens" in found["open"]
-
-
-def test_the_placebo_must_lose():
-    assert "loses, as it must" in said(comparison("swarm-shuffled", 0.2, 0.001))["note"]
-    for difference, p in ((0.01, 0.6), (-0.2, 0.001)):
-        found = said(comparison("swarm-shuffled", difference, p))
-        assert "does not lose, so nothing shows that the drafts matter" in found["warning"]
-
-
-def test_experts_that_help_and_hurt_are_named():
-    rows = [
-        comparison("swarm-minus:creative", 0.1, 0.001),
-        comparison("swarm-minus:memory", -0.1, 0.001),
-    ]
-    assert said(*rows)["note"] == (
-        "Of 2 leave-one-out comparisons 2 are valid; the brain is worse without creative and it"
-        " is better without memory."
-    )
-
-
-def test_pairwise_verdicts_count_by_who_won():
-    row = comparison("self-moa", 0.0, 0.01) | {
-        "metric": "pairwise",
-        "difference": None,
-        "wins": {"a": 12, "b": 30, "tie": 18, "unparsed": 1},
-    }
-    lost, turned = said(row)["loses"], said(row | {"first": "self-moa", "second": "swarm"})
-    assert "loses to self-moa at equal tokens: pairwise verdicts difference unknown" in lost
-    assert "(won 12, lost 30, tied 18, unreadable 1; Holm p" in lost
-    assert "(won 30, lost 12, tied 18, unreadable 1; Holm p" in turned["wins"]
-
-
-def test_an_ungraded_run_says_so():
-    plain = arm("swarm", 0.5, 100, None) | {"accuracy": None}
-    assert said(arms=[plain], judge=None)["warning"].startswith(
-        "Ungraded: no judge was named. Scores are unknown (—), not 0."
-    )
-    only = plain | {"answered": 0, "simulated": 40}
-    assert "every answer is simulated" in said(arms=[only])["warning"]
-    written = summary(EMPTY | {"arms": [plain]})
-    assert "| — (ungraded: no judge) |" in written
-    assert "Ungraded" in written
-
-
-def test_a_judge_to_doubt_is_said():
-    judging = results()["judging"] | {"self_judged": True}
-    warning = said(judging=judging)["warning"]
-    assert "The judge is the answering model itself" in warning
-    assert "prefers the answer shown first" in warning
-
-
-def test_the_summary_stands_alone():
-    written = summary(results())
-    lines = written.splitlines()
-    assert lines[0] == "## Swarm against its baselines, made-up figures"
-    assert lines[2].startswith("- The swarm loses to self-consistency at equal tokens")
-    row = "| single (reference) | 118 of 120 | 68.3% (60.8% to 75.8%) | 512 | 13.0% | $0.2458 |"
-    assert row in lines
-    assert "```sh\npython -m evals.compare --dataset logic" in written
-    assert "commit `0123abc`" in written
-    assert "dataset `logic` (120 questions, hash `sha256:4f2a9c`)" in written
-    assert summary(EMPTY).startswith("## Nothing")
-    assert "No arm was run." in summary({})
-
-
-def test_hostile_names_stay_in_their_cell():
-    bad = arm("a|b\n# c <script> `x`", 0.5, 100, 1.0)
-    command = "python -m x\n```\n<b>"
-    written = summary(EMPTY | {"arms": [bad], "title": "x\n# y", "command": command})
-    assert "| a\\|b # c &lt;script&gt; \\`x\\` | 118 of 120 |" in written
-    assert "````sh\npython -m x\n```\n<b>\n````" in written
-    assert written.startswith("## x # y\n")
 
 
 def test_filters_tell_repetitions_and_rubrics_apart(tmp_path):

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from swarm_brain.evals.stats.bootstrap import paired, studentised
-from swarm_brain.evals.stats.comparison import paired_bootstrap
+from swarm_brain.evals.stats.bootstrap import paired, paired_bootstrap, studentised
 
 answers = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40)
 grades = st.lists(

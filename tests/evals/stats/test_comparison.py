@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from swarm_brain.evals.stats.comparison import Interval, holm, mcnemar, mcnemar_clustered, wilson
+from swarm_brain.evals.stats.bootstrap import Interval
+from swarm_brain.evals.stats.comparison import (
+    holm,
+    mcnemar,
+    mcnemar_clustered,
+    wilson,
+    wilson_clustered,
+)
 
 counts = st.integers(0, 60)
 answers = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40)
@@ -52,6 +59,23 @@ def test_wilson_refuses_what_is_no_share(successes, n):
 def test_levels_are_shares(level):
     with pytest.raises(ValueError, match="level"):
         wilson(1, 2, level)
+
+
+def test_repeating_a_question_narrows_no_interval():
+    once = wilson_clustered([True, True, False], "abc")
+    thrice = wilson_clustered([True, True, False] * 3, "abc" * 3)
+    known = wilson(2, 3)
+    assert (once.estimate, once.low, once.high) == pytest.approx(
+        (known.estimate, known.low, known.high)
+    )
+    assert thrice == once
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_an_interval_stays_within_0_and_1(right: bool):
+    found = wilson_clustered([right] * 4, "aabb")
+    assert 0 <= found.low <= found.estimate <= found.high <= 1
+    assert found.high - found.low > 0.5
 
 
 # McNemar

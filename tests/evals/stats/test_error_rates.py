@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from swarm_brain.evals.stats.comparison import holm, mcnemar, mcnemar_clustered, paired_bootstrap
+from swarm_brain.evals.stats.bootstrap import paired_bootstrap
+from swarm_brain.evals.stats.comparison import holm, mcnemar, mcnemar_clustered
 from swarm_brain.evals.stats.judge_bias import JudgedPair, judge_bias
 from swarm_brain.evals.stats.power import needed_sample_size, needed_sample_size_graded, power
 

@@ -1,0 +1,117 @@
+"""Files of answers and of judgements: one JSON object a line, on disk as soon as it exists.
+
+The first line says what the records belong to. A file begun with other settings is refused, and
+what no model gave is asked for again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, NotRequired, TypedDict, TypeVar
+
+from swarm_brain.batch.records import begin, check_same, complete, line_of
+from swarm_brain.evals.cases.examples import Kind
+from swarm_brain.evals.stats.judge_bias import Verdict
+from swarm_brain.graph.errors import ConfigError
+from swarm_brain.graph.state import Provenance, Signal
+
+KIND = "experiment"  # the key of a file's first line
+Key = tuple[str, str, int]  # arm, question and repetition
+
+
+class KeyedRecord(TypedDict):
+    """What every record has. `repetition` counts from 0."""
+
+    arm: str
+    id: str
+    repetition: int
+    provenance: Provenance
+
+
+class AnswerRecord(KeyedRecord):
+    """An arm's answer to one question, its score and its usage."""
+
+    kind: Kind
+    extracted: str | None
+    correct: bool | None
+    text: str
+    input_tokens: int | None
+    output_tokens: int | None
+    calls: int
+    cost_usd: float | None
+    duration_s: float
+    agreement: float | None
+    error: str | None
+    samples: list[str]
+    trace: list[Signal]
+    run: NotRequired[str | None]
+
+
+class JudgementRecord(KeyedRecord):
+    """What a judge said; `arm` is `rubric/ARM` or `pair/ARM`, `of` a digest of the answers."""
+
+    of: str
+    met: NotRequired[list[bool | None]]
+    pair: NotRequired[tuple[Verdict, Verdict, float, float]]
+    error: NotRequired[str]
+
+
+R = TypeVar("R", bound=KeyedRecord)
+
+
+@dataclass
+class RecordFile(Generic[R]):
+    """The records of one kind by arm, question and repetition, and the file that holds them."""
+
+    path: Path
+    by_key: dict[Key, R] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, path: Path, head: Mapping[str, object], *, resume: bool) -> RecordFile[R]:
+        """Create a file; with `resume` read the records of an existing one.
+
+        Raises ConfigError if the file exists and `resume` is false, was begun with other settings,
+        or cannot be written.
+        """
+        plain = json.loads(json.dumps(head))
+        if not path.exists():
+            begin(path, {KIND: plain})
+            return cls(path)
+        if not resume:
+            raise ConfigError(
+                f"{path} exists. Continue it with --resume, or name another --output."
+            )
+        first, *records = [record for _, record in complete(path)] or [None]
+        check_same(path, KIND, first, plain)
+        return cls(path, {key_of(record): record for record in records if answered(record)})
+
+    def add(self, record: R) -> None:
+        """Save a record on disk before anything else happens."""
+        self.by_key[key_of(record)] = record
+        with self.path.open("ab") as file:
+            file.write(line_of(record))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def of(self, arm: str) -> list[R]:
+        """Return the records of an arm, in the order in which they came."""
+        return [record for record in self.by_key.values() if record["arm"] == arm]
+
+
+def key_of(record: KeyedRecord) -> Key:
+    """Return the key of a record."""
+    return record["arm"], record["id"], record["repetition"]
+
+
+def answered(record: KeyedRecord) -> bool:
+    """Return whether a model gave this, and no simulation."""
+    return record["provenance"] != "simulated"
+
+
+def tokens_of(record: AnswerRecord) -> int:
+    """Return input plus output tokens, as far as they are known."""
+    return (record["input_tokens"] or 0) + (record["output_tokens"] or 0)
