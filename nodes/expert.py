@@ -156,6 +156,7 @@ def _call(
         timeout=expert.timeout or context.timeout,
         max_attempts=context.max_attempts,
         label=expert.name,
+        run=turn.state["run_id"],
         schema=schema_for(turn),
         ledger=account.ledger,
         journal=account.journal,

@@ -156,6 +156,8 @@ def _smallest(case: Case, effort: Effort) -> str:
     if context.budget_tokens is not None and least.tokens > context.budget_tokens:
         return f"budget_tokens is {context.budget_tokens}, one call needs {least.tokens}"
     usd = math.ceil((least.usd or 0) * USD_DIGITS) / USD_DIGITS
+    if usd < (least.usd or 0):  # the product was rounded down
+        usd += 1 / USD_DIGITS
     return f"budget_usd is {context.budget_usd:g}, one call needs {usd:.9f}"
 
 

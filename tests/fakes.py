@@ -9,17 +9,16 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.messages import BaseMessage
 
 from swarm_brain.models.binding import Binding
+from swarm_brain.models.scripted_chat import ScriptedChat, ScriptedReply
 
 # What each shipped expert says if a test says nothing else. Sixty words make a usual reply.
 DEFAULTS: dict[str, Any] = {
@@ -75,30 +74,23 @@ class Script:
         return said
 
 
-class ScriptedChat(BaseChatModel):
-    """A chat model that reads from a Script; one token per word."""
+class FakeChat(ScriptedChat):
+    """The shipped scripted model, answering from a Script; one token per word."""
 
     script: Any
 
-    @property
-    def _llm_type(self) -> str:
-        return "scripted"
-
-    def _generate(
-        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
-    ) -> ChatResult:
+    def respond(self, messages: Sequence[BaseMessage], arguments: Any) -> ScriptedReply:
+        """Record the request; the reply that the script has for it."""
         system, user = (message.text for message in messages)
-        request = {"expert": asker(system), "system": system, "user": user, **kwargs}
-        text = self.script.reply(request)
-        counts = len(f"{system} {user}".split()), len(text.split())
-        usage = {"input_tokens": counts[0], "output_tokens": counts[1], "total_tokens": sum(counts)}
-        message = AIMessage(content=text, usage_metadata=usage)
-        return ChatResult(generations=[ChatGeneration(message=message)])
+        text = self.script.reply(
+            {"expert": asker(system), "system": system, "user": user, **arguments}
+        )
+        return ScriptedReply(text, len(f"{system} {user}".split()), len(text.split()))
 
 
 def bind_script(script: Script, spec: str = "scripted:model") -> Binding:
     """A binding whose calls go to the script."""
-    chat = ScriptedChat(script=script)
+    chat = FakeChat(script=script)
     return Binding(
         spec=spec,
         endpoint="scripted",

@@ -37,6 +37,7 @@ class Call:
     journal: Journal | None = None
     readable: Callable[[str], bool] = lambda _: True
     payer: str | None = None
+    run: str | None = None
 
 
 @dataclass

@@ -33,7 +33,10 @@ async def send(
         async with asyncio.timeout(call.timeout) as deadline:
             watch = _Watch(shown, deadline, call.timeout)
             return await binding.tuned(sampling).ainvoke(
-                list(call.messages), merge_configs(config, {"callbacks": [watch]}), **arguments
+                list(call.messages),
+                merge_configs(config, {"callbacks": [watch]}),
+                **binding.call_arguments(call.label, call.run),
+                **arguments,
             )
     except (ModelError, ModelUnavailable) as error:
         raise error_map.as_model_error(error) from None

@@ -54,6 +54,7 @@ class Binding:
     context_tokens: Callable[[], int | None] = lambda: None
     count_tokens: Callable[[str], int] | None = None
     schema_arguments: Callable[[str, JsonSchema], dict[str, Any]] = no_schema
+    call_arguments: Callable[[str, str | None], dict[str, object]] = lambda label, run: {}
     price: Callable[[int, int, int], float | None] = lambda *_: None
     pace: Pace = UNPACED
     layout: Layout = "role_first"

@@ -94,6 +94,10 @@ def _shipped(provider: str, model: str, base_url: str | None) -> Binding:
             from swarm_brain.models.huggingface import provider as huggingface
 
             return huggingface.bind(model)
+        case "scripted":
+            from swarm_brain.models import scripted_chat
+
+            return scripted_chat.bind(model)
         case "simulation":
             from swarm_brain.models import simulated_chat
 

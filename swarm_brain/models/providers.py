@@ -10,5 +10,6 @@ PROVIDERS: Mapping[str, str] = {
     "openai-compatible": "any OpenAI-compatible endpoint; needs --base-url",
     "embedded": "llama.cpp in this process: smollm2-135m or a path to a .gguf file",
     "huggingface": "local transformers pipeline: hub id, folder or .gguf file",
+    "scripted": "replies from a YAML or JSON file, for tests: scripted:replies.yaml",
     "simulation": "no model at all; every reply says so",
 }

@@ -69,6 +69,9 @@ async def examine(requested: str, base_url: str | None) -> bool:
     line(None, f"endpoint: {binding.endpoint}")
     if urlsplit(binding.endpoint).hostname == urlsplit(HYPERBOLIC_URL).hostname:
         line(None, _hyperbolic_pace(binding))
+    if binding.spec.startswith("scripted:"):
+        line(True, "replies come from this file; no model is asked")
+        return True
     return await _answers(binding, line)
 
 
