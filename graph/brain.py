@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Any, cast
 
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -29,6 +29,8 @@ __all__ = ["Brain", "BrainResult", "build", "compile_brain", "graph"]
 Work = Callable[[BrainState, RunnableConfig], Awaitable[Update]]
 Builder = StateGraph[BrainState, Context, BrainInput, BrainOutput]
 
+# Why an expert of this kind wakes nobody.
+ENDS: Mapping[Kind, str] = {"synthesis": "answer", "critic": "sound, or no revision left"}
 SPARE_SUPERSTEPS = 8  # begin, finish, the revision, and room for a client's own
 PARALLEL_NODES = 64  # LangGraph's default pool for invoke() has cpu + 4 threads
 
@@ -44,14 +46,10 @@ def build(topology: Topology | None = None) -> Builder:
     )
     builder.add_node(BEGIN, _Node(functools.partial(begin, topology)))
     for name in topology.experts:
-        work = functools.partial(run_expert, topology, name)
-        builder.add_node(name, _Node(work))
-    # The only deferred node: it runs once, when nothing else is left to run.
+        builder.add_node(name, _Node(functools.partial(run_expert, topology, name)))
+    # The only deferred node: whoever leads to it, it runs once, when nothing else is left to run.
     builder.add_node(FINISH, _Node(functools.partial(finish, topology)), defer=True)
-    builder.add_edge(START, BEGIN)
-    builder.add_edge(BEGIN, FINISH)
-    builder.add_edge(FINISH, END)
-    _add_waking_edges(builder, topology)
+    _add_edges(builder, topology)
     return builder
 
 
@@ -115,39 +113,57 @@ class _Node(Runnable[BrainState, Update]):
         return wait_for(self.ainvoke(input, config))
 
 
-def _add_waking_edges(builder: Builder, topology: Topology) -> None:
-    builder.add_conditional_edges(BEGIN, _from_begin(topology), _entries(topology))
-    for name, expert in topology.experts.items():
-        labels = _labels(topology, name)
-        if expert.kind == "critic":
-            labels[REVISE] = topology.synthesis.name
-        if labels:
-            builder.add_conditional_edges(name, _from_expert(topology, name), labels)
+def _add_edges(builder: Builder, topology: Topology) -> None:
+    """Connect the nodes. Each expert leads to `finish` unless it wakes another one.
+
+    So `finish` also runs after the edited signal of any expert (docs/decisions/0021).
+    """
+    builder.add_edge(START, BEGIN)
+    routes = _entries(topology)
+    builder.add_conditional_edges(BEGIN, _from_begin(topology, routes), _by_label(routes))
+    for name in topology.experts:
+        if routes := _routes(topology, name):
+            router = _from_expert(topology, name, routes)
+            builder.add_conditional_edges(name, router, _by_label(routes))
+        else:
+            builder.add_edge(name, FINISH)
+    builder.add_edge(FINISH, END)
 
 
-REVISE = "quoted defect"
+Routes = dict[str, str]  # target to label; LangGraph draws one label for each target
+Router = Callable[[BrainState], Sequence[str]]
 
 
-def _entries(topology: Topology) -> dict[Hashable, str]:
-    """Label to name of everybody whom `begin` may wake."""
-    names = propagation.starters(topology)
+def _by_label(routes: Routes) -> dict[Hashable, str]:
+    """Return the path map that LangGraph takes."""
+    return {label: target for target, label in routes.items()}
+
+
+def _entries(topology: Topology) -> Routes:
+    """Return the routes to everyone `begin` may wake."""
     first = {expert.name for expert in topology.targets(BEGIN)}
-    return {
-        (_label(topology, BEGIN, name) if name in first else f"{name}: few max_steps"): name
+    names = first | propagation.starters(topology)
+    routes = {
+        name: _label(topology, BEGIN, name) if name in first else f"{name}: few max_steps"
         for name in topology.experts
-        if name in names | first
+        if name in names
     }
+    return routes | ({FINISH: "nobody is woken"} if propagation.may_wake_nobody(topology) else {})
 
 
-def _labels(topology: Topology, source: str) -> dict[Hashable, str]:
-    """Label to target for each waking edge from `source`; the picture shows the labels."""
-    return {
-        _label(topology, source, target.name): target.name for target in topology.targets(source)
+def _routes(topology: Topology, source: str) -> Routes:
+    """Return the routes from an expert; none for one that wakes nobody."""
+    expert = topology.experts[source]
+    routes = {
+        target.name: _label(topology, source, target.name) for target in topology.targets(source)
     }
+    if expert.kind == "critic":
+        routes[topology.synthesis.name] = "quoted defect"
+    return routes | {FINISH: ENDS.get(expert.kind, "no edge fires")} if routes else {}
 
 
 def _label(topology: Topology, source: str, target: str) -> str:
-    """What the edge takes to fire. Unique per source, because the router answers with it."""
+    """Return what makes the edge fire. Unique per source, because the router returns it."""
     expert = topology.experts[target]
     edge = next(edge for edge in expert.woken_by if edge.source == source)
     if source == BEGIN:
@@ -158,26 +174,25 @@ def _label(topology: Topology, source: str, target: str) -> str:
     return f"{target}: {' x '.join(terms)}{condition}"
 
 
-def _from_begin(topology: Topology) -> Callable[[BrainState], Sequence[Hashable]]:
-    labels = {name: label for label, name in _entries(topology).items()}
-
-    def wake(state: BrainState) -> Sequence[Hashable]:
-        steps, recalled = run_context(state).max_steps, bool(state["memory"]["recalled"])
-        woken = propagation.entries(topology, state["effort"], steps, recalled=recalled)
-        return [labels[name] for name in woken]
+def _from_begin(topology: Topology, routes: Routes) -> Router:
+    def wake(state: BrainState) -> Sequence[str]:
+        woken = propagation.entries(
+            topology,
+            state["effort"],
+            state["limits"]["max_steps"],
+            recalled=bool(state["memory"]["recalled"]),
+        )
+        return [routes[name] for name in woken or [FINISH]]
 
     return wake
 
 
-def _from_expert(topology: Topology, name: str) -> Callable[[BrainState], Sequence[Hashable]]:
-    labels = {target: label for label, target in _labels(topology, name).items()}
-
-    def wake(state: BrainState) -> Sequence[Hashable]:
+def _from_expert(topology: Topology, name: str, routes: Routes) -> Router:
+    def wake(state: BrainState) -> Sequence[str]:
         context, signals = run_context(state), state["signals"]
         signal = next(signal for signal in reversed(signals) if signal["source"] == name)
-        fired = propagation.fired(topology, signal, state["effort"], context)
-        revision = propagation.revises(topology, signal, signals, context)
-        return [*(labels[target] for target in fired), *([REVISE] if revision else [])]
+        edges = propagation.leaving(topology, signal, signals, state["effort"], context)
+        return [routes[edge.to] for edge in edges if edge.fired] or [routes[FINISH]]
 
     return wake
 

@@ -1,23 +1,27 @@
-"""Which edges fire. Pure functions over the topology, the signals so far and the Context.
+"""Decide which edges fire. Pure functions of the topology, the signals so far and the Context.
 
 An edge fires when weight x salience x gate >= threshold. The salience of a signal is computed from
-its words (weights below); the gate of a target comes from the gate expert.
+its words; the gate of a target comes from the gate expert.
+
+The edges that leave a signal are computed once per process (docs/decisions/0020): the router, the
+events, the reports and the pictures read one cached decision, keyed on everything it depends on.
 
 Origin of the numbers: see the settings `salience_*` and `threshold`. With their defaults and an
-edge of weight 1 every substantial signal passes and a refusal does not; coverage and novelty only
+edge of weight 1 every substantial signal passes and a refusal does not. Coverage and novelty only
 rank signals in the competition for the workspace.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.events import Reached
 from swarm_brain.graph.state import BEGIN, EFFORTS, BrainState, Defect, Effort, Signal, Waking
-from swarm_brain.graph.topology import Edge, Expert, Topology
+from swarm_brain.graph.topology import Expert, Topology
 
 NEUTRAL = 1.0  # of a failed signal and of a missing gate: a failure must silence nobody else
 
@@ -37,22 +41,20 @@ _STOP = frozenset([
 
 @lru_cache(maxsize=1024)
 def content_words(text: str) -> frozenset[str]:
-    """The words that carry meaning, lower-cased and cut to six letters (a crude stem)."""
+    """Return the words that carry meaning, in lower case, cut to six letters (a crude stem)."""
     words = (word.lower() for word in _WORD.findall(text))
     return frozenset(word[:6] for word in words if word not in _STOP)
 
 
 def salience(content: str, question: str, heard: Collection[str], context: Context) -> float:
-    """How much a signal matters for this question, 0..1.
+    """Return how much a signal matters for this question, from 0 to 1.
 
-    Substance (it is no refusal) + coverage (share of the question's words it takes up) + novelty
-    (one minus its largest word overlap with what its expert had heard).
+    The sum of substance (it is not a refusal), coverage (the share of the question's words that it
+    uses) and novelty (one minus its largest word overlap with what its expert had heard).
     """
     words = content_words(content)
-    if not words:
-        return (
-            context.salience_substance if content.strip() else 0.0
-        )  # "→" or "A" may be all that is to be said
+    if not words:  # "→" or "A" may be the whole answer
+        return context.salience_substance if content.strip() else 0.0
     asked = content_words(question)
     coverage = len(words & asked) / len(asked) if asked else 1.0
     overlap = max((_jaccard(words, content_words(text)) for text in heard), default=0.0)
@@ -66,164 +68,205 @@ def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
 
 
 def usable(signal: Signal) -> bool:
-    """Whether others may be shown it: a model's words, or any in a run that is all simulation."""
+    """Return whether other experts may be shown it: a model wrote it, or all are simulated."""
     return signal["status"] == "ok" or (signal["status"] == "simulated" and signal["error"] is None)
 
 
 def steps_planned(topology: Topology, max_steps: int) -> tuple[int, int]:
-    """First and last level that run. The last permitted step goes to an expert that answers:
+    """Return the first and the last level that run within `max_steps`.
 
-    critics fall away first, then intake from the first level on; with one step the soloist is left.
+    The last step goes to the expert that answers: critics are dropped first, then the levels from
+    the first on.
     """
-    answer = topology.levels[topology.synthesis.name]
+    answer = topology.levels[topology.answering(max_steps).name]
     last = max(topology.levels.values())
-    if max_steps >= last:
-        return 1, last
-    if max_steps >= answer:
-        return 1, max_steps
-    if max_steps == 1:
-        level = topology.levels[topology.soloist.name]
-        return level, level
-    return answer - max_steps + 1, answer
+    return max(1, answer - max_steps + 1), min(last, max(answer, max_steps))
 
 
 def steps_needed(topology: Topology, effort: Effort) -> int:
-    """Waves that a run of this effort takes if no limit cuts it short."""
+    """Return the number of steps that a run of this effort has if no limit cuts it short."""
     return max(topology.levels[name] for name in topology.reached(effort))
 
 
 def reached(topology: Topology, effort: Effort, *, recalled: bool) -> set[str]:
-    """Whom this effort may wake; memory experts whenever there is something for them to tell."""
+    """Return whom this effort may wake; memory experts whenever something was recalled."""
     woken = topology.reached(effort)
     return woken | memories(topology) if recalled else woken
 
 
 def memories(topology: Topology) -> set[str]:
-    """The experts of kind memory that `begin` wakes, at whatever effort."""
+    """Return the experts of kind memory that `begin` may wake."""
     return {expert.name for expert in topology.targets(BEGIN) if expert.kind == "memory"}
 
 
 def entries(
     topology: Topology, effort: Effort, max_steps: int, *, recalled: bool = False
 ) -> list[str]:
-    """Whom `begin` wakes: the first level that runs, as far as this effort reaches it."""
+    """Return whom `begin` wakes: the experts of the first level that this effort reaches."""
     if max_steps == 1:
-        return [topology.soloist.name]
+        return [topology.answering(max_steps).name]
     first, _ = steps_planned(topology, max_steps)
     names = reached(topology, effort, recalled=recalled)
     return [name for name in topology.experts if topology.levels[name] == first and name in names]
 
 
 def starters(topology: Topology) -> set[str]:
-    """Everybody whom `begin` may wake; a small `max_steps` makes it start at a later level."""
+    """Return everyone `begin` may wake; with few `max_steps` it starts at a later level."""
+    return set().union(*_waves(topology))
+
+
+def may_wake_nobody(topology: Topology) -> bool:
+    """Return whether there are an effort and `max_steps` with which `begin` wakes nobody."""
+    return not all(_waves(topology))
+
+
+def _waves(topology: Topology) -> list[list[str]]:
+    """Return whom `begin` wakes, for each effort and each number of steps up to the answer."""
     answer = topology.levels[topology.synthesis.name]
-    return {
-        name
-        for effort in EFFORTS
-        for steps in range(1, answer + 1)
-        for name in entries(topology, effort, steps)
-    }
+    return [
+        entries(topology, effort, steps) for effort in EFFORTS for steps in range(1, answer + 1)
+    ]
 
 
-def activations(
-    topology: Topology, signal: Signal, effort: Effort, context: Context
-) -> dict[str, float]:
-    """The activation of every edge that leaves this signal's source, whether it fires or not.
+class Cause(NamedTuple):
+    """What a signal's edges depend on. `answers` counts synthesis's signals of earlier steps."""
 
-    Edges to levels that `max_steps` cuts off do not count; nor does anything after a revision, nor
-    a critic where there is no answer of synthesis to check.
+    source: str
+    usable: bool
+    salience: float
+    gates: tuple[tuple[str, float], ...]
+    stopped: bool
+    defects: bool
+    answers: int
+
+
+class Rules(NamedTuple):
+    """The run's settings that edges depend on."""
+
+    effort: Effort
+    max_steps: int
+    max_revisions: int
+    threshold: float
+
+
+class Activation(NamedTuple):
+    """One edge of a signal, with the fields of the event `Reached`."""
+
+    to: str
+    gate: float | None
+    activation: float
+    fired: bool
+
+
+def leaving(
+    topology: Topology, signal: Signal, signals: Sequence[Signal], effort: Effort, context: Context
+) -> tuple[Activation, ...]:
+    """Return every edge that leaves this signal, whether it fires or not.
+
+    Of the run's other `signals` only synthesis's of earlier steps count, so the decision stays the
+    same when later ones are added.
     """
-    first, last = steps_planned(topology, context.max_steps)
-    ended = signal["failure"] == "stopped" or context.max_steps == 1
-    if ended or _is_revision(topology, signal, first):
-        return {}
-    return {
-        target.name: _activation(edge, target, signal)
-        for target in topology.targets(signal["source"], effort)
-        for edge in target.woken_by
-        if edge.source == signal["source"]
-        and edge.counts(effort)
-        and topology.levels[target.name] <= last
-        and (target.kind != "critic" or usable(signal))
-    }
+    name, step = topology.synthesis.name, signal["step"]
+    cause = Cause(
+        source=signal["source"],
+        usable=usable(signal),
+        salience=signal["salience"],
+        gates=tuple(sorted(signal["gates"].items())),
+        stopped=signal["failure"] == "stopped",
+        defects=bool(signal["defects"]),
+        answers=sum(other["source"] == name and other["step"] < step for other in signals),
+    )
+    rules = Rules(effort, context.max_steps, context.max_revisions, context.threshold)
+    return _decided(topology, cause, rules)
 
 
-def _is_revision(topology: Topology, signal: Signal, first: int) -> bool:
-    return signal["step"] > topology.levels[signal["source"]] - first + 1
+@lru_cache(maxsize=1024)
+def _decided(topology: Topology, cause: Cause, rules: Rules) -> tuple[Activation, ...]:
+    """Return what `activations` computes, once for the same arguments."""
+    return tuple(activations(topology, cause, rules))
 
 
-def _activation(edge: Edge, target: Expert, signal: Signal) -> float:
-    gate = _gate(target, signal)
-    # Who answers when nobody else does is not silenced by a poor restatement of the question.
-    heeded = usable(signal) and (target.gated or target.kind != "proposer")
-    strength = signal["salience"] if heeded else NEUTRAL
-    return round(edge.weight * strength * (NEUTRAL if gate is None else gate), 4)
+def activations(topology: Topology, cause: Cause, rules: Rules) -> Iterator[Activation]:
+    """Compute the edges that leave a signal.
+
+    Edges to levels that `max_steps` cuts off do not exist, nor does anything after a revision, nor
+    a critic where synthesis has not answered. A critic has one more edge, to the answer that it
+    checked: a quoted defect fires it, which is the revision.
+    """
+    _, last = steps_planned(topology, rules.max_steps)
+    if cause.source != topology.synthesis.name or not cause.answers:  # else it is a revision
+        for target in topology.targets(cause.source, rules.effort):
+            reachable = topology.levels[target.name] <= last and not cause.stopped
+            if reachable and (target.kind != "critic" or cause.usable):
+                yield _activation(topology, target, cause, rules)
+    if topology.experts[cause.source].kind == "critic" and cause.answers:
+        revised = cause.defects and cause.answers <= rules.max_revisions
+        yield Activation(topology.synthesis.name, None, NEUTRAL if revised else 0.0, revised)
 
 
-def _gate(target: Expert, signal: Signal) -> float | None:
-    return signal["gates"].get(target.name, NEUTRAL) if target.gated else None
-
-
-def fired(topology: Topology, signal: Signal, effort: Effort, context: Context) -> dict[str, float]:
-    """The edges of this signal that reach the threshold: target to activation."""
-    reached = activations(topology, signal, effort, context)
-    return {name: value for name, value in reached.items() if value >= context.threshold}
+def _activation(topology: Topology, target: Expert, cause: Cause, rules: Rules) -> Activation:
+    edge = [e for e in target.woken_by if e.source == cause.source and e.counts(rules.effort)][-1]
+    gate = dict(cause.gates).get(target.name, NEUTRAL) if target.gated else None
+    # A poor restatement of the question must not silence those who answer without a gate.
+    heeded = cause.usable and (target.gated or target.kind != "proposer")
+    strength = cause.salience if heeded else NEUTRAL
+    activation = round(edge.weight * strength * (NEUTRAL if gate is None else gate), 4)
+    return Activation(target.name, gate, activation, activation >= rules.threshold)
 
 
 def edges(
     topology: Topology, signal: Signal, signals: Sequence[Signal], effort: Effort, context: Context
 ) -> list[Reached]:
-    """What became of each edge that leaves this signal's source; `signals` are all until now."""
-    reached: list[Reached] = [
-        {
-            "to": name,
-            "gate": _gate(topology.experts[name], signal),
-            "activation": value,
-            "fired": value >= context.threshold,
-        }
-        for name, value in activations(topology, signal, effort, context).items()
+    """Return every edge that leaves this signal as the event `answered` reports it."""
+    return [
+        {"to": to, "gate": gate, "activation": activation, "fired": fired}
+        for to, gate, activation, fired in leaving(topology, signal, signals, effort, context)
     ]
-    if topology.experts[signal["source"]].kind == "critic":
-        revised = revises(topology, signal, signals, context)
-        strength = NEUTRAL if revised else 0.0
-        reached.append(
-            {
-                "to": topology.synthesis.name,
-                "gate": None,
-                "activation": strength,
-                "fired": revised,
-            }
-        )
+
+
+def _wakings(topology: Topology, state: BrainState, context: Context) -> list[tuple[str, Waking]]:
+    """Return the edges that fired after the last step, each with its target."""
+    signals, step = state.get("signals", []), state.get("step", 0)
+    return [
+        (edge.to, {"from": signal["source"], "activation": edge.activation})
+        for signal in signals
+        if signal["step"] == step
+        for edge in leaving(topology, signal, signals, state["effort"], context)
+        if edge.fired
+    ]
+
+
+def woken(topology: Topology, state: BrainState, context: Context) -> list[str]:
+    """Return whom the last step has woken, in the topology's order; `begin` wakes the first."""
+    if not state.get("step", 0):
+        recalled = bool(state["memory"]["recalled"])
+        return entries(topology, state["effort"], context.max_steps, recalled=recalled)
+    names = {target for target, _ in _wakings(topology, state, context)}
+    return [name for name in topology.experts if name in names]
+
+
+def woken_by(topology: Topology, target: str, state: BrainState, context: Context) -> list[Waking]:
+    """Return the edges that woke `target` in this step; `begin` if no signal did."""
+    wakings = [w for name, w in _wakings(topology, state, context) if name == target]
+    return wakings or [{"from": BEGIN, "activation": NEUTRAL}]
+
+
+def considered(
+    topology: Topology, signals: Sequence[Signal], effort: Effort, context: Context
+) -> Mapping[str, list[Waking]]:
+    """Return the experts that an edge reached but none woke, with these edges."""
+    ran = {signal["source"] for signal in signals}
+    reached: dict[str, list[Waking]] = {}
+    for signal in signals:
+        for edge in leaving(topology, signal, signals, effort, context):
+            if edge.to not in ran:
+                waking: Waking = {"from": signal["source"], "activation": edge.activation}
+                reached.setdefault(edge.to, []).append(waking)
     return reached
 
 
-def wave(topology: Topology, state: BrainState, context: Context) -> list[str]:
-    """Whom the last wave has woken, in the topology's order; only `begin` has woken the first."""
-    step, signals = state.get("step", 0), state.get("signals", [])
-    if not step:
-        recalled = bool(state["memory"]["recalled"])
-        return entries(topology, state["effort"], context.max_steps, recalled=recalled)
-    woken = {
-        edge["to"]
-        for signal in signals
-        if signal["step"] == step
-        for edge in edges(topology, signal, signals, state["effort"], context)
-        if edge["fired"]
-    }
-    return [name for name in topology.experts if name in woken]
-
-
-def revises(
-    topology: Topology, signal: Signal, signals: Sequence[Signal], context: Context
-) -> bool:
-    """Whether a critic's signal buys a revision: a quoted defect, and none bought before."""
-    runs = sum(other["source"] == topology.synthesis.name for other in signals)
-    critic = topology.experts[signal["source"]].kind == "critic"
-    return critic and bool(signal["defects"]) and 0 < runs <= context.max_revisions
-
-
 def standing(defects: Sequence[Defect], answer: str) -> list[Defect]:
-    """The defects whose quote really stands in the answer, as whole words."""
+    """Return the defects whose quote is in the answer, as whole words."""
     text = _plain(answer)
     return [
         defect
@@ -234,38 +277,7 @@ def standing(defects: Sequence[Defect], answer: str) -> list[Defect]:
 
 
 def _plain(text: str) -> str:
-    """Lower case, straight quotes, single spaces, no surrounding quotes or ellipses."""
+    """Normalise: lower case, straight quotes, single spaces, no quotes or ellipses around it."""
     for curly, straight in (("“", '"'), ("”", '"'), ("‘", "'"), ("’", "'"), ("…", "...")):
         text = text.replace(curly, straight)
     return " ".join(text.lower().split()).strip(" \"'.")
-
-
-def woken_by(topology: Topology, target: str, state: BrainState, context: Context) -> list[Waking]:
-    """Which edges woke `target` now; `begin` if no signal did. Derived, so it cannot disagree."""
-    step = state.get("step", 0)
-    effort = state["effort"]
-    wakings: list[Waking] = []
-    for signal in state.get("signals", []):
-        if signal["step"] != step:
-            continue
-        reached = fired(topology, signal, effort, context)
-        if target in reached:
-            wakings.append({"from": signal["source"], "activation": reached[target]})
-        elif target == topology.synthesis.name and revises(
-            topology, signal, state["signals"], context
-        ):
-            wakings.append({"from": signal["source"], "activation": NEUTRAL})
-    return wakings or [{"from": BEGIN, "activation": NEUTRAL}]
-
-
-def considered(
-    topology: Topology, signals: Sequence[Signal], effort: Effort, context: Context
-) -> Mapping[str, list[Waking]]:
-    """Experts that an edge reached but none woke: gated off, or not salient enough."""
-    ran = {signal["source"] for signal in signals}
-    reached: dict[str, list[Waking]] = {}
-    for signal in signals:
-        for name, value in activations(topology, signal, effort, context).items():
-            if name not in ran:
-                reached.setdefault(name, []).append({"from": signal["source"], "activation": value})
-    return reached

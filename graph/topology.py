@@ -105,8 +105,12 @@ class Topology(BaseModel):
 
     @property
     def soloist(self) -> Expert:
-        """Who answers when only one expert may: the first proposer that is never gated off."""
+        """The expert that answers when only one may run: the first proposer without a gate."""
         return next(expert for expert in self.of_kind("proposer") if not expert.gated)
+
+    def answering(self, max_steps: int) -> Expert:
+        """Return the expert that writes the answer: synthesis, or the soloist with one step."""
+        return self.soloist if max_steps == 1 else self.synthesis
 
     def reached(self, effort: Effort) -> set[str]:
         """The experts to which waking edges lead at this effort, if all of them fire."""

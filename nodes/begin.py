@@ -29,7 +29,7 @@ from swarm_brain.models.binding import Binding, estimate_tokens
 from swarm_brain.nodes import access, emit, interrupt, prompt
 from swarm_brain.nodes.conversation import asked, instructions_of, leaving, question_of, short_term
 from swarm_brain.nodes.plan import Case, Plan, make_plan
-from swarm_brain.nodes.turn import Turn, call_context, sampling_for, spec_for
+from swarm_brain.nodes.turn import Turn, call_settings, sampling_for, spec_for
 from swarm_brain.spending import quota, reservations
 from swarm_brain.spending.ledger import Amount, Budget, open_ledger
 from swarm_brain.version import __version__
@@ -44,9 +44,9 @@ async def begin(topology: Topology, state: BrainState, config: RunnableConfig) -
 
     Raises InputError, ConfigError or ModelUnavailable.
     """
-    context = call_context()
+    context = call_settings()
     access.check(context, access.identity())
-    turn = Turn(topology=topology, state=state, context=context, config=config)
+    turn = Turn(topology=topology, state=state, settings=context, context=context, config=config)
     query, earlier = question_of(state)
     instructions = instructions_of(state)
     _check_names(topology, context)
@@ -207,7 +207,7 @@ def _case(
         return bindings[spec_for(expert, context)][0]
 
     def reply_of(expert: Expert) -> int:
-        return sampling_for(expert, context, binding_of(expert)).max_tokens
+        return sampling_for(topology, expert, context, binding_of(expert)).max_tokens
 
     return Case(topology, context, text, binding_of, reply_of, recalled)
 
@@ -247,8 +247,10 @@ def _fits(topology: Topology, query: str, context: Context, binding: Binding) ->
     if size <= prompt.SURELY_FITS:
         return
     limit = binding.context_tokens()
-    room = None if limit is None else limit - sampling_for(expert, context, binding).max_tokens
-    if limit is None or room is None or size <= room:
+    if limit is None:
+        return
+    room = limit - sampling_for(topology, expert, context, binding).max_tokens
+    if size <= room:
         return
     needed = (binding.count_tokens or estimate_tokens)(text) + prompt.MESSAGE_OVERHEAD
     if needed > room:

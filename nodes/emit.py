@@ -42,7 +42,7 @@ def begun(turn: Turn, plan: Plan, model: str, recalled: list[Recall]) -> None:
             turn.topology, plan.effort, plan.max_steps, recalled=bool(recalled)
         ),
         "recalled": recalled,
-        "limits": limits_of(turn.context),
+        "limits": limits_of(turn.settings),
     }
     _write(event)
 
@@ -138,7 +138,7 @@ def broadcast(turn: Turn, reporter: str | None = None) -> None:
     That is known in the next step at the earliest, where the first of its experts reports it.
     """
     # After a person has edited the state nobody may be known to be woken: then each reports it.
-    first = propagation.wave(turn.topology, turn.state, turn.context)[:1]
+    first = propagation.woken(turn.topology, turn.state, turn.context)[:1]
     if reporter is not None and first not in ([], [reporter]):
         return
     if event := broadcast_of(turn.state, turn.context, turn.last_step):

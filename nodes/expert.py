@@ -30,7 +30,7 @@ from swarm_brain.nodes.signal import (
     simulates,
     with_lost,
 )
-from swarm_brain.nodes.turn import ModelTurn, Turn, sampling_for, settings_of, spec_for, turn_of
+from swarm_brain.nodes.turn import ModelTurn, Turn, sampling_for, spec_for, turn_of
 from swarm_brain.observers import Answered
 from swarm_brain.spending.ledger import close_ledger
 
@@ -72,6 +72,7 @@ async def _with_model(turn: Turn, name: str) -> ModelTurn:
     return ModelTurn(
         topology=turn.topology,
         state=turn.state,
+        settings=turn.settings,
         context=context,
         config=turn.config,
         expert=expert,
@@ -161,7 +162,7 @@ def _call(
         ledger=account.ledger,
         journal=account.journal,
         answering=turn.answers,
-        wanted_tokens=sampling_for(expert, settings_of(turn.state), binding).max_tokens,
+        wanted_tokens=sampling_for(turn.topology, expert, turn.settings, binding).max_tokens,
         cache=cache(context.cache),
         payer=access.user(),
         readable=lambda text: readable(turn, text),

@@ -102,10 +102,10 @@ def plan_for(case: Case, effort: Effort, steps: int, most: int | None) -> Plan:
     first, last = propagation.steps_planned(topology, steps)
     woken = propagation.reached(topology, effort, recalled=bool(case.recalled))
     names = {n for n in woken if first <= topology.levels[n] <= last}
-    names = {topology.soloist.name} if steps == 1 else names
+    answering = topology.answering(steps).name
+    names = {answering} if steps == 1 else names
     names -= set(case.context.without)
     costs = {name: _cost(case, name, names, most) for name in names}
-    answering = topology.soloist.name if steps == 1 else topology.synthesis.name
     worst = sum(costs.values(), Amount())
     return Plan(effort, steps, most, len(names), worst, costs.get(answering, Amount()))
 

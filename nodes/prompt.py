@@ -62,12 +62,13 @@ class Part:
 
 
 def drafts(topology: Topology, signals: Iterable[Signal]) -> list[Signal]:
-    """The usable drafts, in the order in which they were written."""
-    return [
-        signal
+    """Return the last usable draft of each proposer."""
+    last = {
+        signal["source"]: signal
         for signal in signals
         if topology.experts[signal["source"]].kind == "proposer" and usable(signal)
-    ]
+    }
+    return list(last.values())
 
 
 def answer(topology: Topology, signals: Iterable[Signal]) -> Signal | None:

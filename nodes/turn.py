@@ -6,9 +6,10 @@ whatever the resuming call says. Only its budgets may change.
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.store.base import BaseStore
@@ -30,10 +31,15 @@ BUDGETS = ("budget_tokens", "budget_usd", "budget_seconds")
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """One node's turn in a run. `context` holds the settings within the limits of the run."""
+    """One node's turn in a run.
+
+    `settings` are those that the run was started with, `context` the same within the limits that
+    `begin` decided.
+    """
 
     topology: Topology
     state: BrainState
+    settings: Context
     context: Context
     config: RunnableConfig = field(default_factory=RunnableConfig)
 
@@ -66,7 +72,7 @@ class Turn:
     @property
     def space(self) -> Space:
         """The memory space that this run reads and writes."""
-        return access.space(self.context)
+        return access.space(self.settings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +94,19 @@ class ExpertTurn(Turn):
     @property
     def answers(self) -> bool:
         """Whether this expert writes the answer, not a draft."""
-        return answers(self.expert, self.context)
+        return self.expert == self.topology.answering(self.context.max_steps)
+
+
+def past_turn(topology: Topology, state: BrainState, name: str) -> ExpertTurn:
+    """Return the turn of an expert in a saved run, to read a reply as its node does."""
+    settings = saved_settings(state)
+    return ExpertTurn(
+        topology=topology,
+        state=state,
+        settings=settings,
+        context=within_limits(settings, state),
+        expert=topology.experts[name],
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +117,8 @@ class ModelTurn(ExpertTurn):
 
     @property
     def sampling(self) -> Sampling:
-        """The expert's own limits where the topology states them, else the run's."""
-        return sampling_for(self.expert, self.context, self.binding)
+        """How the reply is sampled, within the run's limits."""
+        return sampling_for(self.topology, self.expert, self.context, self.binding)
 
 
 def turn_of(topology: Topology, state: BrainState, config: RunnableConfig) -> Turn:
@@ -109,34 +127,25 @@ def turn_of(topology: Topology, state: BrainState, config: RunnableConfig) -> Tu
     Raises ThreadError if the run was started with another topology or with unknown settings,
     ConfigError if the user may not choose its settings.
     """
-    saved = state["topology"]
-    if saved["hash"] != topology.hash:
+    begun = state["topology"]
+    if begun["hash"] != topology.hash:
         raise ThreadError(
-            f"This run was started with the topology {saved['name']} ({saved['hash'][:8]}), but "
+            f"This run was started with the topology {begun['name']} ({begun['hash'][:8]}), but "
             f"continues with {topology.name} ({topology.hash[:8]}). Restore the topology, or ask "
             "again."
         )
-    return Turn(topology=topology, state=state, context=run_context(state), config=config)
+    settings = _with_new_budgets(saved_settings(state), call_settings())
+    context = within_limits(settings, state)
+    return Turn(topology=topology, state=state, settings=settings, context=context, config=config)
 
 
-def call_context() -> Context:
+def call_settings() -> Context:
     """Return the Context that the current call gives; all defaults if it gives none."""
     return make_context(getattr(access.runtime(), "context", None))
 
 
-def run_context(state: BrainState) -> Context:
-    """Return the run's settings within the limits that `begin` decided."""
-    limits = state["limits"]
-    return settings_of(state).model_copy(
-        update={"max_steps": limits["max_steps"], "max_tokens": limits["max_tokens"]}
-    )
-
-
-def settings_of(state: BrainState) -> Context:
-    """Return the settings that the run was started with, with the current call's budgets."""
-    saved = _saved(state)
-    access.check(saved, access.identity())
-    call = call_context()
+def _with_new_budgets(saved: Context, call: Context) -> Context:
+    """The settings of a run with the budgets of the call that resumes it."""
     changed = {name: getattr(call, name) for name in call.model_fields_set}
     if ignored := sorted(
         name for name in set(changed) - set(BUDGETS) if changed[name] != getattr(saved, name)
@@ -145,14 +154,41 @@ def settings_of(state: BrainState) -> Context:
     return saved.model_copy(update={name: changed[name] for name in BUDGETS if name in changed})
 
 
-def _saved(state: BrainState) -> Context:
+def saved_settings(state: BrainState) -> Context:
+    """Return the settings that the run was started with.
+
+    They are validated once in a process, but checked for the user each time: a client of the
+    LangGraph server can write any state. Raises ThreadError if this version does not know them,
+    ConfigError if the user may not choose them.
+    """
     try:
-        return Context.model_validate(state["settings"])
+        settings = _validated(json.dumps(state["settings"], default=str))
     except ValidationError as error:
         raise ThreadError(
             f"This run was started by version {state['version']}, with settings that this version "
             f"does not accept: {describe(error)}"
         ) from None
+    access.check(settings, access.identity())
+    return settings
+
+
+@lru_cache(maxsize=64)
+def _validated(settings: str) -> Context:
+    """Validate saved settings. All nodes of a run ask for the same."""
+    return Context.model_validate_json(settings)
+
+
+def within_limits(settings: Context, state: BrainState) -> Context:
+    """Return settings within the limits that `begin` decided."""
+    limits = state["limits"]
+    return settings.model_copy(
+        update={"max_steps": limits["max_steps"], "max_tokens": limits["max_tokens"]}
+    )
+
+
+def run_context(state: BrainState) -> Context:
+    """Return a saved run's settings within its limits, to read what happened in it."""
+    return within_limits(saved_settings(state), state)
 
 
 def spec_for(expert: Expert, context: Context) -> str:
@@ -160,23 +196,21 @@ def spec_for(expert: Expert, context: Context) -> str:
     return context.expert_models.get(expert.name) or expert.model or context.model
 
 
-def answers(expert: Expert, context: Context) -> bool:
-    """Return whether this expert writes the answer, not a draft."""
-    return expert.kind == "synthesis" or context.max_steps == 1
-
-
-def sampling_for(expert: Expert, context: Context, binding: Binding) -> Sampling:
+def sampling_for(
+    topology: Topology, expert: Expert, context: Context, binding: Binding
+) -> Sampling:
     """Return the expert's own limits where the topology states them, else the run's."""
 
     def own(mine: float | None, run: float) -> float:
         return run if mine is None else mine
 
-    limits = (expert.max_tokens, context.max_tokens)
+    limits = [expert.max_tokens, context.max_tokens]
     longest = min((n for n in limits if n is not None), default=binding.max_tokens)
-    answer = context.answer_tokens if answers(expert, context) else None
+    if expert == topology.answering(context.max_steps):
+        longest = min(longest, context.answer_tokens or longest)
     return Sampling(
         temperature=own(expert.temperature, context.temperature),
         top_p=own(expert.top_p, context.top_p),
-        max_tokens=longest if answer is None else min(longest, answer),
+        max_tokens=longest,
         seed=context.seed,
     )

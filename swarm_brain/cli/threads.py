@@ -1,20 +1,23 @@
-"""`threads`: list, show, resume, fork, delete and prune what was saved."""
+"""`threads`: list, show, resume, fork, delete and prune saved threads.
+
+Imports inside functions keep LangGraph out of `--help` and of completion.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.columns import Columns
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
+from typing_extensions import TypedDict
 
 from swarm_brain.cli.console import PAUSED, err
 from swarm_brain.cli.options import BUDGETS, Json, not_blank, settings_of, with_settings
@@ -22,17 +25,18 @@ from swarm_brain.cli.terminal.text import printable
 from swarm_brain.graph.errors import ConfigError, MemoryUnavailable, ThreadError
 
 if TYPE_CHECKING:
+    from swarm_brain.threads.history import ExpertStep, Run, Step
     from swarm_brain.threads.saver import Threads
 
-app = typer.Typer(help="Threads: what was asked, step by step; resume, fork, delete, prune.")
+app = typer.Typer(help="List, show, resume, fork, delete and prune saved threads.")
 Thread = Annotated[str, typer.Argument(help="The thread's id.", callback=not_blank)]
 WORDS = 70  # characters of a question in a list
 
 
 @app.command("list")
 def list_(as_json: Json = False) -> None:
-    """All saved threads, the latest first."""
-    rows = asyncio.run(_listed())
+    """List all saved threads, the latest first."""
+    rows = asyncio.run(_rows())
     if as_json:
         typer.echo(json.dumps(rows, ensure_ascii=False))
         return
@@ -46,7 +50,17 @@ def list_(as_json: Json = False) -> None:
     Console().print(table)
 
 
-async def _listed() -> list[dict[str, Any]]:
+class _Row(TypedDict):
+    """One line of the list."""
+
+    thread: str
+    date: str
+    questions: int
+    state: str
+    question: str
+
+
+async def _rows() -> list[_Row]:
     from swarm_brain.cli.terminal.session import session
     from swarm_brain.threads.checkpoints import count_runs
 
@@ -56,17 +70,16 @@ async def _listed() -> list[dict[str, Any]]:
         return [await _row(threads, thread, number) for thread, number in counts.items()]
 
 
-async def _row(threads: Threads, thread: str, questions: int) -> dict[str, Any]:
-    """One line of the list, also for a thread whose only question could not be asked."""
+async def _row(threads: Threads, thread: str, questions: int) -> _Row:
     from swarm_brain.threads.history import summary
 
-    row = {"thread": thread, "questions": 0, "state": "not begun", "question": "", "date": ""}
-    if not questions:
+    row: _Row = {"thread": thread, "date": "", "questions": 0, "state": "not begun", "question": ""}
+    if not questions:  # the only question could not be asked
         return row
     try:
         last = await summary(threads, thread)
     except (ThreadError, MemoryUnavailable):  # one of them must not hide the others
-        return row | {"state": "unreadable"}
+        return {**row, "state": "unreadable"}
     return {
         "thread": thread,
         "date": last["date"],
@@ -78,7 +91,7 @@ async def _row(threads: Threads, thread: str, questions: int) -> dict[str, Any]:
 
 @app.command()
 def show(thread: Thread, as_json: Json = False) -> None:
-    """A thread's runs, superstep by superstep: who was woken by what, said what, for how much."""
+    """Show a thread's runs step by step: what woke each expert, its words, what it cost."""
     runs = asyncio.run(_runs(thread))
     if as_json:
         typer.echo(json.dumps(runs, ensure_ascii=False))
@@ -91,44 +104,45 @@ def show(thread: Thread, as_json: Json = False) -> None:
         console.print(Text(ending(run), style="dim"))
 
 
-async def _runs(thread: str) -> list[Any]:
+async def _runs(thread: str) -> list[Run]:
     from swarm_brain.cli.terminal.session import session
     from swarm_brain.threads import checkpoints, history
 
     async with session(err, needed=True) as opened:
-        await checkpoints.latest(opened.must(), thread)  # raises where there is none
+        await checkpoints.latest(opened.must(), thread)  # raises if there is none
         return await history.runs(opened.must(), thread)
 
 
-def _step(step: dict[str, Any]) -> Group:
-    """One superstep: a heading, then each expert's words."""
-    parts: list[Any] = [Text(f"\nstep {step['step']}", style="cyan")]
-    for said in step["experts"]:
-        parts += [_title(said), Padding(Text(printable(said["content"].strip())), (0, 0, 0, 4))]
-        if said["error"]:
-            parts.append(Text(printable(said["error"]), style="yellow"))
+def _step(step: Step) -> Group:
+    """Render a step: a heading, then each expert's words."""
+    parts: list[RenderableType] = [Text(f"\nstep {step['step']}", style="cyan")]
+    for expert in step["experts"]:
+        words = Text(printable(expert["content"].strip()))
+        parts += [_title(expert), Padding(words, (0, 0, 0, 4))]
+        if expert["error"]:
+            parts.append(Text(printable(expert["error"]), style="yellow"))
     return Group(*parts)
 
 
-def _title(said: dict[str, Any]) -> Text:
-    woken = ", ".join(f"{edge['from']} {edge['activation']:.2f}" for edge in said["woken_by"])
-    tokens = "tokens unknown" if said["tokens"] is None else f"{said['tokens']:,} tokens"
-    cost = "" if said["cost_usd"] is None else f", ${said['cost_usd']:.6g}"
+def _title(expert: ExpertStep) -> Text:
+    woken = ", ".join(f"{edge['from']} {edge['activation']:.2f}" for edge in expert["woken_by"])
+    tokens = "tokens unknown" if expert["tokens"] is None else f"{expert['tokens']:,} tokens"
+    cost = "" if expert["cost_usd"] is None else f", ${expert['cost_usd']:.6g}"
     by_hand = {None: "", "written": ", written by a person"}
-    human = by_hand.get(said["human"], f", {said['human']} at a pause")
+    human = by_hand.get(expert["human"], f", {expert['human']} at a pause")
     return Text(
-        f"{said['expert']} ({said['status']}{human}) woken by {woken}; {tokens}{cost}, "
-        f"{said['latency_s']:.1f} s",
+        f"{expert['expert']} ({expert['status']}{human}) woken by {woken}; {tokens}{cost}, "
+        f"{expert['latency_s']:.1f} s",
         style="bold",
     )
 
 
-def ending(run: Mapping[str, Any]) -> str:
-    """How a run ended, or what it waits for, in one line."""
+def ending(run: Run) -> str:
+    """Return in one line how a run ended, or what it waits for."""
     from swarm_brain.cli.terminal.live import summary
 
     if run["result"]:
-        return summary(run["result"])
+        return summary(dict(run["result"]))
     waiting = ", ".join(pause["expert"] for pause in run["paused"])
     return f"paused before {waiting}" if waiting else f"unfinished; next: {', '.join(run['next'])}"
 
@@ -145,7 +159,7 @@ def resume(
         Path | None, typer.Option(metavar="FILE", help="With edit: what the expert is shown.")
     ] = None,
 ) -> None:
-    """Finish an unfinished run: no finished call is made again, the settings are the run's own."""
+    """Finish an unfinished run with its own settings. Finished calls are not repeated."""
     from swarm_brain.cli.terminal.approval import decision_of
     from swarm_brain.cli.terminal.outcome import outcome
     from swarm_brain.cli.terminal.resume import resumed
@@ -159,49 +173,41 @@ def resume(
 @app.command()
 def fork(
     thread: Thread,
-    step: Annotated[int, typer.Option(min=1, help="The superstep to change.")],
+    step: Annotated[int, typer.Option(min=1, help="The step to change.")],
     edit: Annotated[
-        list[str], typer.Option(metavar="EXPERT=FILE", help="Its words instead; repeatable.")
+        list[str],
+        typer.Option(metavar="EXPERT=FILE", help="The file with its new words; repeatable."),
     ],
     as_json: Json = False,
 ) -> None:
-    """Run on from a past step with an expert's words replaced; both answers side by side."""
+    """Run again from a past step with new words for an expert; show both answers."""
+    from swarm_brain.cli.terminal.approval import read
+    from swarm_brain.cli.terminal.resume import forked_run
+
     edits = {}
     for item in edit:
         name, sign, file = item.partition("=")
         if not (sign and name and file):
             raise ConfigError(f"--edit {item!r}: write EXPERT=FILE")
-        edits[name.strip()] = _words(Path(file))
-    progress: dict[str, Any] = {}
-    from swarm_brain.cli.terminal.resume import forked_run
-
-    both = asyncio.run(forked_run(thread, step, edits, progress))
+        edits[name.strip()] = read(Path(file))
+    both = asyncio.run(forked_run(thread, step, edits, {}))
     if as_json:
         typer.echo(json.dumps(both, ensure_ascii=False))
     if not both["fork"]:
         raise typer.Exit(PAUSED)
     if as_json:
         return
+    half = max(30, Console().width // 2 - 1)
     panels = [
-        Panel(Text(printable(result["final_output"])), title=name, width=_half())
+        Panel(Text(printable(result["final_output"])), title=name, width=half)
         for name, result in both.items()
     ]
     Console(highlight=False).print(Columns(panels))
 
 
-def _half() -> int:
-    return max(30, Console().width // 2 - 1)
-
-
-def _words(file: Path) -> str:
-    from swarm_brain.cli.terminal.approval import read
-
-    return read(file)
-
-
 @app.command()
 def delete(threads: Annotated[list[str], typer.Argument(help="The threads' ids.")]) -> None:
-    """Delete threads with all their checkpoints. Memories of them stay: memory forget."""
+    """Delete threads with all their checkpoints. Use `memory forget` for their memories."""
     asyncio.run(_deleted(threads))
     typer.echo(f"deleted {', '.join(threads)}")
 
@@ -211,21 +217,23 @@ async def _deleted(threads: list[str]) -> None:
     from swarm_brain.cli.terminal.session import session
 
     async with session(err, needed=True) as opened:
-        kept = opened.must()
-        if unknown := sorted(set(threads) - set(await kept.ids())):
+        saved = opened.must()
+        if unknown := sorted(set(threads) - set(await saved.ids())):
             raise ThreadError(f"There is no thread {', '.join(unknown)}; nothing was deleted.")
         for thread in threads:
-            with kept.alone(thread):
+            with saved.alone(thread):
                 await forget_calls(opened, thread)
-                await kept.adelete_thread(thread)
-        await kept.shred()
+                await saved.adelete_thread(thread)
+        await saved.shred()
 
 
 @app.command()
 def prune(
-    keep_last: Annotated[int, typer.Option(min=1, help="Checkpoints that each thread keeps.")],
+    keep_last: Annotated[
+        int, typer.Option(min=1, help="How many checkpoints to keep of each thread.")
+    ],
 ) -> None:
-    """Delete old checkpoints of all threads. They go on; older steps can no longer be shown."""
+    """Delete old checkpoints of all threads. Threads can continue; older steps are gone."""
     typer.echo(f"deleted {asyncio.run(_pruned(keep_last))} checkpoints")
 
 

@@ -1,7 +1,7 @@
-"""Reaching the Postgres of SWARM_BRAIN_DATABASE_URL, and saying what is wrong without its password.
+"""Connections to the Postgres of SWARM_BRAIN_DATABASE_URL. Needs the extra `postgres`.
 
-libpq quotes what it cannot read, and a password that is not percent-encoded ends up in there: so an
-address is checked first, and refused in our own words. Needs the extra `postgres`.
+No error shows the password. libpq quotes the part of an address that it cannot read, which may hold
+a password that is not percent-encoded, so addresses are checked here before libpq sees them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg
+from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolTimeout
 
@@ -23,30 +24,31 @@ FORM = "write postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
 CONNECTIONS = 4
 BUSY_SECONDS = 10.0
 CONNECT_SECONDS = 5
-PATIENCE_SECONDS = 1.0  # after which it is asked whether the server is busy, or gone
-SILENT_SECONDS = 10.0  # nobody is made to wait for a silent server more than once in this time
+PATIENCE_SECONDS = 1.0  # how long to wait before checking whether the server is busy or gone
+SILENT_SECONDS = 10.0  # after the server was found gone, how long to fail without asking again
 SILENT = "it does not answer any more"
-Configure = Callable[[Any], None]
+PoolConnection = Connection[Any]  # the rows are of the type that each user of a pool asks for
+Configure = Callable[[PoolConnection], None]
 
 
-class Pool(ConnectionPool[Any]):
-    """A pool that fails at once for a while after the server was silent: a run asks it often."""
+class Pool(ConnectionPool[PoolConnection]):
+    """A pool that fails at once while the server is gone, because a run asks it often."""
 
-    def __init__(self, url: str, configure: Configure | None = None, **options: Any) -> None:
+    def __init__(self, url: str, configure: Configure | None = None, **options: object) -> None:
         self._again_at = 0.0
         super().__init__(
             url,
             min_size=1,
             max_size=CONNECTIONS,
             timeout=BUSY_SECONDS,
-            check=ConnectionPool.check_connection,  # one that a restart has cut is replaced
+            check=ConnectionPool.check_connection,  # replaces those that a restart has cut
             configure=configure,
             open=False,
             kwargs={"autocommit": True, "connect_timeout": CONNECT_SECONDS, **options},
         )
 
-    def getconn(self, timeout: float | None = None) -> Any:
-        """A connection. Raises PoolTimeout."""
+    def getconn(self, timeout: float | None = None) -> PoolConnection:
+        """Return a connection. Raises PoolTimeout."""
         if time.monotonic() < self._again_at:
             raise PoolTimeout(SILENT)
         try:
@@ -63,8 +65,8 @@ class Pool(ConnectionPool[Any]):
             raise PoolTimeout(SILENT) from None
 
 
-def opened(url: str, configure: Configure | None = None, **options: Any) -> Pool:
-    """A pool of connections that work; `configure` is done to each new one.
+def opened(url: str, configure: Configure | None = None, **options: object) -> Pool:
+    """Open a pool of working connections; `configure` is called with each new one.
 
     Raises ConfigError or MemoryUnavailable.
     """
@@ -79,9 +81,9 @@ def opened(url: str, configure: Configure | None = None, **options: Any) -> Pool
 
 
 def reach(url: str) -> None:
-    """Connect once, because a pool would try for long and not say why it cannot.
+    """Connect once; unlike a pool, this fails quickly and with the reason.
 
-    Raises ConfigError if this is no address, MemoryUnavailable if nobody lets us in there.
+    Raises ConfigError for an invalid address and MemoryUnavailable for one that refuses us.
     """
     check(url)
     try:
@@ -91,25 +93,25 @@ def reach(url: str) -> None:
 
 
 def unavailable(error: psycopg.Error) -> MemoryUnavailable:
-    """What went wrong with the database, in one line."""
+    """Return the database's error in one line."""
     return MemoryUnavailable(WHERE, " ".join(str(error).split()) or type(error).__name__)
 
 
 def check(url: str) -> None:
-    """Raise ConfigError unless this is the address of a Postgres; the message does not quote it."""
+    """Raise ConfigError unless this is an address of a Postgres. The message does not quote it."""
     if not re.match(r"postgres(ql)?://", url):
-        raise ConfigError(f"{VARIABLE} is no address of a Postgres: {FORM}.")
+        raise ConfigError(f"{VARIABLE} is not the address of a Postgres: {FORM}.")
     account = url.partition("://")[2].rpartition("@")[0]
     if re.search(r"[@/?#\s]", account):
         raise ConfigError(
-            f"{VARIABLE}: in the user's name and the password write @ as %40, / as %2F, ? as %3F, "
+            f"{VARIABLE}: in the user name and the password, write @ as %40, / as %2F, ? as %3F, "
             "# as %23 and a space as %20."
         )
     try:
         ports = str(conninfo_to_dict(url).get("port", "")).split(",")
     except psycopg.ProgrammingError as error:
-        found = re.search(r'invalid URI query parameter: "([^"]*)"', str(error))
-        why = f"there is no parameter {found[1]}" if found else FORM
+        parameter = re.search(r'invalid URI query parameter: "([^"]*)"', str(error))
+        why = f"there is no parameter {parameter[1]}" if parameter else FORM
         raise ConfigError(f"{VARIABLE} cannot be read: {why}.") from None
     if not all(re.fullmatch(r"\d*", port) for port in ports):
-        raise ConfigError(f"{VARIABLE}: the port is no number: {FORM}.")
+        raise ConfigError(f"{VARIABLE}: the port is not a number: {FORM}.")

@@ -1,8 +1,8 @@
-"""A file of SQLite, or a database of Postgres. Transactions, no more.
+"""Transactions in a SQLite file or a Postgres database, behind one protocol.
 
-Both take the same SQL with `?` for parameters. Tables are written with {serial}, {blob} and {name},
-which are called differently. Writers come one after the other, so that what they number grows in
-the order in which their transactions become visible; readers rely on it.
+Both take the same SQL with `?` for parameters. Tables use {serial}, {blob} and {name} for types
+that the two call differently. There is one writer at a time, so ids grow in the order in which
+transactions become visible; readers rely on it.
 """
 
 from __future__ import annotations
@@ -12,40 +12,43 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from swarm_brain.graph.errors import MemoryUnavailable
 
-Row = tuple[Any, ...]
-Execute = Callable[[str, Sequence[Any]], list[Row]]
+if TYPE_CHECKING:
+    from swarm_brain.database.connection import PoolConnection
+
+Row = tuple[Any, ...]  # only the query knows the types of its columns
+Execute = Callable[[str, Sequence[object]], list[Row]]
 
 BUSY_SECONDS = 10.0
-# What is committed survives a killed process; a power cut may take the last commits, no more.
+# Commits survive a killed process. A power cut may lose the last ones, and nothing else.
 PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "secure_delete=ON", "foreign_keys=ON")
 
 
 class Database(Protocol):
-    """Reading and writing transactions. Raises MemoryUnavailable for what the database refuses."""
+    """Read and write transactions. They raise MemoryUnavailable for errors of the database."""
 
     name: str
 
-    def reading(self) -> Any:
-        """A context manager that gives an Execute."""
+    def reading(self) -> AbstractContextManager[Execute]:
+        """Read what is committed."""
 
-    def writing(self) -> Any:
-        """The same for one transaction that is there whole or not at all."""
+    def writing(self) -> AbstractContextManager[Execute]:
+        """Write in one transaction, which is saved whole or not at all."""
 
     def shred(self) -> None:
-        """Leave nothing behind of what was deleted, as far as that is ours to do."""
+        """Overwrite what was deleted, as far as the database leaves that to us."""
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
 
 
 class Sqlite:
-    """One connection, one user at a time. `:memory:` lives as long as the object."""
+    """One connection that one thread uses at a time. `:memory:` lives as long as the object."""
 
     def __init__(self, path: Path | str, tables: Sequence[str]) -> None:
         self.name = str(path)
@@ -62,10 +65,13 @@ class Sqlite:
             raise MemoryUnavailable(self.name, error) from None
 
     def _set_up(self) -> None:
-        """Settings and tables. Where others open a new file too, SQLite says at once that it is
-        locked, whatever its timeout: the way into WAL mode waits for nobody."""
+        """Set the pragmas and make the tables.
+
+        Retry while the file is locked: entering WAL mode ignores SQLite's timeout when another
+        process opens a new file as well.
+        """
         until = time.monotonic() + BUSY_SECONDS
-        # AUTOINCREMENT never gives the id of a deleted row to another.
+        # AUTOINCREMENT never reuses the id of a deleted row.
         kinds = {"serial": "INTEGER PRIMARY KEY AUTOINCREMENT", "blob": "BLOB", "name": "TEXT"}
         steps = [f"PRAGMA {pragma}" for pragma in PRAGMAS]
         steps += [table.format(**kinds) for table in self._tables]
@@ -104,11 +110,11 @@ class Sqlite:
         except sqlite3.Error as error:
             raise MemoryUnavailable(self.name, error) from None
 
-    def _execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+    def _execute(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
         return self._connection.execute(sql, parameters).fetchall()
 
     def shred(self) -> None:
-        """Let nothing that was deleted stay behind in the write-ahead log."""
+        """Empty the write-ahead log, which still holds what was deleted."""
         with self._lock, self._translated():
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -119,17 +125,17 @@ class Sqlite:
 
 
 class Postgres:
-    """A small pool of connections to a database; the tables are made where they are missing.
+    """A small pool of connections to a database, in which missing tables are made.
 
-    `lock` is the number of the advisory lock that lets one writer in at a time.
+    `lock` is the number of the advisory lock that admits one writer at a time.
     """
 
     def __init__(self, url: str, tables: Sequence[str], lock: int) -> None:
-        from swarm_brain.database import connection as connecting
+        from swarm_brain.database import connection  # needs the extra `postgres`
 
-        self.name = connecting.WHERE
+        self.name = connection.WHERE
         self._lock = lock
-        self._pool = connecting.opened(url)
+        self._pool = connection.opened(url)
         # Names are compared byte by byte, whatever the database's language.
         kinds = {"serial": "BIGSERIAL PRIMARY KEY", "blob": "BYTEA", "name": 'TEXT COLLATE "C"'}
         try:
@@ -148,14 +154,14 @@ class Postgres:
 
     @contextmanager
     def writing(self) -> Iterator[Execute]:
-        """Write in one transaction, one writer at a time over all processes."""
+        """Write in one transaction, one writer at a time among all processes."""
         with self._connected() as connection, connection.transaction():
             _rows(connection, "SELECT pg_advisory_xact_lock(?)", [self._lock])
             yield functools.partial(_rows, connection)
 
     @contextmanager
-    def _connected(self) -> Iterator[Any]:
-        import psycopg
+    def _connected(self) -> Iterator[PoolConnection]:
+        import psycopg  # the extra `postgres`
 
         from swarm_brain.database.connection import unavailable
 
@@ -166,13 +172,13 @@ class Postgres:
             raise unavailable(error) from None
 
     def shred(self) -> None:
-        """Nothing to do here: space is given back by the database's own VACUUM."""
+        """Do nothing: the database's own VACUUM reuses the space."""
 
     def close(self) -> None:
         """Close the pool."""
         self._pool.close()
 
 
-def _rows(connection: Any, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+def _rows(connection: PoolConnection, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
     cursor = connection.execute(sql.replace("?", "%s"), parameters or None)
     return list(cursor.fetchall()) if cursor.description else []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from swarm_brain.graph.topology import Topology
 
 if TYPE_CHECKING:
-    from swarm_brain.threads.history import Run, Said
+    from swarm_brain.threads.history import ExpertStep, Run
 
 STATUS = {
     "ok": "answered",
@@ -44,7 +44,7 @@ class Course:
 def course(topology: Topology, run: Run) -> Course:
     """How a saved run went, finished or not."""
     said = [one for step in run["steps"] for one in step["experts"]]
-    reports = (run["result"] or {}).get("experts") or []
+    reports = run["result"]["experts"] if run["result"] else []
     skipped = {report["name"]: report for report in reports if report["status"] == "skipped"}
     looks = {}
     for name, expert in topology.experts.items():
@@ -59,7 +59,7 @@ def course(topology: Topology, run: Run) -> Course:
     return Course(looks, _wakings(said), _wakings(skipped.values()), run["result"] is not None)
 
 
-def _spoke(said: Sequence[Said]) -> Look:
+def _spoke(said: Sequence[ExpertStep]) -> Look:
     """An expert that ran: once, or again in a revision."""
     last = said[-1]
     status = STATUS[last["status"]]
@@ -72,7 +72,7 @@ def _spoke(said: Sequence[Said]) -> Look:
     return Look(last["status"], (status + revised + human, *figures), words)
 
 
-def _figures(said: Said) -> str:
+def _figures(said: ExpertStep) -> str:
     tokens = "tokens unknown" if said["tokens"] is None else f"{said['tokens']:,} tokens"
     return f"{tokens}, {said['latency_s']:.1f} s"
 

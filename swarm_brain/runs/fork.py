@@ -14,7 +14,7 @@ from swarm_brain.graph.errors import ThreadError
 from swarm_brain.graph.state import Signal
 from swarm_brain.graph.topology import Topology
 from swarm_brain.nodes.signal import candidates, rewritten
-from swarm_brain.nodes.turn import ExpertTurn, run_context
+from swarm_brain.nodes.turn import past_turn
 from swarm_brain.threads.checkpoints import SavedState, ancestors, latest, saver_of
 
 
@@ -63,8 +63,7 @@ def _written(
     """What this expert's node writes: the signal as it was, or with other words, read anew."""
     expert, state = topology.experts[signal["source"]], before.values
     if text is not None:
-        turn = ExpertTurn(topology=topology, state=state, context=run_context(state), expert=expert)
-        signal = rewritten(turn, signal, text)
+        signal = rewritten(past_turn(topology, state, expert.name), signal, text)
         if signal["error"]:
             raise ThreadError(f"{expert.name}: {signal['error']}; write what its prompt asks for.")
     return {

@@ -20,6 +20,7 @@ from langgraph.types import Interrupt
 
 from swarm_brain.graph.brain import Brain
 from swarm_brain.graph.errors import MemoryUnavailable, ThreadError
+from swarm_brain.graph.events import Pause
 from swarm_brain.graph.state import BEGIN, BrainState, Signal
 
 Saver = BaseCheckpointSaver[str]
@@ -52,6 +53,11 @@ class SavedState:
     next: tuple[str, ...]
     pauses: tuple[Interrupt, ...]
     signals: tuple[Signal, ...]
+
+    @property
+    def paused(self) -> list[Pause]:
+        """What a person is to decide, as data."""
+        return [cast(Pause, {"id": pause.id, **pause.value}) for pause in self.pauses]
 
     @property
     def begun(self) -> bool:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import cast
 
 from typing_extensions import TypedDict
 
 from swarm_brain.graph import propagation
 from swarm_brain.graph.errors import BrainError, ThreadError
-from swarm_brain.graph.events import Entered, Reached
+from swarm_brain.graph.events import Entered, Pause, Reached
 from swarm_brain.graph.loading import load
-from swarm_brain.graph.state import RESULT_KEYS, BrainState, Signal, Usage, Waking
+from swarm_brain.graph.state import RESULT_KEYS, BrainState, Result, Signal, Usage, Waking
 from swarm_brain.graph.topology import Topology
 from swarm_brain.nodes.finish import usage
 from swarm_brain.nodes.signal import PREVENTED
@@ -22,8 +22,8 @@ from swarm_brain.threads.checkpoints import SavedState, Saver, last_states, late
 from swarm_brain.version import __version__
 
 
-class Said(TypedDict):
-    """One expert in one superstep; `edges` is None where the topology is no longer what it was."""
+class ExpertStep(TypedDict):
+    """What one expert did in one step; `edges` is None if the topology has changed since."""
 
     expert: str
     status: str
@@ -40,11 +40,11 @@ class Said(TypedDict):
     error: str | None
 
 
-class Superstep(TypedDict):
-    """One wave: its number, its experts, and whose signals of it entered the workspace."""
+class Step(TypedDict):
+    """The experts that ran at once, and whose signals entered the workspace."""
 
     step: int
-    experts: list[Said]
+    experts: list[ExpertStep]
     entered: list[Entered]
 
 
@@ -55,11 +55,11 @@ class Run(TypedDict):
     question: str
     date: str
     topology: str
-    steps: list[Superstep]
-    result: dict[str, Any] | None
+    steps: list[Step]
+    result: Result | None
     usage: Usage
     next: list[str]
-    paused: list[dict[str, Any]]
+    paused: list[Pause]
 
 
 Edges = Mapping[tuple[str, int], list[Reached]]  # by expert and step
@@ -146,7 +146,7 @@ def run(state: SavedState, edges: Edges | None = None) -> Run:
             "result": None if state.next else result(values),
             "usage": usage(state.signals),
             "next": list(state.next),
-            "paused": [{"id": pause.id, **pause.value} for pause in state.pauses],
+            "paused": state.paused,
         }
 
 
@@ -163,14 +163,14 @@ def _of_this_version(state: SavedState) -> Iterator[None]:
         ) from None
 
 
-def _steps(state: SavedState, edges: Edges | None) -> list[Superstep]:
+def _steps(state: SavedState, edges: Edges | None) -> list[Step]:
     signals, broadcasts = state.signals, state.values["workspace"]["broadcasts"]
     if edges is None:
         edges = _edges(state.values, signals)
     return [
         {
             "step": step,
-            "experts": [_said(s, edges) for s in signals if s["step"] == step],
+            "experts": [_expert_step(s, edges) for s in signals if s["step"] == step],
             "entered": [
                 {"source": entry["source"], "salience": entry["salience"]}
                 for entry in broadcasts
@@ -182,7 +182,7 @@ def _steps(state: SavedState, edges: Edges | None) -> list[Superstep]:
 
 
 def _edges(state: BrainState, signals: Sequence[Signal]) -> Edges:
-    """What became of each expert's edges, as it was told while the run went."""
+    """Return what became of each expert's edges, as it was reported live."""
     try:
         topology, context = load(state["topology"]["name"]), run_context(state)
     except BrainError:  # its file is gone
@@ -201,7 +201,7 @@ def _edges(state: BrainState, signals: Sequence[Signal]) -> Edges:
     }
 
 
-def _said(signal: Signal, edges: Edges) -> Said:
+def _expert_step(signal: Signal, edges: Edges) -> ExpertStep:
     known = signal["input_tokens"] is not None and signal["output_tokens"] is not None
     return {
         "expert": signal["source"],
@@ -220,6 +220,7 @@ def _said(signal: Signal, edges: Edges) -> Said:
     }
 
 
-def result(state: BrainState) -> dict[str, Any]:
-    """What `ask --json` prints, from a finished run's state."""
-    return {key: state[key] for key in RESULT_KEYS}  # type: ignore[literal-required]
+def result(values: BrainState) -> Result:
+    """Return what `ask --json` prints, from a finished run's state."""
+    saved = dict(values)
+    return cast(Result, {key: saved[key] for key in RESULT_KEYS})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from swarm_brain.graph import propagation
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.loading import load
-from swarm_brain.graph.propagation import activations, fired, salience, standing
+from swarm_brain.graph.propagation import leaving, salience, standing
 from swarm_brain.graph.topology import Edge, Topology
 from swarm_brain.graph.workspace import compete
 
@@ -31,6 +31,24 @@ def rewired(name, **changes) -> Topology:
     """The eight experts with one of them changed."""
     expert = EIGHT.experts[name].model_copy(update=changes)
     return EIGHT.model_copy(update={"experts": {**EIGHT.experts, name: expert}})
+
+
+def activations(topology, said, effort, context, before=()):
+    """The activation of each edge that leaves the signal."""
+    reached = leaving(topology, said, [*before, said], effort, context)
+    return {edge.to: edge.activation for edge in reached}
+
+
+def fired(topology, said, effort, context, before=()):
+    """The same of those that fire."""
+    reached = leaving(topology, said, [*before, said], effort, context)
+    return {edge.to: edge.activation for edge in reached if edge.fired}
+
+
+def revises(topology, said, signals, context):
+    """Whether the signal buys a revision of the answer."""
+    reached = leaving(topology, said, signals, "high", context)
+    return [edge.to for edge in reached if edge.fired] == [topology.synthesis.name]
 
 
 @given(words, words, st.lists(words, max_size=3))
@@ -137,7 +155,9 @@ def test_a_level_that_max_steps_cuts_off_is_not_woken(steps, woken):
 
 
 def test_nothing_follows_a_revision_and_no_critic_a_failed_answer():
-    assert fired(EIGHT, signal("synthesis", step=5), "high", DEFAULT) == {}
+    first, revision = signal("synthesis"), signal("synthesis", step=5)
+    assert fired(EIGHT, revision, "high", DEFAULT, before=[first]) == {}
+    assert fired(EIGHT, first, "high", DEFAULT, before=[revision]) == {"meta_cognitive": 1.0}
     failed = signal("synthesis", status="simulated", error="no")
     assert fired(EIGHT, failed, "high", DEFAULT) == {}
     assert fired(EIGHT, signal("synthesis", status="simulated"), "high", DEFAULT)
@@ -181,13 +201,18 @@ def test_entries_stay_within_what_the_effort_reaches(steps):
 def test_a_quoted_defect_buys_one_revision():
     defects = [{"quote": "a whale", "problem": "no"}]
     answer, critic = signal("synthesis"), signal("meta_cognitive", defects=defects)
-    draft = signal("reasoning", defects=defects)
-    assert propagation.revises(EIGHT, critic, [answer, critic], DEFAULT)
-    assert not propagation.revises(EIGHT, critic, [answer, critic, answer], DEFAULT)
-    assert not propagation.revises(EIGHT, critic, [critic], DEFAULT)
-    assert not propagation.revises(EIGHT, draft, [answer, draft], DEFAULT)
-    assert not propagation.revises(EIGHT, signal("meta_cognitive"), [answer], DEFAULT)
-    assert not propagation.revises(EIGHT, critic, [answer, critic], Context(max_revisions=0))
+    draft, empty = signal("reasoning", defects=defects), signal("meta_cognitive")
+    assert revises(EIGHT, critic, [answer, critic], DEFAULT)
+    assert not revises(EIGHT, critic, [answer, answer, critic], DEFAULT)
+    later = signal("synthesis", step=5)
+    assert revises(EIGHT, critic, [answer, critic, later], DEFAULT)  # decided before it
+    assert not revises(EIGHT, critic, [critic], DEFAULT)
+    harmless = signal("reasoning")
+    assert leaving(EIGHT, draft, [draft, answer], "high", DEFAULT) == leaving(
+        EIGHT, harmless, [harmless], "high", DEFAULT
+    )
+    assert not revises(EIGHT, empty, [answer, empty], DEFAULT)
+    assert not revises(EIGHT, critic, [answer, critic], Context(max_revisions=0))
 
 
 ANSWER = "The “Great” whale isn’t a fish:\n  it costs 5% (or more)… and\u00a0breathes air."

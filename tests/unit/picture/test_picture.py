@@ -20,7 +20,7 @@ from swarm_brain.picture.layout import Picture, layout
 from swarm_brain.picture.overlay import course
 from swarm_brain.picture.png import png
 from swarm_brain.picture.svg import svg
-from swarm_brain.threads.history import Run, Said
+from swarm_brain.threads.history import ExpertStep, Run
 
 PROMPT = "# Expert: {} (test)\nDo it."
 
@@ -190,7 +190,7 @@ def of_class(root: Element, name: str) -> list[Element]:
     return root.findall(f".//s:g[@class='{name}']", NAMESPACE)
 
 
-def said(expert: str, woken_by, **more) -> Said:
+def said(expert: str, woken_by, **more) -> ExpertStep:
     return {
         "expert": expert, "status": "ok", "woken_by": [{"from": a, "activation": b} for a, b in
         woken_by.items()], "content": "Words.", "model": "m", "tokens": 1234, "cost_usd": None,
