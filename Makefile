@@ -110,10 +110,10 @@ assistants: install ## the presets fast, thorough and cheap as assistants of tha
 docs: install ## write docs/settings.md, docs/cli.md and .env.example from the code
 	@$(BIN)/python docs/generate.py
 
-picture: install ## draw the graph into the README
+picture: install ## draw the graph into docs/architecture.md
 	@$(BIN)/python docs/picture.py
 
-bench: install ## the figures that the README and the docs state
+bench: install ## the figures that the docs state
 	@$(BIN)/python -m benchmarks
 
 lock: ## resolve constraints.txt anew (needs uv)

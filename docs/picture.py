@@ -1,4 +1,4 @@
-"""Draw the graph into the README, between its two markers: `make picture`."""
+"""Draw the graph into docs/architecture.md, between its two markers: `make picture`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 from swarm_brain.graph.brain import graph
 
-README = Path(__file__).parent.parent / "README.md"
+PAGE = Path(__file__).parent / "architecture.md"
 START, END = "<!-- picture -->", "<!-- end of picture -->"
 
 
 def drawn(text: str) -> str:
-    """The README's text with the present picture in it."""
+    """Return the page's text with the present picture in it."""
     before, _, rest = text.partition(START)
     _, _, after = rest.partition(END)
     picture = graph.get_graph().draw_mermaid().strip()
@@ -20,7 +20,7 @@ def drawn(text: str) -> str:
 
 
 if __name__ == "__main__":
-    now = README.read_text(encoding="utf-8")
+    now = PAGE.read_text(encoding="utf-8")
     if START not in now or END not in now:
-        sys.exit(f"{README} lacks the markers {START} and {END}")
-    README.write_text(drawn(now), encoding="utf-8")
+        sys.exit(f"{PAGE} lacks the markers {START} and {END}")
+    PAGE.write_text(drawn(now), encoding="utf-8")
