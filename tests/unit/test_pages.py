@@ -65,7 +65,7 @@ def check(line: str) -> str | None:
     """What is wrong with the words after `swarm-brain`, if anything is."""
     command: Any = CLI
     words = words_of(line)
-    while hasattr(command, "commands") and words and not words[0].startswith("-"):
+    while hasattr(command, "commands") and words and re.match(r"[a-z]", words[0]):
         if words[0] not in command.commands:
             return f"no command {words[0]!r}"
         command = command.commands[words.pop(0)]
