@@ -24,7 +24,7 @@ export Q
 .DEFAULT_GOAL := help
 .PHONY: help install ask test test-all test-unit test-evals test-integration test-quick test-slow \
 	test-cluster test-browser \
-	docs page check-page check format dev assistants picture bench lock
+	docs page page-types check-page check format dev assistants picture bench lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -79,7 +79,10 @@ $(CLUSTER)/.installed: pyproject.toml constraints.txt
 test-browser: install ## the page in Chromium, before the real server; not part of `test`
 	@start=$$(date +%s); $(BIN)/pytest tests/browser -rs && echo "time: tests in the browser $$(($$(date +%s) - start)) s"
 
-page: ## build the page (swarm_brain/page) into what is served (needs Node 20.19)
+page-types: install ## write the types of the page's events
+	@$(BIN)/python docs/wire.py
+
+page: page-types ## build the page (swarm_brain/page) into what is served (needs Node 20.19)
 	@cd swarm_brain/page && npm ci $(NPM_QUIET) && npm run --silent check && npm test --silent && npm run --silent build
 
 check-page: ## types and tests of the page; that the committed build is what its source gives

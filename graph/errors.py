@@ -14,6 +14,7 @@
     ├── ThreadError             a thread cannot do what is asked; says which command can
     ├── ServerError             a server of the brain cannot be asked, or its run has failed
     ├── ModelError              one call to a model has failed (see `kind`)
+    ├── RunCancelled            somebody ended the run; its thread can be resumed
     └── ExpertFailed            an expert failed and the run was told to be strict
 
 Each message says what, which and what to do. None of them ever carries a key.
@@ -149,6 +150,13 @@ class MemoryUnavailable(BrainError):
 
 class ThreadError(BrainError):
     """A saved thread cannot do what is asked of it."""
+
+
+class RunCancelled(BrainError):
+    """Somebody ended the run."""
+
+    def __init__(self) -> None:
+        super().__init__("The run was cancelled.")
 
 
 class ServerError(BrainError):

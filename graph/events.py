@@ -19,7 +19,7 @@ repeat a step's `broadcast`. Fields are only ever added.
 
 from __future__ import annotations
 
-from typing import Literal, NotRequired
+from typing import Literal
 
 from typing_extensions import TypedDict
 
@@ -93,9 +93,9 @@ class Failure(TypedDict):
     """Why a run has no result. `code` names the kind of failure for programs."""
 
     message: str
-    type: NotRequired[str]
-    param: NotRequired[str | None]
-    code: NotRequired[str | None]
+    type: str
+    param: str | None
+    code: str | None
 
 
 class Started(TypedDict):
@@ -129,7 +129,7 @@ class Woken(TypedDict):
 
 
 class Token(TypedDict):
-    """A piece of an expert's text. A saved run reports each text as one piece."""
+    """A piece of an expert's text. A saved run reports none: `answered` has the whole text."""
 
     event: Literal["token"]
     expert: str

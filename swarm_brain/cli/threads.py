@@ -142,7 +142,7 @@ def ending(run: Run) -> str:
     from swarm_brain.cli.terminal.live import summary
 
     if run["result"]:
-        return summary(dict(run["result"]))
+        return summary(run["result"])
     waiting = ", ".join(pause["expert"] for pause in run["paused"])
     return f"paused before {waiting}" if waiting else f"unfinished; next: {', '.join(run['next'])}"
 
@@ -190,17 +190,17 @@ def fork(
         if not (sign and name and file):
             raise ConfigError(f"--edit {item!r}: write EXPERT=FILE")
         edits[name.strip()] = read(Path(file))
-    both = asyncio.run(forked_run(thread, step, edits, {}))
+    original, fork = asyncio.run(forked_run(thread, step, edits, {}))
     if as_json:
-        typer.echo(json.dumps(both, ensure_ascii=False))
-    if not both["fork"]:
+        typer.echo(json.dumps({"original": original, "fork": fork}, ensure_ascii=False))
+    if fork is None:
         raise typer.Exit(PAUSED)
     if as_json:
         return
     half = max(30, Console().width // 2 - 1)
     panels = [
         Panel(Text(printable(result["final_output"])), title=name, width=half)
-        for name, result in both.items()
+        for name, result in (("original", original), ("fork", fork))
     ]
     Console(highlight=False).print(Columns(panels))
 

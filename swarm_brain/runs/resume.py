@@ -13,12 +13,22 @@ def resumable(thread: str, state: SavedState) -> Topology:
     """Return the topology with which the run continues. Raises ThreadError if it cannot."""
     if not state.next:
         raise ThreadError(f"The thread {thread} has no unfinished run.")
-    if why := history.failure(state):
+    if reason := history.failure(state):
         raise ThreadError(
-            f"The run was strict and has failed: {why}. It cannot go on; ask again, in this "
+            f"The run was strict and has failed: {reason}. It cannot continue; ask again, in this "
             "thread or another."
         )
     return history.topology_of(state)
+
+
+def is_paused(thread: str, state: SavedState, decision: object) -> bool:
+    """Return whether the run waits for a decision.
+
+    Raises ThreadError if a decision is given but the run does not wait for one.
+    """
+    if decision is not None and not state.pauses:
+        raise ThreadError(f"The thread {thread} is not paused: there is nothing to decide.")
+    return bool(state.pauses)
 
 
 async def free(brain: Brain, thread: str, how: str, called: str | None = None) -> None:

@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from swarm_brain.config import server_settings
+from swarm_brain.graph import events
 from swarm_brain.graph.errors import (
     BrainError,
     BudgetTooSmall,
@@ -28,10 +29,10 @@ from swarm_brain.graph.errors import (
     DaySpent,
     ExpertFailed,
     InputError,
-    QuestionTooLong,
+    RunCancelled,
     ThreadError,
 )
-from swarm_brain.runs.stream import Event
+from swarm_brain.runs.failures import failure_of
 from swarm_brain.server.admission import day_spent
 from swarm_brain.server.api_keys import Owner, identify_caller
 from swarm_brain.server.problems import Problem
@@ -41,15 +42,15 @@ log = logging.getLogger(__name__)
 
 INTERNAL = Problem(500, "Internal error; the server's log says which.", type="server_error")
 
-# Status, type and code of each BrainError: the first class that matches.
-_KINDS: tuple[tuple[type[BrainError], int, str, str], ...] = (
-    (QuestionTooLong, 400, "invalid_request_error", "context_length_exceeded"),
-    (InputError, 400, "invalid_request_error", "invalid_question"),
-    (ConfigError, 400, "invalid_request_error", "invalid_setting"),
-    (BudgetTooSmall, 400, "invalid_request_error", "budget_too_small"),
-    (ThreadError, 409, "invalid_request_error", "thread_conflict"),
-    (ExpertFailed, 502, "server_error", "expert_failed"),
-    (BrainError, 503, "server_error", "unavailable"),
+# The status of each BrainError: the first class that matches.
+_STATUSES: tuple[tuple[type[BrainError], int], ...] = (
+    (InputError, 400),
+    (ConfigError, 400),
+    (BudgetTooSmall, 400),
+    (ThreadError, 409),
+    (RunCancelled, 409),
+    (ExpertFailed, 502),
+    (BrainError, 503),
 )
 
 
@@ -96,11 +97,9 @@ def problem_of(error: Exception) -> Problem:
         case DaySpent():
             return day_spent(str(error))
         case BrainError():
-            return next(
-                Problem(status, str(error), type=kind, code=code)
-                for cls, status, kind, code in _KINDS
-                if isinstance(error, cls)
-            )
+            failure = failure_of(error)
+            status = next(status for cls, status in _STATUSES if isinstance(error, cls))
+            return Problem(status, str(error), type=failure["type"], code=failure["code"])
         case HTTPException():
             return Problem(error.status_code, str(error.detail), headers=error.headers)
         case _:
@@ -122,16 +121,19 @@ def _invalid(error: RequestValidationError) -> Problem:
     return Problem(400, f"{prefix}{first['msg']}", param=param, code=first["type"])
 
 
-def body_of(problem: Problem) -> dict[str, dict[str, str | None]]:
-    """Return the JSON of an error."""
+def failure_in(problem: Problem) -> events.Failure:
+    """Return what a client reads of a problem."""
     return {
-        "error": {
-            "message": problem.message,
-            "type": problem.type,
-            "param": problem.param,
-            "code": problem.code,
-        }
+        "message": problem.message,
+        "type": problem.type,
+        "param": problem.param,
+        "code": problem.code,
     }
+
+
+def body_of(problem: Problem) -> dict[str, events.Failure]:
+    """Return the JSON of an error."""
+    return {"error": failure_in(problem)}
 
 
 class Answer(JSONResponse):
@@ -206,7 +208,7 @@ def _runs(request: Request) -> Runs:
     return found
 
 
-def note(request: Request, started: Event) -> None:
+def note(request: Request, started: events.Started) -> None:
     """Remember a request's run and thread for the log."""
     request.state.run, request.state.thread_id = started["run"], started["thread"]
 

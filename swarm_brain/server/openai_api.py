@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -14,9 +14,9 @@ from sse_starlette import EventSourceResponse
 from starlette.requests import ClientDisconnect
 
 from swarm_brain.config import server_settings
-from swarm_brain.runs.stream import Event
+from swarm_brain.graph.events import Event, Finished, Started
 from swarm_brain.server.http import ERRORS, Answer, Asker, Brains, Route, body_of, note, problem_of
-from swarm_brain.server.openai_completion import completion, headers
+from swarm_brain.server.openai_completion import completion, headers, started_of
 from swarm_brain.server.openai_schema import FAMILY, ChatRequest, models, question_of
 from swarm_brain.server.openai_stream import Writer
 from swarm_brain.server.problems import Problem
@@ -28,13 +28,13 @@ router = APIRouter(prefix="/v1", route_class=Route, responses=ERRORS, default_re
 
 @router.get("/models", tags=["openai"])
 async def list_models(owner: Asker) -> dict[str, Any]:
-    """The names under which the brain is asked: presets and topologies."""
+    """List the names that the brain answers to: presets and topologies."""
     return {"object": "list", "data": [_model(name) for name in models()]}
 
 
 @router.get("/models/{model}", tags=["openai"])
 async def show_model(model: str, owner: Asker) -> dict[str, Any]:
-    """One of them."""
+    """Show one of them."""
     if model not in models():
         raise Problem(404, f"There is no model {model}.", param="model", code="model_not_found")
     return _model(model)
@@ -47,7 +47,7 @@ def _model(name: str) -> dict[str, Any]:
 
 COMPLETED: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "A chat completion; with `stream` its pieces as events.",
+        "description": "A chat completion; with `stream` its chunks as events.",
         "content": {
             "application/json": {"schema": {"type": "object"}},
             "text/event-stream": {"schema": {"type": "object"}},
@@ -60,42 +60,49 @@ COMPLETED: dict[int | str, dict[str, Any]] = {
 async def chat_completions(
     body: ChatRequest, request: Request, owner: Asker, runs: Brains
 ) -> Response:
-    """Ask the experts. With `stream` as server-sent events: what they say as
-    `reasoning_content`, then the answer's words as they are generated."""
+    """Ask the experts.
+
+    With `stream` the reply is server-sent events: what the experts write as `reasoning_content`,
+    then the answer's words as they are generated.
+    """
     question = question_of(body)
     events = runs.ask(owner, question)
     if body.stream:
-        # Up to the second event everything that is wrong with the question has shown itself.
-        started, begun = await _first(request, events)
+        # Whatever is wrong with the question shows before the second event.
+        first, second = await while_connected(request, first_two(events))
+        started = started_of(first)
         note(request, started)
-        writer = Writer(body, started, question.topology)
-        return _stream(writer.chunks(_again(begun, events)), started)
-    whole = await while_connected(request, _whole(events))
-    note(request, whole[0])
-    told = completion(body, question.topology, whole)
-    return Answer(told, headers=dict(headers(whole[0], whole[-1])))
+        writer = Writer(body, question, started)
+        return _stream(writer.chunks(_again(second, events)), started)
+    run, finished = await while_connected(request, _whole(events))
+    started = started_of(run[0])
+    note(request, started)
+    answer = completion(body, question, run, finished)
+    return Answer(answer, headers=dict(headers(started, finished)))
 
 
-async def _first(request: Request, events: AsyncIterator[Event]) -> tuple[Event, Event]:
-    async def two() -> tuple[Event, Event]:
-        return await anext(events), await anext(events)
-
-    return await while_connected(request, two())
+async def first_two(events: AsyncIterator[Event]) -> list[Event]:
+    """Wait for the first two events of a run."""
+    return [await anext(events), await anext(events)]
 
 
-async def _again(first: Event, events: AsyncIterator[Event]) -> AsyncIterator[Event]:
-    async with aclosing(events):  # type: ignore[type-var]
+async def _again(first: Event, events: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
+    async with aclosing(events):
         yield first
         async for event in events:
             yield event
 
 
-async def _whole(events: AsyncIterator[Event]) -> list[Event]:
-    async with aclosing(events):  # type: ignore[type-var]
-        return [event async for event in events if event["event"] != "token"]
+async def _whole(events: AsyncGenerator[Event]) -> tuple[list[Event], Finished]:
+    """Wait for a run's end; return its events and the last one. Tokens are left out."""
+    async with aclosing(events):
+        run: list[Event] = [event async for event in events if event["event"] != "token"]
+    if (last := run[-1])["event"] != "finished":
+        raise TypeError(f"a question that cannot pause ended with `{last['event']}`")
+    return run, last
 
 
-def _stream(chunks: AsyncIterator[dict[str, Any]], started: Event) -> Response:
+def _stream(chunks: AsyncGenerator[dict[str, Any]], started: Started) -> Response:
     return EventSourceResponse(
         _lines(chunks),
         headers=dict(headers(started)),
@@ -104,10 +111,10 @@ def _stream(chunks: AsyncIterator[dict[str, Any]], started: Event) -> Response:
     )
 
 
-async def _lines(chunks: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, str]]:
-    """Each piece as an event; an error as OpenAI's clients raise it."""
+async def _lines(chunks: AsyncGenerator[dict[str, Any]]) -> AsyncIterator[dict[str, str]]:
+    """Yield each chunk as a server-sent event; an error in the form that OpenAI's clients raise."""
     try:
-        async with aclosing(chunks):  # type: ignore[type-var]
+        async with aclosing(chunks):
             async for chunk in chunks:
                 yield {"data": json.dumps(chunk)}
     except Exception as error:  # noqa: BLE001  the border: the status has been sent already
@@ -116,7 +123,7 @@ async def _lines(chunks: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[st
 
 
 async def while_connected(request: Request, work: Awaitable[T]) -> T:
-    """Await `work`; if the client leaves meanwhile it is cancelled. Raises ClientDisconnect."""
+    """Wait for `work`, or cancel it and raise ClientDisconnect when the client leaves."""
     task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)

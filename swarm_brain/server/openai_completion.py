@@ -1,4 +1,4 @@
-"""A run's result as a chat completion: the answer, what it took, and how far to trust it. Pure."""
+"""A run's result as a chat completion: the answer, its usage, and how far to trust it. Pure."""
 
 from __future__ import annotations
 
@@ -7,56 +7,73 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from swarm_brain.graph.events import Answered, Begun, Event, Finished, Started, Woken
 from swarm_brain.graph.loading import load
-from swarm_brain.runs.stream import Event
 from swarm_brain.server.admission import day_spent
-from swarm_brain.server.openai_schema import ChatRequest, question_of
+from swarm_brain.server.openai_schema import ChatRequest
 from swarm_brain.server.problems import Problem
+from swarm_brain.server.runs import Question
 
 APART = ("final_output", "usage", "thread_id")  # of a result, what stands elsewhere in the reply
 
 
-def completion(request: ChatRequest, topology: str, events: Sequence[Event]) -> dict[str, Any]:
-    """The body of a chat completion. Raises Problem if no model gave an answer."""
-    started, finished = events[0], events[-1]
-    check(request, finished)
-    text, why = ending(request, finished)
-    message: dict[str, Any] = {"role": "assistant", "content": text}
+def completion(
+    request: ChatRequest, question: Question, events: Sequence[Event], finished: Finished
+) -> dict[str, Any]:
+    """Return the body of a chat completion. Raises Problem if no model wrote an answer."""
+    started = started_of(events[0])
+    check(request, question, finished)
+    text, reason = ending(request, finished)
+    message = {"role": "assistant", "content": text}
     if request.swarm and request.swarm.reasoning:
-        message["reasoning_content"] = _thoughts(topology, events)
-    choice = {"index": 0, "message": message, "finish_reason": why, "logprobs": None}
+        message["reasoning_content"] = _reasoning(question.topology, events)
+    choice = {"index": 0, "message": message, "finish_reason": reason, "logprobs": None}
     return {
         **frame(request, started, "chat.completion"),
         "choices": [choice],
         "usage": usage(finished),
-        "swarm": told(started, finished),
+        "swarm": swarm(started, finished),
     }
 
 
-def _thoughts(topology: str, events: Sequence[Event]) -> str:
-    writer = next(answering(topology, e) for e in events if e["event"] == "begun")
-    return "".join(progress(e, writer) for e in events if e["event"] in ("woken", "said"))
+def started_of(event: Event) -> Started:
+    """Return the event that every run begins with."""
+    if event["event"] != "started":
+        raise TypeError(f"a run begins with `started`, not with `{event['event']}`")
+    return event
 
 
-def answering(topology: str, begun: Event) -> str:
-    """Who writes the answer: synthesis, or whoever runs alone."""
-    lone = begun["max_steps"] == 1 and begun["woken"]
-    return begun["woken"][0] if lone else load(topology).synthesis.name
+def _reasoning(topology: str, events: Sequence[Event]) -> str:
+    author, text = "", ""
+    for event in events:
+        if event["event"] == "begun":
+            author = answering(topology, event)
+        elif event["event"] == "woken" or event["event"] == "answered":
+            text += progress(event, author)
+    return text
 
 
-def progress(event: Event, answering: str) -> str:
-    """An expert's waking and words, as one reads them."""
+def answering(topology: str, begun: Begun) -> str:
+    """Return who writes the answer: synthesis, or the expert that runs alone."""
+    alone = begun["max_steps"] == 1 and begun["woken"]
+    return begun["woken"][0] if alone else load(topology).synthesis.name
+
+
+def progress(event: Woken | Answered, author: str) -> str:
+    """Return an expert's waking or its text, for people to read; `author` writes the answer."""
     if event["event"] == "woken":
-        by = ", ".join(f"{edge['from']} ({edge['activation']:.2f})" for edge in event["woken_by"])
-        return f"[step {event['step']}] {event['expert']} is woken by {by}\n"
-    if event["expert"] == answering or not event["content"].strip():
+        edges = ", ".join(
+            f"{edge['from']} ({edge['activation']:.2f})" for edge in event["woken_by"]
+        )
+        return f"[step {event['step']}] {event['expert']} is woken by {edges}\n"
+    if event["expert"] == author or not event["content"].strip():
         return ""
     status = "" if event["status"] == "ok" else f" ({event['status']})"
     return f"\n[step {event['step']}] {event['expert']}{status}:\n{event['content'].strip()}\n\n"
 
 
-def frame(request: ChatRequest, started: Event, kind: str) -> dict[str, Any]:
-    """What a completion and each piece of it begin with."""
+def frame(request: ChatRequest, started: Started, kind: str) -> dict[str, Any]:
+    """Return what a completion and each of its chunks begin with."""
     return {
         "id": f"chatcmpl-{started['run']}",
         "object": kind,
@@ -65,45 +82,45 @@ def frame(request: ChatRequest, started: Event, kind: str) -> dict[str, Any]:
     }
 
 
-def check(request: ChatRequest, finished: Event) -> None:
-    """Raise Problem if there is no answer that a model wrote, or none in the form asked for.
+def check(request: ChatRequest, question: Question, finished: Finished) -> None:
+    """Raise Problem if no model wrote the answer, or it has not the form that was asked for.
 
     On the provider `simulation:` the labelled simulation is what was asked for.
     """
     result = finished["result"]
     error = result["error"] or "no model answered"
     if result["provenance"] == "simulated" and not finished["all_simulated"]:
-        stop = result["stop_reason"]
-        if stop == "budget" and not _budgeted(request):
+        reason = result["stop_reason"]
+        if reason == "budget" and not _has_budget(question):
             raise day_spent(f"No model answered: {error}.")
         status, code = {
             "deadline": (504, "deadline"),
             "budget": (429, "budget_exceeded"),
-        }.get(stop, (502, "no_answer"))
-        raise _paid_for(status, f"No model answered: {error}", code)
+        }.get(reason, (502, "no_answer"))
+        raise _not_again(status, f"No model answered: {error}", code)
     if formed(request) and not finished["all_simulated"] and not _is_json(result["final_output"]):
-        raise _paid_for(502, f"The answer has not the form asked for: {error}", "form")
+        raise _not_again(502, f"The answer does not have the requested form: {error}", "form")
 
 
-def _paid_for(status: int, message: str, code: str) -> Problem:
-    """What OpenAI's clients would ask again by themselves, and pay again."""
-    again = {"x-should-retry": "false"}
-    return Problem(status, message, type="server_error", code=code, headers=again)
+def _not_again(status: int, message: str, code: str) -> Problem:
+    """Return a problem that OpenAI's clients would otherwise retry, and pay for again."""
+    headers = {"x-should-retry": "false"}
+    return Problem(status, message, type="server_error", code=code, headers=headers)
 
 
-def _budgeted(request: ChatRequest) -> bool:
-    """Whether the request has a budget of its own; if not, only the day's can be used up."""
-    context = question_of(request).context
+def _has_budget(question: Question) -> bool:
+    """Return whether the request has a budget of its own; if not, only the day's can be spent."""
+    context = question.context
     return context.budget_tokens is not None or context.budget_usd is not None
 
 
 def formed(request: ChatRequest) -> bool:
-    """Whether the answer is to be JSON."""
+    """Return whether the answer must be JSON."""
     return request.response_format is not None and request.response_format.type != "text"
 
 
 def _is_json(text: str) -> bool:
-    """Whether it is the JSON that synthesis wrote: it is kept only if it fits its schema."""
+    """Return whether it is synthesis's JSON, which is only kept if it fits its schema."""
     try:
         json.loads(text)
     except ValueError:
@@ -111,41 +128,42 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def ending(request: ChatRequest, finished: Event) -> tuple[str, str]:
-    """The answer up to a word that ends it, and why it ends: `stop` or `length`."""
-    text: str = finished["result"]["final_output"]
+def ending(request: ChatRequest, finished: Finished) -> tuple[str, str]:
+    """Return the answer up to a stop sequence, and why it ends: `stop` or `length`."""
+    text = finished["result"]["final_output"]
     if (at := first_stop(text, request.stops)) is not None:
         return text[:at].rstrip(), "stop"
-    most, tokens = request.answer_tokens, finished["answer_tokens"]
-    return text, "length" if most and tokens and tokens >= most else "stop"
+    limit, tokens = request.answer_tokens, finished["answer_tokens"]
+    return text, "length" if limit and tokens and tokens >= limit else "stop"
 
 
 def first_stop(text: str, stops: Sequence[str]) -> int | None:
-    """Where the first of these stands in the text, None if none does."""
-    found = [at for stop in stops if (at := text.find(stop)) >= 0]
-    return min(found, default=None)
+    """Return where the first stop sequence begins in the text; None if there is none."""
+    places = [at for stop in stops if (at := text.find(stop)) >= 0]
+    return min(places, default=None)
 
 
-def usage(finished: Event) -> dict[str, Any] | None:
-    """All tokens of the run as OpenAI counts them; None if they are unknown.
+def usage(finished: Finished) -> dict[str, Any] | None:
+    """Return the run's tokens as OpenAI counts them; None if they are unknown.
 
-    What the experts wrote on the way is what OpenAI calls reasoning.
+    What the experts wrote before the answer is what OpenAI calls reasoning.
     """
-    took = finished["result"]["usage"]
-    if took["input_tokens"] is None or took["output_tokens"] is None:
+    total = finished["result"]["usage"]
+    inputs, outputs = total["input_tokens"], total["output_tokens"]
+    if inputs is None or outputs is None:
         return None
-    answer = min(finished["answer_tokens"] or 0, took["output_tokens"])
+    answer = min(finished["answer_tokens"] or 0, outputs)
     return {
-        "prompt_tokens": took["input_tokens"],
-        "completion_tokens": took["output_tokens"],
-        "total_tokens": took["input_tokens"] + took["output_tokens"],
-        "prompt_tokens_details": {"cached_tokens": took["cached_tokens"] or 0},
-        "completion_tokens_details": {"reasoning_tokens": took["output_tokens"] - answer},
+        "prompt_tokens": inputs,
+        "completion_tokens": outputs,
+        "total_tokens": inputs + outputs,
+        "prompt_tokens_details": {"cached_tokens": total["cached_tokens"] or 0},
+        "completion_tokens_details": {"reasoning_tokens": outputs - answer},
     }
 
 
-def told(started: Event, finished: Event) -> dict[str, Any]:
-    """The field `swarm`: who said what on the way, how the answer came about, what it cost."""
+def swarm(started: Started, finished: Finished) -> dict[str, Any]:
+    """Return the field `swarm`: which experts ran, how the answer came about, what it cost."""
     result = finished["result"]
     return {
         "thread": started["thread"],
@@ -157,8 +175,8 @@ def told(started: Event, finished: Event) -> dict[str, Any]:
     }
 
 
-def headers(started: Event, finished: Event | None = None) -> Mapping[str, str]:
-    """What can be said in headers: of a stream only what is known when it begins."""
+def headers(started: Started, finished: Finished | None = None) -> Mapping[str, str]:
+    """Return the headers of a completion; of a stream, those that are known when it begins."""
     known = {"x-request-id": started["run"], "x-swarm-run": started["run"]}
     if started["thread"] is not None:
         known["x-swarm-thread"] = started["thread"]

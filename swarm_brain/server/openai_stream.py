@@ -1,19 +1,19 @@
-"""A run as the pieces of a streamed chat completion.
+"""A run as the chunks of a streamed chat completion.
 
-The answer's words go out as they are generated and cannot be taken back. Where the run withdraws
-them after all (a broken stream is retried, the answering expert fails at its end), what follows is
-sent if it continues what was said; else the stream ends with an error that says so.
+The answer's words are sent as they are generated and cannot be taken back. If the run withdraws
+them after all (a broken stream is retried, the answering expert fails at its end), the new text is
+sent if it continues the old one. Otherwise the stream ends with an error that says so.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from swarm_brain.calls.client import writable
-from swarm_brain.runs.stream import Event
+from swarm_brain.graph.events import Event, Finished, Started
 from swarm_brain.server.openai_completion import (
     answering,
     check,
@@ -22,26 +22,27 @@ from swarm_brain.server.openai_completion import (
     formed,
     frame,
     progress,
-    told,
+    swarm,
     usage,
 )
 from swarm_brain.server.openai_schema import ChatRequest, buffered
 from swarm_brain.server.problems import Problem
+from swarm_brain.server.runs import Question
 
 THINKING = re.compile(r"\s*<think>(.*?)(</think>|\Z)\s*", re.S)
 _MAYBE, _END = "<think>", "</think>"
-# Models whose chat template opens the thought, so that a reply has its end alone. Nobody can tell
-# the first time, when the stream ends as withdrawn; from then on it waits for that end.
+# Models whose chat template opens the thought, so that a reply has only its end. The first reply
+# cannot show that in time and its stream ends as withdrawn; later ones wait for that end.
 _begin_in_thought: set[str] = set()
 _FIRST_HALF = re.compile("[\ud800-\udbff]\\Z")  # of a character whose other half is to come
 
 
 @dataclass
 class Answer:
-    """What has been generated of the answer, and what of it was sent.
+    """What was generated of the answer, and what of it was sent.
 
-    One that is to be JSON (`formed`) waits for its end if it begins as anything else: the JSON is
-    then taken out of what stands around it.
+    An answer that must be JSON (`formed`) but begins as something else is held back until its end,
+    where the JSON is taken out of the text around it.
     """
 
     stops: tuple[str, ...]
@@ -52,13 +53,16 @@ class Answer:
     void: bool = False
 
     def take(self, text: str) -> str:
-        """The words that may go out now that these have come."""
+        """Add generated text; return what may be sent now."""
         self.raw += text
         return "" if self.void else self._send(self._safe())
 
     def _safe(self) -> str:
-        """What surely belongs to the answer: no thoughts, no blanks that may be its end, nothing
-        that may be the beginning of a word that ends it."""
+        """Return what surely belongs to the answer.
+
+        That leaves out thoughts, blanks that may be its end, and the beginning of what may be a
+        stop sequence.
+        """
         raw = self.raw
         if self.in_thought and not raw.lstrip().startswith(_MAYBE):
             raw = raw.partition(_END)[2]
@@ -73,7 +77,7 @@ class Answer:
 
     @property
     def began_in_thought(self) -> bool:
-        """Whether the end of a thought came whose beginning did not."""
+        """Whether the end of a thought came without its beginning."""
         return _END in self.raw and not self.raw.lstrip().startswith(_MAYBE)
 
     def _send(self, text: str) -> str:
@@ -82,7 +86,7 @@ class Answer:
         return writable(new)
 
     def end(self, final: str) -> str:
-        """The rest of the answer. Raises Problem if it is another than what was sent."""
+        """Return the rest of the answer. Raises Problem if it does not continue what was sent."""
         if not final.startswith(writable(self.sent)):
             raise Problem(
                 502,
@@ -95,72 +99,72 @@ class Answer:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """How much of the end of the text may be the beginning of a stop."""
+    """Return how many characters at the end of the text may begin this stop sequence."""
     most = min(len(text), len(stop) - 1)
     return next((n for n in range(most, 0, -1) if text.endswith(stop[:n])), 0)
 
 
 @dataclass
 class Writer:
-    """The pieces of one completion."""
+    """Write one run as the chunks of a chat completion."""
 
     request: ChatRequest
-    started: Event
-    topology: str
-    answering: str = ""
-    model: str = ""
+    question: Question
+    started: Started
+    author: str = ""  # the expert that writes the answer
+    model: str = ""  # the author's
     answer: Answer = field(init=False)
 
     def __post_init__(self) -> None:
         self.answer = Answer(self.request.stops, formed(self.request))
 
-    async def chunks(self, events: AsyncIterator[Event]) -> AsyncIterator[dict[str, Any]]:
-        """All pieces, in order. Raises Problem where there is no answer."""
-        yield self._piece({"role": "assistant", "content": ""})
+    async def chunks(self, events: AsyncIterator[Event]) -> AsyncGenerator[dict[str, Any]]:
+        """Yield all chunks, in order. Raises Problem if no model wrote an answer."""
+        yield self._chunk({"role": "assistant", "content": ""})
         async for event in events:
             if event["event"] == "finished":
-                for piece in self._last(event):
-                    yield piece
+                for chunk in self._last(event):
+                    yield chunk
             elif delta := self._delta(event):
-                yield self._piece(delta)
+                yield self._chunk(delta)
 
     def _delta(self, event: Event) -> dict[str, str]:
-        """What an event adds to the message."""
-        if event["event"] == "woken" and event["expert"] == self.answering:
-            self.model = event["model"]
-            self.answer.in_thought = self.model in _begin_in_thought
-        match event["event"]:
-            case "begun":
-                self.answering = answering(self.topology, event)
-            case "token" if event["expert"] == self.answering and not buffered(self.request):
+        """Return what an event adds to the message."""
+        if event["event"] == "begun":
+            self.author = answering(self.question.topology, event)
+        elif event["event"] == "token":
+            if event["expert"] == self.author and not buffered(self.request):
                 return _some("content", self.answer.take(event["text"]))
-            case "revised" if event["expert"] == self.answering:
-                self.answer.void = True
-            case "woken" | "said" if self._reasoning:
-                return _some("reasoning_content", progress(event, self.answering))
+        elif event["event"] == "revised":
+            self.answer.void = self.answer.void or event["expert"] == self.author
+        elif event["event"] == "woken" or event["event"] == "answered":
+            if event["event"] == "woken" and event["expert"] == self.author:
+                self.model = event["model"]
+                self.answer.in_thought = self.model in _begin_in_thought
+            if self._reasoning:
+                return _some("reasoning_content", progress(event, self.author))
         return {}
 
     @property
     def _reasoning(self) -> bool:
-        wanted = self.request.swarm and self.request.swarm.reasoning
-        return wanted is not False
+        return not self.request.swarm or self.request.swarm.reasoning is not False
 
-    def _last(self, finished: Event) -> list[dict[str, Any]]:
-        check(self.request, finished)
+    def _last(self, finished: Finished) -> list[dict[str, Any]]:
+        check(self.request, self.question, finished)
         if self.answer.began_in_thought:
             _begin_in_thought.add(self.model)
-        text, why = ending(self.request, finished)
+        text, reason = ending(self.request, finished)
         rest = self.answer.end(text)
-        end = self._piece({}, why) | {"swarm": told(self.started, finished)}
-        pieces = [*([self._piece({"content": rest})] if rest else []), end]
+        end = self._chunk({}, reason) | {"swarm": swarm(self.started, finished)}
+        chunks = [*([self._chunk({"content": rest})] if rest else []), end]
         options = self.request.stream_options
         if options is None or not options.include_usage:
             end["usage"] = usage(finished)
-            return pieces
-        return [*pieces, {**self._piece({}), "choices": [], "usage": usage(finished)}]
+            return chunks
+        return [*chunks, {**self._chunk({}), "choices": [], "usage": usage(finished)}]
 
-    def _piece(self, delta: dict[str, str], why: str | None = None) -> dict[str, Any]:
-        choice = {"index": 0, "delta": delta, "finish_reason": why, "logprobs": None}
+    def _chunk(self, delta: dict[str, str], reason: str | None = None) -> dict[str, Any]:
+        choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
         return {**frame(self.request, self.started, "chat.completion.chunk"), "choices": [choice]}
 
 

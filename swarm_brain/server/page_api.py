@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from sse_starlette import EventSourceResponse
 
 from swarm_brain.config import server_settings
 from swarm_brain.graph.context import Context, make_context
 from swarm_brain.graph.errors import ConfigError
+from swarm_brain.graph.events import Event
 from swarm_brain.graph.loading import load
 from swarm_brain.nodes.interrupt import check_decision
 from swarm_brain.nodes.turn import BUDGETS
 from swarm_brain.picture.layout import layout
 from swarm_brain.presets import PRESETS
-from swarm_brain.runs.stream import Event
 from swarm_brain.server import page_threads
 from swarm_brain.server.api_keys import Owner, keyed
-from swarm_brain.server.http import ERRORS, Answer, Asker, Brains, Route, body_of, note, problem_of
-from swarm_brain.server.openai_api import while_connected
+from swarm_brain.server.http import (
+    ERRORS,
+    Answer,
+    Asker,
+    Brains,
+    Route,
+    failure_in,
+    note,
+    problem_of,
+)
+from swarm_brain.server.openai_api import first_two, while_connected
+from swarm_brain.server.openai_completion import started_of
 from swarm_brain.server.runs import Question
 from swarm_brain.spending import quota
 
@@ -57,6 +67,9 @@ STREAMED: Any = {
 }
 
 
+WITH_PAST = "Report first what the run has done so far."
+
+
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -73,8 +86,11 @@ class Asked(_Body):
 class Decided(_Body):
     """How an unfinished run goes on: what was decided at its pause, and new budgets."""
 
-    decision: Any = Field(None, description="approve, skip, stop, or {action: edit, sees: ...}.")
-    settings: dict[str, Any] = Field(default_factory=dict, description="Budgets alone.")
+    decision: JsonValue = Field(
+        None, description="approve, skip, stop, or {action: edit, sees: ...}."
+    )
+    settings: dict[str, JsonValue] = Field(default_factory=dict, description="Only budgets.")
+    with_past: bool = Field(False, description=WITH_PAST)
 
 
 class Listed(_Body):
@@ -88,6 +104,7 @@ class Edited(_Body):
 
     step: int = Field(ge=1, le=64)
     edits: dict[str, str] = Field(default_factory=dict, max_length=64)
+    with_past: bool = Field(False, description=WITH_PAST)
 
 
 @router.get("/me")
@@ -170,11 +187,12 @@ async def resume(
 ) -> Response:
     """Go on with an unfinished run; nothing finished is asked again."""
     if other := sorted(set(body.settings) - set(BUDGETS)):
-        raise ConfigError(f"A run goes on with its own settings; {', '.join(other)}: not now.")
+        raise ConfigError(f"Only budgets can be changed when resuming; remove: {', '.join(other)}.")
     if body.decision is not None:
         check_decision(body.decision)
     budgets = make_context(body.settings)
-    return await _streamed(request, runs.resume(owner, thread, budgets, body.decision))
+    events = runs.resume(owner, thread, budgets, body.decision, with_past=body.with_past)
+    return await _streamed(request, events)
 
 
 @router.post("/threads/{thread}/fork", **STREAMED)
@@ -182,31 +200,30 @@ async def fork(
     thread: Thread, body: Edited, request: Request, owner: Asker, runs: Brains
 ) -> Response:
     """Run on from a past step of the last run, with some experts' words replaced."""
-    return await _streamed(request, runs.fork(owner, thread, body.step, body.edits))
+    events = runs.fork(owner, thread, body.step, body.edits, with_past=body.with_past)
+    return await _streamed(request, events)
 
 
-async def _streamed(request: Request, events: AsyncIterator[Event]) -> Response:
-    """The events of a run. What is wrong before its second one is an error with a status."""
-
-    async def two() -> list[Event]:
-        return [await anext(events), await anext(events)]
-
-    first = await while_connected(request, two())
-    note(request, first[0])
+async def _streamed(request: Request, events: AsyncGenerator[Event]) -> Response:
+    """Stream the events of a run. What is wrong before its second one is an error with a status."""
+    first = await while_connected(request, first_two(events))
+    note(request, started_of(first[0]))
     return EventSourceResponse(
         _lines(first, events), ping=server_settings().keep_alive_seconds, sep="\n"
     )
 
 
-async def _lines(first: list[Event], events: AsyncIterator[Event]) -> AsyncIterator[dict[str, str]]:
+async def _lines(
+    first: list[Event], events: AsyncGenerator[Event]
+) -> AsyncGenerator[dict[str, str]]:
     try:
-        async with aclosing(events):  # type: ignore[type-var]
+        async with aclosing(events):
             for event in first:
                 yield _line(event)
             async for event in events:
                 yield _line(event)
     except Exception as error:  # noqa: BLE001  the border: the status has been sent already
-        yield _line({"event": "error", **body_of(problem_of(error))})
+        yield _line({"event": "error", "error": failure_in(problem_of(error))})
 
 
 def _line(event: Event) -> dict[str, str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from swarm_brain.graph.errors import MemoryUnavailable, ThreadError
+from swarm_brain.runs.replay import SavedRun, saved_run
 from swarm_brain.server.api_keys import Owner
 from swarm_brain.server.runs import THREAD_ID, Runs, no_thread, private_id
 from swarm_brain.threads import history
+from swarm_brain.threads.checkpoints import last_states
 
 UNREADABLE: history.Summary = {
     "question": "",
@@ -37,14 +40,12 @@ async def _row(runs: Runs, owner: Owner, thread: str) -> dict[str, Any]:
     return {"id": thread, **summary}
 
 
-async def shown(runs: Runs, owner: Owner, thread: str) -> list[history.Run]:
-    """The runs of a thread, the first one first. Raises Problem(404)."""
-    await runs.latest(owner, thread)
-    saved = await history.runs(runs.kept, private_id(owner, thread))
-    for run in saved:
-        if run["result"]:
-            run["result"]["thread_id"] = thread
-    return saved
+async def shown(runs: Runs, owner: Owner, thread: str) -> list[SavedRun]:
+    """Return the runs of a thread, the first one first. Raises Problem(404)."""
+    states = await last_states(runs.kept, private_id(owner, thread))
+    if not states:
+        raise no_thread(thread)
+    return await asyncio.to_thread(lambda: [saved_run(state, thread) for state in states])
 
 
 async def deleted(runs: Runs, owner: Owner, thread: str) -> None:

@@ -11,27 +11,30 @@ import asyncio
 import logging
 import re
 import uuid
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 from langgraph.store.base import BaseStore
 from langgraph.types import Command
+from pydantic import JsonValue
 
 from swarm_brain.graph.brain import Brain, compile_brain
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.errors import MemoryUnavailable, ThreadError
+from swarm_brain.graph.events import Event
 from swarm_brain.graph.loading import load
 from swarm_brain.graph.state import BrainInput
 from swarm_brain.graph.topology import Topology
 from swarm_brain.memory import background
 from swarm_brain.memory.opening import close_store, open_store
 from swarm_brain.runs.fork import fork
-from swarm_brain.runs.resume import free, resumable
-from swarm_brain.runs.stream import MODES, Event, events, pumped
+from swarm_brain.runs.live import Start, events, pumped
+from swarm_brain.runs.replay import replay
+from swarm_brain.runs.resume import free, is_paused, resumable
 from swarm_brain.server.admission import admit
 from swarm_brain.server.api_keys import Owner
 from swarm_brain.server.problems import Problem
@@ -44,7 +47,7 @@ log = logging.getLogger(__name__)
 
 THREAD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 DRAIN_SECONDS = 5.0  # for the wave that is running when a stop can wait no longer
-NOT_KEPT = "This server keeps no threads: their place cannot be used."
+NOT_SAVED = "This server keeps no threads: their place cannot be used."
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,9 @@ class Place:
         return None if self.thread is None else private_id(self.owner, self.thread)
 
     @property
-    def config(self) -> Any:
+    def config(self) -> RunnableConfig:
         """The LangGraph config of the run."""
-        configurable: dict[str, Any] = {}
+        configurable: dict[str, object] = {}
         if self.private is not None:
             configurable["thread_id"] = self.private
         if self.owner.user is not None:
@@ -100,89 +103,98 @@ class Runs:
     threads: Threads | None = None
     store: BaseStore | None = None
     draining: bool = False
-    _places: dict[uuid.UUID, tuple[Place, asyncio.Task[Any] | None]] = field(default_factory=dict)
+    _places: dict[uuid.UUID, tuple[Place, asyncio.Task[None] | None]] = field(default_factory=dict)
     _brains: dict[tuple[str, bool], Brain] = field(default_factory=dict)
 
-    def ask(self, owner: Owner, question: Question) -> AsyncIterator[Event]:
-        """Ask in a thread. Raises Problem or BrainError: what is wrong with the question, before
-        the second event."""
+    def ask(self, owner: Owner, question: Question) -> AsyncGenerator[Event]:
+        """Run a question. What is wrong with it is raised before the second event.
+
+        Raises Problem or BrainError.
+        """
         return pumped(self._ask(owner, question))
 
     def resume(
-        self, owner: Owner, thread: str, budgets: Context, decision: Any = None
-    ) -> AsyncIterator[Event]:
-        """Go on with an unfinished run; `decision` answers its pauses. Raises as `ask` does."""
-        return pumped(self._resume(owner, thread, budgets, decision))
+        self,
+        owner: Owner,
+        thread: str,
+        budgets: Context,
+        decision: JsonValue = None,
+        *,
+        with_past: bool = False,
+    ) -> AsyncGenerator[Event]:
+        """Continue an unfinished run; `decision` answers its pauses. Raises as `ask` does.
+
+        `with_past` reports first what the run has done so far.
+        """
+        return pumped(self._resume(owner, thread, budgets, decision, with_past))
 
     def fork(
-        self, owner: Owner, thread: str, step: int, edits: Mapping[str, str]
-    ) -> AsyncIterator[Event]:
-        """Run on from a past step with other words. Raises as `ask` does."""
-        return pumped(self._fork(owner, thread, step, edits))
+        self,
+        owner: Owner,
+        thread: str,
+        step: int,
+        edits: Mapping[str, str],
+        *,
+        with_past: bool = False,
+    ) -> AsyncGenerator[Event]:
+        """Continue from a past step with other words. Raises as `ask` does."""
+        return pumped(self._fork(owner, thread, step, edits, with_past))
 
-    async def _ask(self, owner: Owner, question: Question) -> AsyncIterator[Event]:
+    async def _ask(self, owner: Owner, question: Question) -> AsyncGenerator[Event]:
         saved = question.save and self.threads is not None
         if question.thread and not saved:
-            raise Problem(503 if question.save else 400, NOT_KEPT, param="thread", code="thread")
+            raise Problem(503 if question.save else 400, NOT_SAVED, param="thread", code="thread")
         thread = (question.thread or uuid.uuid4().hex[:12]) if saved else None
         async with self._place(owner, thread) as place:
-            brain = self._brain(load(question.topology), kept=saved)
+            brain = self._brain(load(question.topology), saved=saved)
             if question.thread:
                 await free(brain, place.private or "", "its `resume`", called=question.thread)
-            async for event in self._events(place, brain, question.input, question.context):
+            start = Start(question.input, place.config, thread, str(place.run))
+            async for event in self._events(place, brain, start, question.context):
                 yield event
 
     async def _resume(
-        self, owner: Owner, thread: str, budgets: Context, decision: Any
-    ) -> AsyncIterator[Event]:
+        self, owner: Owner, thread: str, budgets: Context, decision: JsonValue, with_past: bool
+    ) -> AsyncGenerator[Event]:
         async with self._place(owner, thread) as place:
             state = await self.latest(owner, thread)
             brain = self._brain(resumable(thread, state))
-            pauses = state.pauses
-            if pauses and decision is None:
-                raise ThreadError(f"The thread {thread} waits for a decision: give one.")
-            if decision is not None and not pauses:
-                raise ThreadError(f"The thread {thread} is not paused: nothing is to be decided.")
-            answers = {pause.id: decision for pause in pauses}
-            start: Any = Command(resume=answers) if pauses else None
+            command = None
+            if is_paused(thread, state, decision):
+                if decision is None:
+                    raise ThreadError(f"The thread {thread} waits for a decision: give one.")
+                command = Command[str](resume={pause.id: decision for pause in state.pauses})
+            past = await asyncio.to_thread(replay, state, thread) if with_past else ()
+            start = Start(command, place.config, thread, str(place.run), past)
             async for event in self._events(place, brain, start, budgets):
                 yield event
 
     async def _fork(
-        self, owner: Owner, thread: str, step: int, edits: Mapping[str, str]
-    ) -> AsyncIterator[Event]:
+        self, owner: Owner, thread: str, step: int, edits: Mapping[str, str], with_past: bool
+    ) -> AsyncGenerator[Event]:
         async with self._place(owner, thread) as place:
             topology = history.topology_of(await self.latest(owner, thread))
             brain = self._brain(topology)
-            start = await fork(brain, topology, place.private or "", step, edits)
-            ids = {**start["configurable"], **place.config["configurable"]}
-            config = {**place.config, "configurable": ids}
-            async for event in self._events(place, brain, None, None, config):
+            forked = await fork(brain, topology, place.private or "", step, edits)
+            ids = {**forked["configurable"], **place.config["configurable"]}
+            config: RunnableConfig = {**place.config, "configurable": ids}
+            past: Sequence[Event] = ()
+            if with_past:
+                state = await self.latest(owner, thread)
+                past = await asyncio.to_thread(replay, state, thread)
+            start = Start(None, config, thread, str(place.run), past)
+            async for event in self._events(place, brain, start, None):
                 yield event
 
     async def _events(
-        self,
-        place: Place,
-        brain: Brain,
-        start: Any,
-        context: Context | None,
-        config: Any = None,
-    ) -> AsyncIterator[Event]:
-        """What the run tells, from where it is to how it ended."""
-        yield {"event": "started", "thread": place.thread, "run": str(place.run)}
-        stream = brain.astream(
-            start,
-            config or place.config,
-            context=context,
-            stream_mode=MODES,
-            durability="sync" if place.thread else None,
-            control=place.control,
-        )
-        async for event in events(stream):
-            if event["event"] == "finished":
-                event["result"]["thread_id"] = place.thread
-                event["result"]["notes"] = [*event["result"]["notes"], *self._unsaved(place)]
-            yield event
+        self, place: Place, brain: Brain, start: Start, context: Context | None
+    ) -> AsyncGenerator[Event]:
+        """Yield a run's events; its result says if the thread could not be saved."""
+        async with aclosing(events(brain, start, context, place.control)) as run:
+            async for event in run:
+                if event["event"] == "finished":
+                    event["result"]["notes"] = [*event["result"]["notes"], *self._unsaved(place)]
+                yield event
 
     def _unsaved(self, place: Place) -> list[str]:
         """That the thread could not be saved, if that is so."""
@@ -227,13 +239,13 @@ class Runs:
     def kept(self) -> Threads:
         """The threads. Raises Problem(503) if there is no place for them."""
         if self.threads is None:
-            raise Problem(503, NOT_KEPT, type="server_error", code="threads_unavailable")
+            raise Problem(503, NOT_SAVED, type="server_error", code="threads_unavailable")
         return self.threads
 
-    def _brain(self, topology: Topology, kept: bool = True) -> Brain:
+    def _brain(self, topology: Topology, saved: bool = True) -> Brain:
         """The compiled brain of a topology; compiling takes milliseconds, so it is done once."""
-        if (key := (topology.hash, kept)) not in self._brains:
-            saver = self.threads if kept else None
+        if (key := (topology.hash, saved)) not in self._brains:
+            saver = self.threads if saved else None
             self._brains[key] = compile_brain(topology, checkpointer=saver, store=self.store)
         return self._brains[key]
 

@@ -136,7 +136,7 @@ def run(state: SavedState, edges: Edges | None = None) -> Run:
     Raises ThreadError if another version has saved it in another form.
     """
     values = state.values
-    with _of_this_version(state):
+    with of_this_version(state):
         return {
             "run_id": values["run_id"],
             "question": values["query"],
@@ -151,7 +151,7 @@ def run(state: SavedState, edges: Edges | None = None) -> Run:
 
 
 @contextmanager
-def _of_this_version(state: SavedState) -> Iterator[None]:
+def of_this_version(state: SavedState) -> Iterator[None]:
     """Report a missing key as what it is: a thread that another version saved differently."""
     try:
         yield

@@ -110,11 +110,7 @@ def ours(name: str) -> set[str]:
     return {other for other in imported(name, MODULES[name]) if other in MODULES} - {name}
 
 
-# To be mended in the next commits.
-UPWARDS = {"swarm_brain.runs.stream"}
-
-
-@pytest.mark.parametrize("name", sorted(set(MODULES) - set(EXPORTS) - UPWARDS))
+@pytest.mark.parametrize("name", sorted(set(MODULES) - set(EXPORTS)))
 def test_imports_go_one_way(name):
     above = {other for other in ours(name) if layer_of(other) > layer_of(name)}
     assert above == set()

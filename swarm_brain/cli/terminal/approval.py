@@ -13,27 +13,28 @@ from rich.text import Text
 
 from swarm_brain.cli.terminal.text import printable, read_line
 from swarm_brain.graph.errors import ConfigError
+from swarm_brain.graph.events import Pause
 from swarm_brain.nodes.interrupt import ACTIONS
 
 KEYS = {action[0]: action for action in ACTIONS if action != "stop"} | {"t": "stop"}
 PROMPT = "[a]pprove, [e]dit, [s]kip, s[t]op the run, [q]uit and go on later"
 
 
-async def ask(pauses: Sequence[Any], decision: Any, err: Console) -> dict[str, Any] | None:
+async def ask(pauses: Sequence[Pause], decision: object, err: Console) -> dict[str, object] | None:
     """The user's decision for each pause, by its id; None to leave the run paused.
 
     `decision`, given on the command line, answers all of them.
     """
-    answers = {}
+    answers: dict[str, object] = {}
     for pause in pauses:
-        answer = decision or await _asked(pause.value, err)
+        answer = decision or await _asked(pause, err)
         if answer is None:
             return None
-        answers[pause.id] = answer
+        answers[pause["id"]] = answer
     return answers
 
 
-async def _asked(question: dict[str, Any], err: Console) -> dict[str, Any] | None:
+async def _asked(question: Pause, err: Console) -> dict[str, Any] | None:
     if not (sys.stdin.isatty() and err.is_terminal):
         return None
     show(question, err)
@@ -54,13 +55,11 @@ async def _asked(question: dict[str, Any], err: Console) -> dict[str, Any] | Non
             return {"action": action}
 
 
-def show(question: dict[str, Any], err: Console) -> None:
+def show(question: Pause, err: Console) -> None:
     """What the expert would see."""
     title = f"before {question['expert']} (step {question['step']}, {question['model']})"
-    for part in ("procedure", "sees"):
-        text = Text(printable(question[part]))
-        heading = Text(title if part == "procedure" else "it would see")
-        err.print(Panel(text, title=heading))
+    for heading, text in ((title, question["procedure"]), ("it would see", question["sees"])):
+        err.print(Panel(Text(printable(text)), title=Text(heading)))
 
 
 def decision_of(action: str | None, file: Any) -> dict[str, Any] | None:

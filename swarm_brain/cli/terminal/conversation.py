@@ -14,6 +14,7 @@ from swarm_brain.cli.terminal.session import Session, new_thread, session
 from swarm_brain.cli.terminal.text import printable, read_line
 from swarm_brain.graph.errors import BrainError
 from swarm_brain.graph.loading import load
+from swarm_brain.graph.state import Result
 from swarm_brain.threads import checkpoints, history
 
 HELP = """\
@@ -35,7 +36,7 @@ class Chat:
         self.opened, self.topology, self.settings = opened, topology, settings
         self.thread = thread or new_thread()
         self.brain = opened.brain(load(topology))
-        self.last: dict[str, Any] | None = None
+        self.last: Result | None = None
         self.out = Console(highlight=False)
 
     async def take(self, line: str) -> bool:
@@ -78,12 +79,12 @@ class Chat:
             self.out.print(Text(printable(answer)))
 
     def _experts(self) -> None:
-        for entry in (self.last or {}).get("experts", []):
+        for entry in self.last["experts"] if self.last else []:
             woken = ", ".join(f"{w['from']} {w['activation']:.2f}" for w in entry["woken_by"])
             self._say(f"{entry['step']} {entry['name']}: {entry['status']}, woken by {woken}")
 
     def _recalled(self) -> None:
-        items = (self.last or {}).get("recalled", [])
+        items = self.last["recalled"] if self.last else []
         for item in items:
             self._say(f"{item['score']:.2f} {item['text']} ({item['origin']}, {item['date'][:10]})")
         if not items:

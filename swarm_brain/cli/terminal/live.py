@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,6 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from swarm_brain.cli.terminal.text import printable
+from swarm_brain.graph.events import Event
+from swarm_brain.graph.state import Result
 from swarm_brain.graph.topology import Topology
 
 FRAMES_PER_SECOND = 8
@@ -69,26 +71,23 @@ class Board:
         if self._live:
             self._live.stop()
 
-    def event(self, event: dict[str, Any]) -> None:
-        """Take an event of stream mode `custom`."""
-        match event["event"]:
-            case "woken":
-                self._rows.append(Row(event["expert"], event["step"]))
-            case "answered":
-                row = self._row(event["expert"])
-                row.status, row.seconds = event["status"], event["latency_s"]
-                row.tokens = event["output_tokens"]
-            case "revised":
-                self._row(event["expert"]).words = ""
-                if event["expert"] == self._topology.synthesis.name:
-                    self._answer, self._note = "", f"revised: {event['reason']}"
+    def show(self, event: Event) -> None:
+        """Take in an event of the run."""
+        if event["event"] == "woken":
+            self._rows.append(Row(event["expert"], event["step"]))
+        elif event["event"] == "token":
+            self._write(event["expert"], printable(event["text"]))
+        elif event["event"] == "answered":
+            row = self._row(event["expert"])
+            row.status, row.seconds = event["status"], event["latency_s"]
+            row.tokens = event["output_tokens"]
+        elif event["event"] == "revised":
+            self._row(event["expert"]).words = ""
+            if event["expert"] == self._topology.synthesis.name:
+                self._answer, self._note = "", f"revised: {event['reason']}"
 
-    def token(self, expert: str, chunk: Any) -> None:
-        """Take a piece of a reply as it is generated."""
-        row, text = self._row(expert), getattr(chunk, "text", "")
-        if row.status != "awake" or not isinstance(text, str):
-            return  # a whole message repeated at its end
-        text = printable(text)
+    def _write(self, expert: str, text: str) -> None:
+        row = self._row(expert)
         row.words += text
         row.tokens = (row.tokens or 0) + bool(text)
         if expert == self._topology.synthesis.name:
@@ -132,7 +131,7 @@ class Board:
         lines = Text(self._answer).wrap(self._console, max(20, width - 1))
         return Text("\n").join(lines[-room:])
 
-    def experts(self, result: dict[str, Any]) -> None:
+    def experts(self, result: Result) -> None:
         """Print who was asked, and how it went."""
         if self._live and self._rows:
             self._console.print(self._table(0))
@@ -140,7 +139,7 @@ class Board:
             done = [f"{e['name']} {e['status']}" for e in result["experts"]]
             self._console.print(f"experts: {', '.join(done)}", soft_wrap=True)
 
-    def summary(self, result: dict[str, Any]) -> None:
+    def summary(self, result: Result) -> None:
         """Print what it took and how far to trust it."""
         whole = not self._console.is_terminal  # no line breaks of ours in a log
         self._console.print(Text(summary(result), style="dim"), soft_wrap=whole)
@@ -151,11 +150,11 @@ class Board:
                 self._console.print(Text(printable(told), style="yellow"), soft_wrap=whole)
 
 
-def summary(result: dict[str, Any]) -> str:
+def summary(result: Result) -> str:
     """One line: steps, calls, tokens, cost, agreement, provenance."""
     usage = result["usage"]
 
-    def known(value: Any, unit: str) -> str:
+    def known(value: int | None, unit: str) -> str:
         return f"unknown {unit}" if value is None else f"{value:,} {unit}"
 
     cost = "cost unknown" if usage["cost_usd"] is None else f"${usage['cost_usd']:.6g}"
@@ -175,7 +174,7 @@ def summary(result: dict[str, Any]) -> str:
     return " · ".join(facts)
 
 
-def recalled(result: dict[str, Any]) -> list[str]:
+def recalled(result: Result) -> list[str]:
     """One line for each memory that was recalled."""
     return [
         f"recalled {item['score']:.2f}: {item['text'].splitlines()[0]} ({item['origin']}, "

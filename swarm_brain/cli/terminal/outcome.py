@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import typer
@@ -12,19 +12,17 @@ import typer
 from swarm_brain.cli.console import ANSWERED, ERROR, PAUSED, SIMULATED, err
 from swarm_brain.cli.terminal.text import printable
 from swarm_brain.graph.errors import BrainError
-from swarm_brain.graph.state import RESULT_KEYS
+from swarm_brain.graph.state import RESULT_KEYS, Result
 from swarm_brain.nodes.finish import usage
 from swarm_brain.version import __version__
 
 Progress = dict[str, Any]
 
 
-def outcome(
-    work: Coroutine[Any, Any, dict[str, Any] | None], as_json: bool, progress: dict[str, Any]
-) -> int:
+def outcome(work: Coroutine[Any, Any, Result | None], as_json: bool, progress: Progress) -> int:
     """Run to a result and print it if it is wanted as JSON; the exit code it makes."""
 
-    def tell(found: dict[str, Any]) -> None:
+    def tell(found: Mapping[str, object]) -> None:
         if as_json:
             typer.echo(json.dumps(found, ensure_ascii=False))
 
@@ -57,7 +55,7 @@ def failed_result(error: str, progress: Progress) -> dict[str, Any]:
         "experts": [],
         "revised": False,
         "steps": 0,
-        "usage": usage(progress.get("signals") or progress.get("answered", [])),
+        "usage": usage(progress.get("answered", [])),
         "thread_id": progress.get("thread_id"),
         "error": error,
         "version": __version__,

@@ -13,13 +13,14 @@ from swarm_brain.cli.terminal.session import Session
 from swarm_brain.graph.context import make_context
 from swarm_brain.graph.errors import ServerError, ThreadError
 from swarm_brain.graph.loading import load
+from swarm_brain.graph.state import Result
 from swarm_brain.nodes.conversation import asked as checked
 from swarm_brain.remote import GRAPH, RemoteBrain, connect, translated
 
 UNFINISHED = {"busy": "is at work", "interrupted": "waits for a decision, or was interrupted"}
 
 
-async def answer(asked: Ask, url: str, err: Console) -> dict[str, Any] | None:
+async def answer(asked: Ask, url: str, err: Console) -> Result | None:
     """The result of one question; None if the run is paused and nobody decides. Raises BrainError.
 
     Only the settings that were given travel: the others are the server's.
@@ -30,23 +31,25 @@ async def answer(asked: Ask, url: str, err: Console) -> dict[str, Any] | None:
     brain = connect(url)
     err.print(f"asking {brain.url}", style="dim", markup=False, soft_wrap=True)
     thread = await thread_for(brain, asked.thread) if asked.save else None
-    running = Elsewhere(Session(err), brain, load(), thread, asked.as_json, asked.progress)
-    return await running.to_the_end({"question": asked.question}, given)
+    running = RemoteRun(Session(err), brain, load(), thread, asked.as_json, asked.progress)
+    return await running.to_the_end(running.start(asked.question), given)
 
 
 @dataclass
-class Elsewhere(Running):
-    """A run on a server: its thread is kept there, or nowhere."""
+class RemoteRun(Running):
+    """A run on a server: its thread is saved there, or nowhere."""
 
     @property
-    def kept(self) -> bool:
+    def saved(self) -> bool:
         """Whether it has a thread."""
         return self.thread is not None
 
     @property
-    def going_on(self) -> str:
+    def hint(self) -> str:
         """Studio and langgraph-sdk decide, and resume, by the thread's id."""
-        return f"Thread {self.thread} on the server keeps it: go on in Studio or by langgraph-sdk."
+        return (
+            f"Thread {self.thread} is saved on the server: continue in Studio or by langgraph-sdk."
+        )
 
 
 async def thread_for(brain: RemoteBrain, name: str | None) -> str:

@@ -9,13 +9,16 @@ from langgraph.types import Command
 
 from swarm_brain.cli.console import err
 from swarm_brain.cli.terminal.approval import ask
+from swarm_brain.cli.terminal.outcome import Progress
 from swarm_brain.cli.terminal.run import Running
 from swarm_brain.cli.terminal.session import Session, session
 from swarm_brain.graph.context import make_context
-from swarm_brain.graph.errors import MemoryUnavailable, ThreadError
+from swarm_brain.graph.errors import MemoryUnavailable
+from swarm_brain.graph.state import Result
 from swarm_brain.memory.space import Space
 from swarm_brain.runs.fork import fork
-from swarm_brain.runs.resume import resumable
+from swarm_brain.runs.live import paused
+from swarm_brain.runs.resume import is_paused, resumable
 from swarm_brain.spending import reservations
 from swarm_brain.threads import history
 from swarm_brain.threads.checkpoints import SavedState, config_of, latest
@@ -23,8 +26,8 @@ from swarm_brain.version import __version__
 
 
 async def resumed(
-    thread: str, budgets: dict[str, Any], decision: Any, as_json: bool, progress: dict[str, Any]
-) -> dict[str, Any] | None:
+    thread: str, budgets: dict[str, Any], decision: object, as_json: bool, progress: Progress
+) -> Result | None:
     """The result of a run that was unfinished; None if it is still paused. Raises BrainError."""
     context = make_context(budgets)
     async with session(err, needed=True) as opened:
@@ -34,16 +37,15 @@ async def resumed(
             _tell_version(opened, state)
             brain = opened.brain(topology)
             running = Running(opened, brain, topology, thread, as_json, progress)
-            start: Any = None
-            if pauses := list(state.pauses):
+            command = None
+            if is_paused(thread, state, decision):
+                pauses = paused(state.pauses)["paused"]
                 answers = await ask(pauses, decision, err)
                 if answers is None:
-                    running.say_paused(pauses)
+                    running.report_pause(pauses)
                     return None
-                start = Command(resume=answers)
-            elif decision:
-                raise ThreadError(f"The thread {thread} is not paused: nothing is to be decided.")
-            return await running.to_the_end(start, context, decision=decision)
+                command = Command[str](resume=answers)
+            return await running.to_the_end(running.restart(state, command), context, decision)
 
 
 def _tell_version(opened: Session, state: SavedState) -> None:
@@ -52,18 +54,19 @@ def _tell_version(opened: Session, state: SavedState) -> None:
 
 
 async def forked_run(
-    thread: str, step: int, edits: dict[str, str], progress: dict[str, Any]
-) -> dict[str, Any]:
-    """Results of the `original` and the `fork`, None if that is paused. Raises BrainError."""
+    thread: str, step: int, edits: dict[str, str], progress: Progress
+) -> tuple[Result, Result | None]:
+    """Results of the original and of the fork, None if that is paused. Raises BrainError."""
     async with session(err, needed=True) as opened:
         with opened.must().alone(thread):
-            state = await latest(opened.must(), thread)
-            topology = history.topology_of(state)
+            original = await latest(opened.must(), thread)
+            topology = history.topology_of(original)
             brain = opened.brain(topology)
             config = await fork(brain, topology, thread, step, edits)
             running = Running(opened, brain, topology, thread, True, progress)
-            result = await running.to_the_end(None, None, config)
-            return {"original": history.result(state.values), "fork": result}
+            start = running.restart(await latest(opened.must(), thread), None, config)
+            result = await running.to_the_end(start, None)
+            return history.result(original.values), result
 
 
 async def forget_calls(opened: Session, thread: str) -> None:

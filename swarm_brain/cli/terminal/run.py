@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from contextlib import nullcontext
-from dataclasses import dataclass, field
+import uuid
+from collections.abc import Sequence
+from contextlib import aclosing, nullcontext
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 from rich.console import Console
 from rich.text import Text
@@ -19,15 +22,18 @@ from swarm_brain.cli.terminal.outcome import Progress
 from swarm_brain.cli.terminal.session import Session, new_thread, session
 from swarm_brain.cli.terminal.text import printable, resuming
 from swarm_brain.graph.brain import Brain
-from swarm_brain.graph.context import make_context
+from swarm_brain.graph.context import Context, make_context
 from swarm_brain.graph.errors import ThreadError
+from swarm_brain.graph.events import Finished, Pause, Paused
 from swarm_brain.graph.loading import load
-from swarm_brain.graph.state import RESULT_KEYS
+from swarm_brain.graph.state import BrainInput, Result
 from swarm_brain.graph.topology import Topology
 from swarm_brain.nodes import begin
 from swarm_brain.progress import prepare_run
+from swarm_brain.runs.live import Start, events
+from swarm_brain.runs.replay import replay
 from swarm_brain.runs.resume import free
-from swarm_brain.threads.checkpoints import config_of
+from swarm_brain.threads.checkpoints import SavedState, config_of
 
 if TYPE_CHECKING:
     from swarm_brain.remote import RemoteBrain
@@ -49,7 +55,7 @@ class Ask:
     progress: Progress = field(default_factory=dict)
 
 
-async def answer(asked: Ask, err: Console) -> dict[str, Any] | None:
+async def answer(asked: Ask, err: Console) -> Result | None:
     """The result of one question; progress goes to `err`, the answer to standard output.
 
     None if the run is paused and nobody is there to decide. Raises BrainError.
@@ -58,7 +64,7 @@ async def answer(asked: Ask, err: Console) -> dict[str, Any] | None:
         return await ask_in(opened, asked)
 
 
-async def ask_in(opened: Session, asked: Ask, brain: Brain | None = None) -> dict[str, Any] | None:
+async def ask_in(opened: Session, asked: Ask, brain: Brain | None = None) -> Result | None:
     """Ask in a session that is open already, and of a brain that is there already."""
     context = make_context(asked.settings)
     topology = load(asked.topology)
@@ -69,14 +75,14 @@ async def ask_in(opened: Session, asked: Ask, brain: Brain | None = None) -> dic
         if asked.thread:
             await free(brain, thread, f"`{resuming(thread)}`")
         running = Running(opened, brain, topology, thread, asked.as_json, asked.progress)
-        return await running.to_the_end({"question": asked.question}, context)
+        return await running.to_the_end(running.start(asked.question), context)
 
 
 @dataclass
 class Running:
     """A run in progress, in its thread, shown on a board."""
 
-    opened: Session
+    session: Session
     brain: Brain | RemoteBrain
     topology: Topology
     thread: str | None
@@ -84,78 +90,81 @@ class Running:
     progress: Progress
 
     @property
-    def kept(self) -> bool:
-        """Whether the run can be gone on with when this process has ended."""
-        return self.opened.threads is not None
+    def saved(self) -> bool:
+        """Whether the run can be continued when this process has ended."""
+        return self.session.threads is not None
 
     @property
-    def going_on(self) -> str:
-        """How that is done."""
-        return f"Go on with `{resuming(self.thread or '')}`."
+    def hint(self) -> str:
+        """How to continue it."""
+        return f"Continue with `{resuming(self.thread or '')}`."
+
+    def start(self, question: str) -> Start:
+        """Return the start of a question in this thread."""
+        return self._start({"question": question}, config_of(self.thread))
+
+    def restart(
+        self, state: SavedState, command: Command[str] | None, config: RunnableConfig | None = None
+    ) -> Start:
+        """Return the start of a saved run from this state on, after what it has done so far."""
+        past = replay(state, self.thread)
+        return replace(self._start(command, config or config_of(self.thread)), past=past)
+
+    def _start(self, given: BrainInput | Command[str] | None, config: RunnableConfig) -> Start:
+        return Start(given, config, self.thread if self.saved else None, uuid.uuid4().hex)
 
     async def to_the_end(
-        self, start: Any, context: Any, config: Any = None, decision: Any = None
-    ) -> dict[str, Any] | None:
+        self, start: Start, context: Context | dict[str, object] | None, decision: object = None
+    ) -> Result | None:
         """Run, ask the user wherever the run pauses, print the answer; None if it stays paused."""
-        board = Board(self.opened.err, self.topology, live=self._live)
-        config = config or config_of(self.thread)
-        if self.kept:  # whoever is interrupted wants to go on
-            self.progress |= {"thread_id": self.thread, "going_on": self.going_on}
+        board = Board(self.session.err, self.topology, live=self._live)
+        if self.saved:  # an interrupted user wants to continue
+            self.progress |= {"thread_id": self.thread, "going_on": self.hint}
         while True:
-            pauses = await self._stream(start, context, config, board)
-            if not pauses:
-                break
-            answers = await approval.ask(pauses, decision, self.opened.err)
+            last = await self._watch(start, context, board)
+            if last["event"] == "finished":
+                return self._show(board, last["result"])
+            answers = await approval.ask(last["paused"], decision, self.session.err)
             if answers is None:
-                self.say_paused(pauses)
+                self.report_pause(last["paused"])
                 return None
-            start, config = Command(resume=answers), config_of(self.thread)
-        return self._finished(board)
+            start = self._start(Command(resume=answers), config_of(self.thread))
 
     @property
     def _live(self) -> bool:
-        return self.opened.err.is_terminal and not self.as_json
+        return self.session.err.is_terminal and not self.as_json
 
-    async def _stream(self, start: Any, context: Any, config: Any, board: Board) -> list[Any]:
-        """Stream the run into the board and its state into `progress`; the pauses it stopped at."""
-        modes: Any = ["custom", "messages", "values"]
-        pauses: list[Any] = []
+    async def _watch(
+        self, start: Start, context: Context | dict[str, object] | None, board: Board
+    ) -> Paused | Finished:
+        """Show a run on the board until it pauses or ends; `progress` keeps who has answered."""
         with board:
-            part: Any
-            # "sync": a wave's checkpoint is on disk before the next wave is paid for.
-            saved: Any = {"durability": "sync"} if self.kept else {}
-            stream = self.brain.astream(start, config, context=context, stream_mode=modes, **saved)
-            async for mode, part in stream:
-                if mode == "custom":
-                    board.event(part)
-                    if part["event"] == "answered":  # what a server's values do not tell
-                        self.progress.setdefault("answered", []).append(part)
-                elif mode == "messages":
-                    board.token(part[1].get("langgraph_node", ""), part[0])
-                else:
-                    pauses = list(part.get("__interrupt__") or pauses)
-                    self.progress.update(part)
-        return pauses
+            async with aclosing(events(self.brain, start, context)) as run:
+                async for event in run:
+                    board.show(event)
+                    if event["event"] == "answered":
+                        self.progress.setdefault("answered", []).append(event)
+                    elif event["event"] == "paused" or event["event"] == "finished":
+                        return event
+        raise RuntimeError("a run has ended without an event that says so")
 
-    def _finished(self, board: Board) -> dict[str, Any]:
-        if "final_output" not in self.progress:
-            raise ThreadError(f"The run of the thread {self.thread} has nothing left to do.")
-        result = {key: self.progress[key] for key in RESULT_KEYS}
-        if not self.kept:
-            result["thread_id"] = None  # it ends with this process
+    def _show(self, board: Board, result: Result) -> Result:
         if not self.as_json:
             board.experts(result)
             print_answer(result["final_output"])
             board.summary(result)
         return result
 
-    def say_paused(self, pauses: list[Any]) -> None:
-        """Say that the run waits, and how it goes on. Raises ThreadError if it cannot wait."""
-        names = ", ".join(found.value["expert"] for found in pauses)
-        if not self.kept:
-            raise ThreadError(f"Nobody decides before {names}, and the run is not kept: it ends.")
-        self.progress["paused"] = [{"id": found.id, **found.value} for found in pauses]
-        self.opened.note(f"paused before {names}; nothing is spent meanwhile. {self.going_on}")
+    def report_pause(self, pauses: Sequence[Pause]) -> None:
+        """Say that the run waits, and how to continue it. Raises ThreadError if it cannot wait."""
+        names = ", ".join(pause["expert"] for pause in pauses)
+        if not self.saved:
+            raise ThreadError(
+                f"Paused before {names}, but no terminal is attached and the run is not saved, so "
+                "it was stopped."
+            )
+        self.progress["paused"] = list(pauses)
+        self.session.note(f"paused before {names}; nothing is spent meanwhile. {self.hint}")
 
 
 def worst_case(question: str, topology: str, settings: dict[str, Any], as_json: bool) -> str:

@@ -1,21 +1,24 @@
 import { describe, expect, test } from "vitest";
 import { fields, readField } from "../src/brain/schema";
-import { splitter } from "../src/brain/stream";
+import { eventsOf } from "../src/brain/stream";
 import { neighbour, upright } from "../src/picture/drawn";
 import { blocks, inline, plain } from "../src/words/markdown";
 
 describe("server-sent events", () => {
-  const text = 'event: token\r\ndata: {"a":1}\r\n\r\n: keep-alive\n\nevent: x\ndata: 1\ndata: 2\n\n';
+  const text = 'event: token\r\ndata: {"a":1}\r\n\r\n: keep-alive\n\nevent: x\ndata: [1,\ndata: 2]\n\n';
 
-  test("are the same however the stream is cut", () => {
-    const whole = splitter()(text);
-    expect(whole).toEqual([
-      { name: "token", data: '{"a":1}' },
-      { name: "x", data: "1\n2" },
-    ]);
+  test("are the same however the stream is cut", async () => {
     for (let at = 0; at <= text.length; at++) {
-      const split = splitter();
-      expect([...split(text.slice(0, at)), ...split(text.slice(at))]).toEqual(whole);
+      const body = new ReadableStream<Uint8Array>({
+        start(stream) {
+          for (const piece of [text.slice(0, at), text.slice(at)])
+            stream.enqueue(new TextEncoder().encode(piece));
+          stream.close();
+        },
+      });
+      const events = [];
+      for await (const event of eventsOf(body)) events.push(event);
+      expect(events).toEqual([{ a: 1 }, [1, 2]]);
     }
   });
 });

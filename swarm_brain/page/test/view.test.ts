@@ -1,19 +1,18 @@
 import { describe, expect, test } from "vitest";
-import { forked, retold } from "../src/brain/retold";
 import { lastOf, logged, stepsOf, until, viewOf } from "../src/brain/view";
-import type { Event, Run } from "../src/brain/wire";
+import type { Event } from "../src/brain/wire";
 import { glow, lit } from "../src/picture/lit";
 
 const begun: Event = {
   event: "begun",
-  thread: "t",
-  run: "r",
   effort: "high",
   max_steps: 4,
   model: "m",
   woken: ["attention"],
   recalled: [],
+  limits: { tokens: null, usd: null, seconds: null },
 };
+const started: Event = { event: "started", thread: "t", run: "r" };
 const woken = (expert: string, step: number, from = "begin"): Event => ({
   event: "woken",
   expert,
@@ -28,11 +27,16 @@ const answered = (expert: string, step: number, more: object = {}): Event => ({
   step,
   model: "m",
   status: "ok",
+  content: "",
   salience: 0.9,
   verdict: null,
+  gates: {},
+  defects: [],
   edges: [],
+  attempts: 1,
   input_tokens: 10,
   output_tokens: 5,
+  cached_tokens: null,
   cost_usd: null,
   latency_s: 1,
   human: null,
@@ -43,7 +47,17 @@ const edges = [
   { to: "reasoning", gate: null, activation: 0.9, fired: true },
   { to: "creative", gate: 0.2, activation: 0.18, fired: false },
 ];
-const wave = [begun, woken("attention", 1), token("attention", 1, "a "), answered("attention", 1, { edges })];
+const wave = [
+  started,
+  begun,
+  woken("attention", 1),
+  token("attention", 1, "a "),
+  answered("attention", 1, { edges }),
+];
+const failed = (message: string): Event => ({
+  event: "error",
+  error: { message, type: "server_error", param: null, code: null },
+});
 const line = (source: string, target: string) => ({
   source,
   target,
@@ -85,7 +99,7 @@ describe("the view of a run", () => {
   });
 
   test("an error leaves nobody at work", () => {
-    const view = viewOf([begun, woken("attention", 1), { event: "error", error: { message: "no" } }]);
+    const view = viewOf([started, begun, woken("attention", 1), failed("no")]);
     expect(view).toMatchObject({ phase: "failed", error: "no" });
     expect(lit(view, "attention").light).toBe("stopped");
   });
@@ -104,54 +118,43 @@ describe("the view of a run", () => {
   });
 });
 
-describe("replay", () => {
-  const said = (expert: string, from: string, text: string) => ({
-    expert,
-    status: "ok" as const,
-    woken_by: [{ from, activation: 0.7 }],
-    content: text,
-    model: "m",
-    tokens: 15,
-    cost_usd: 0.5,
-    latency_s: 1,
-    human: null,
-    error: null,
-  });
-  const run: Run = {
-    run_id: "r",
-    question: "q",
-    date: "",
-    topology: "eight",
-    result: null,
-    next: ["synthesis"],
-    paused: [],
-    usage: { calls: 2, input_tokens: 1, output_tokens: 1, cached_tokens: 0, cost_usd: 1 },
-    steps: [
-      { step: 1, experts: [said("perception", "begin", "one")] },
-      { step: 2, experts: [said("reasoning", "perception", "two")] },
-    ],
-  };
+describe("a saved run", () => {
+  const spent = { tokens: 30, usd: 1, seconds: 2 };
+  const limits = { tokens: null, usd: null, seconds: null };
+  const saved: Event[] = [
+    started,
+    begun,
+    woken("perception", 1),
+    answered("perception", 1, { content: "one", edges: null }),
+    woken("reasoning", 2, "perception"),
+    answered("reasoning", 2, { content: "two" }),
+    { event: "budget", step: 2, spent, limits },
+  ];
 
-  test("a saved run shows what a live one showed", () => {
-    const view = viewOf(retold(run, "t"));
+  test("shows what a live one showed", () => {
+    const live = saved.flatMap((e) =>
+      e.event === "answered" ? [token(e.expert, e.step, ` ${e.content}`), e] : [e],
+    );
+    const view = viewOf(saved);
+    expect(view).toEqual(viewOf(live));
     expect(view.sayings.map((s) => [s.expert, s.text, s.status])).toEqual([
       ["perception", "one", "ok"],
       ["reasoning", "two", "ok"],
     ]);
-    expect(glow(view, line("perception", "reasoning"))).toEqual({ state: "fired", activation: 0.7 });
-    expect(view.spent).toEqual({ tokens: 30, usd: 1, seconds: null });
+    expect(glow(view, line("perception", "reasoning"))).toEqual({ state: "fired", activation: 0.8 });
+    expect(view.spent).toEqual(spent);
   });
 
-  test("each step of it can be looked at", () => {
-    const events = retold(run, "t");
-    expect(stepsOf(events)).toBe(2);
-    expect(viewOf(until(events, 0)).sayings).toEqual([]);
-    expect(viewOf(until(events, 1)).sayings.map((s) => s.expert)).toEqual(["perception"]);
-    expect(viewOf(until(events, null))).toEqual(viewOf(events));
+  test("can be looked at step by step", () => {
+    expect(stepsOf(saved)).toBe(2);
+    expect(viewOf(until(saved, 0)).sayings).toEqual([]);
+    expect(viewOf(until(saved, 1)).sayings.map((s) => s.expert)).toEqual(["perception"]);
+    expect(viewOf(until(saved, null))).toEqual(viewOf(saved));
   });
 
-  test("a fork keeps what was before, and the other words", () => {
-    const view = viewOf(forked(retold(run, "t"), 1, { perception: "else" }));
-    expect(view.sayings.map((s) => [s.expert, s.text, s.human])).toEqual([["perception", "else", "written"]]);
+  test("gives way to the run that begins after it", () => {
+    const fork = [started, begun, woken("perception", 1)];
+    expect(viewOf([...saved, ...fork])).toEqual(viewOf(fork));
+    expect([...saved, ...fork].reduce(logged, [] as Event[])).toEqual(fork);
   });
 });

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from swarm_brain.calls.client import _THINKING, writable
 from swarm_brain.server import openai_stream
 from swarm_brain.server.openai_completion import ending, first_stop
-from swarm_brain.server.openai_schema import ChatRequest
+from swarm_brain.server.openai_schema import ChatRequest, question_of
 from swarm_brain.server.openai_stream import Answer, Writer
 from swarm_brain.server.problems import Problem
 
@@ -102,7 +102,7 @@ def streamed(asked: ChatRequest, *events: dict[str, Any]) -> list[dict[str, Any]
             yield event
 
     async def all_of_them() -> list[dict[str, Any]]:
-        return [chunk async for chunk in Writer(asked, STARTED, "eight").chunks(told())]
+        return [chunk async for chunk in Writer(asked, question_of(asked), STARTED).chunks(told())]
 
     return asyncio.run(all_of_them())
 

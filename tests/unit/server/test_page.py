@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import re
+import runpy
 
 from tests.integration.processes import REPO
 
+WIRE = runpy.run_path(str(REPO / "docs/wire.py"))
 STATIC = REPO / "swarm_brain/server/static"
 MOST_BYTES = 150_000  # gzip, scripts and styles
 KNOWN = ("http://www.w3.org/",)  # names of XML, which nobody asks for
@@ -39,6 +41,10 @@ def test_all_that_it_names_is_there_and_small():
 
 def test_the_licences_of_what_is_bundled_are_kept():
     licences = (STATIC / "LICENSES.md").read_text()
-    for name in ("preact", "@preact/signals", "@preact/signals-core"):
+    for name in ("eventsource-parser", "preact", "@preact/signals", "@preact/signals-core"):
         assert f"## {name} " in licences
     assert licences.count("Permission is hereby granted") >= 2
+
+
+def test_the_types_of_its_events_are_those_that_the_server_sends():
+    assert WIRE["FILE"].read_text(encoding="utf-8") == WIRE["wire"](), "run `make page-types`"

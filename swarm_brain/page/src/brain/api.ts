@@ -1,7 +1,8 @@
 // Asking the server. The key is kept for this tab only and travels in a header, never in an address.
 
 import { eventsOf } from "./stream";
-import type { Event, Geometry, Me, Preset, Run, ThreadLine } from "./wire";
+import type { Geometry, Me, Preset, Run, ThreadLine } from "./routes";
+import type { Event } from "./wire";
 
 const KEPT = "swarm-brain-key";
 
@@ -74,13 +75,13 @@ export interface Asked {
   settings?: Record<string, unknown>;
 }
 
-export type Stream = AsyncGenerator<Event[]>;
+export type Stream = AsyncGenerator<Event>;
 
 export const ask = (asked: Asked, signal: AbortSignal) => streamed("runs", asked, signal);
 export const resume = (id: string, decision: object | null, signal: AbortSignal) =>
-  streamed(`threads/${encodeURIComponent(id)}/resume`, decision ? { decision } : {}, signal);
+  streamed(`threads/${encodeURIComponent(id)}/resume`, { decision, with_past: true }, signal);
 export const fork = (id: string, step: number, edits: Record<string, string>, signal: AbortSignal) =>
-  streamed(`threads/${encodeURIComponent(id)}/fork`, { step, edits }, signal);
+  streamed(`threads/${encodeURIComponent(id)}/fork`, { step, edits, with_past: true }, signal);
 
 async function* streamed(path: string, body: object, signal: AbortSignal): Stream {
   const response = await request(path, { method: "POST", body: JSON.stringify(body), signal });

@@ -2,9 +2,9 @@
 
 import { batch, computed, signal } from "@preact/signals";
 import * as api from "./api";
-import { forked, retold } from "./retold";
 import { halted, logged, next, NOTHING, until, viewOf, type View } from "./view";
-import type { Event, Geometry, Me, Preset, Run, ThreadLine } from "./wire";
+import type { Geometry, Me, Preset, Run, ThreadLine } from "./routes";
+import type { Event } from "./wire";
 
 export const me = signal<Me | null>(null);
 export const locked = signal<string | null>(null); // why a key is asked for
@@ -82,10 +82,9 @@ export function look(number: number): void {
   batch(() => {
     shown.value = number;
     question.value = run.question;
-    events.value = retold(run, thread.value ?? "");
+    events.value = run.events;
     const view = viewOf(events.value);
-    const whole = run.result !== null || run.paused.length > 0;
-    live.value = whole ? view : { ...halted(view), phase: "cut" };
+    live.value = view.phase === "running" ? { ...halted(view), phase: "cut" } : view;
     began.value = at.value = null;
     selected.value = null;
   });
@@ -117,46 +116,46 @@ export async function remove(id: string): Promise<void> {
 export async function ask(asked: api.Asked): Promise<boolean> {
   question.value = asked.question;
   const on = thread.value ? { ...asked, thread: thread.value } : asked;
-  await follow([], (cut) => api.ask(on, cut));
+  await follow(NOTHING, (cut) => api.ask(on, cut));
   return live.value.run !== null;
 }
 
 /** Go on with a run that was cut short or waits for a person. */
 export async function resume(decision: object | null): Promise<void> {
   const id = thread.value;
-  if (id) await follow(events.value.filter(goesOn), (cut) => api.resume(id, decision, cut));
+  if (id) await follow(live.value, (cut) => api.resume(id, decision, cut));
 }
 
 /** Run anew from a step, with these experts' words replaced. */
 export async function fork(step: number, edits: Record<string, string>): Promise<void> {
   const id = thread.value;
   if (!id) return;
-  await follow(forked(events.value, step, edits), (cut) => api.fork(id, step, edits, cut));
+  await follow(live.value, (cut) => api.fork(id, step, edits, cut));
 }
 
-const goesOn = (e: Event) => e.event !== "paused" && e.event !== "error" && e.event !== "finished";
-
-/** Watch a run from its first event to its last. */
-async function follow(before: Event[], start: (cut: AbortSignal) => api.Stream): Promise<void> {
+/** Watch a run from its first event to its last. What was seen `before` stays until it begins. */
+async function follow(before: View, start: (cut: AbortSignal) => api.Stream): Promise<void> {
   leave();
   const mine = (flight = new AbortController());
+  const log = before === NOTHING ? [] : events.value;
   batch(() => {
     shown.value = at.value = problem.value = null;
     selected.value = null;
-    events.value = before;
-    live.value = { ...halted(viewOf(before)), phase: "running" };
+    events.value = log;
+    live.value = { ...before, phase: "running" };
     began.value = performance.now();
   });
   await guarded(async () => {
-    for await (const some of start(mine.signal)) take(some);
+    for await (const event of start(mine.signal)) take(event);
     await settle();
   }, mine);
+  if (flight === mine && events.value === log) live.value = before; // it did not begin
 }
 
 /** Events wait for the next frame: a fast stream must not freeze the page. */
-function take(some: Event[]): void {
+function take(event: Event): void {
   if (waiting.length === 0) requestAnimationFrame(digest);
-  waiting.push(...some);
+  waiting.push(event);
 }
 
 function digest(): void {

@@ -1,17 +1,6 @@
 // What is to be seen of a run: a value, and how each event changes it. Pure.
 
-import type {
-  Answered,
-  Entered,
-  Event,
-  Limits,
-  Pause,
-  Reached,
-  Recall,
-  Result,
-  SignalStatus,
-  Waking,
-} from "./wire";
+import type { Answered, Entered, Event, Limits, Pause, Reached, Recall, Result, Waking } from "./wire";
 
 export type Phase = "idle" | "running" | "paused" | "finished" | "failed" | "cut";
 
@@ -19,7 +8,7 @@ export type Phase = "idle" | "running" | "paused" | "finished" | "failed" | "cut
 export interface Saying {
   expert: string;
   step: number;
-  status: "running" | "paused" | "stopped" | SignalStatus;
+  status: "running" | "paused" | "stopped" | Answered["status"];
   text: string;
   withdrawn: { text: string; reason: string }[];
   wokenBy: Waking[];
@@ -87,20 +76,15 @@ export function viewOf(events: readonly Event[], from: View = NOTHING): View {
 export function next(view: View, event: Event): View {
   switch (event.event) {
     case "started":
-      return { ...view, phase: "running", thread: event.thread, run: event.run };
-    case "said":
-      return changed(view, event.expert, event.step, (s) => ({ ...s, text: event.content }));
+      return { ...NOTHING, phase: "running", thread: event.thread, run: event.run };
     case "begun":
       return {
         ...view,
-        phase: "running",
-        thread: event.thread ?? view.thread,
-        run: event.run ?? view.run,
-        effort: event.effort ?? view.effort,
-        maxSteps: event.max_steps ?? view.maxSteps,
-        model: event.model ?? view.model,
-        recalled: event.recalled ?? view.recalled,
-        limits: event.limits ?? view.limits,
+        effort: event.effort,
+        maxSteps: event.max_steps,
+        model: event.model,
+        recalled: event.recalled,
+        limits: event.limits,
       };
     case "woken": {
       const before = saying(view, event.expert, event.step);
@@ -170,8 +154,9 @@ export function until(events: readonly Event[], step: number | null): Event[] {
   return events.filter((e) => ("step" in e ? e.step <= step : opening(e)));
 }
 
-/** One event more; the words of one expert are kept as one event, however many came. */
+/** One event more. `started` begins a log; an expert's words are one event, however many came. */
 export function logged(events: Event[], event: Event): Event[] {
+  if (event.event === "started") return [event];
   if (event.event !== "token") return [...events, event];
   const at = events.findLastIndex((e) => "expert" in e && e.expert === event.expert && e.step === event.step);
   const before = events[at];
@@ -188,7 +173,7 @@ function put(view: View, said: Saying): View {
   return { ...view, sayings: [...others, said] };
 }
 
-// An event may come for an expert whose `woken` did not, when a run is resumed.
+// A pause comes before its expert is woken.
 function changed(view: View, expert: string, step: number, how: (s: Saying) => Saying): View {
   const at = view.sayings.findIndex((s) => s.expert === expert && s.step === step);
   if (at < 0) return put(view, how(silent(expert, step)));
@@ -225,8 +210,9 @@ function answered(s: Saying, event: Answered): Saying {
   return {
     ...s,
     status: event.status,
+    text: event.content,
     model: event.model,
-    edges: event.edges,
+    edges: event.edges ?? [],
     salience: event.salience,
     verdict: event.verdict,
     tokens: known ? (event.input_tokens ?? 0) + (event.output_tokens ?? 0) : null,

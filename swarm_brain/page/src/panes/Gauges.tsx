@@ -1,7 +1,7 @@
 // What the run has taken so far, of how much.
 
 import { useEffect, useState } from "preact/hooks";
-import { began, live, running, view } from "../brain/store";
+import { began, running, view } from "../brain/store";
 import { dollars, seconds, whole } from "../figures";
 
 export function Gauges() {
@@ -44,7 +44,7 @@ export function Gauges() {
         now={usd ?? null}
         shown={dollars(limits?.usd)}
       />
-      <Clock limit={limits?.seconds ?? null} />
+      <Clock limit={limits?.seconds ?? null} spent={spent?.seconds ?? null} />
       <div class="model">
         <dt>model</dt>
         <dd>{model ?? "–"}</dd>
@@ -75,7 +75,7 @@ function Gauge({ name, value, now, of, shown }: GaugeProps) {
   );
 }
 
-function Clock({ limit }: { limit: number | null }) {
+function Clock({ limit, spent }: { limit: number | null; spent: number | null }) {
   const [, tick] = useState(0);
   const [end, stop] = useState<number | null>(null);
   const going = running.value;
@@ -88,17 +88,9 @@ function Clock({ limit }: { limit: number | null }) {
     const timer = setInterval(() => tick((n) => n + 1), 200);
     return () => clearInterval(timer);
   }, [going]);
-  const took = began.value === null ? told() : ((end ?? performance.now()) - began.value) / 1000;
+  const took = began.value === null ? spent : ((end ?? performance.now()) - began.value) / 1000;
   const shown = took === null ? "–" : seconds(Math.max(0, took));
   return (
     <Gauge name="time" value={shown} now={took} of={limit} shown={limit === null ? "" : seconds(limit)} />
   );
-}
-
-/** A saved run's time, as its waves took it: the slowest expert of each. */
-function told(): number | null {
-  const slowest = new Map<number, number>();
-  for (const { step, latency } of live.value.sayings)
-    slowest.set(step, Math.max(slowest.get(step) ?? 0, latency ?? 0));
-  return slowest.size ? [...slowest.values()].reduce((sum, s) => sum + s, 0) : null;
 }

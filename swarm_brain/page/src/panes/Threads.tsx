@@ -3,7 +3,7 @@
 import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { remove, show, thread, threads } from "../brain/store";
-import type { ThreadLine } from "../brain/wire";
+import type { ThreadLine } from "../brain/routes";
 import { dollars, moment } from "../figures";
 import { plain } from "../words/markdown";
 

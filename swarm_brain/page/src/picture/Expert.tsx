@@ -1,7 +1,7 @@
 // One box of the picture: who it is, what it does now, and what came of it.
 
 import { geometry } from "../brain/store";
-import type { Box } from "../brain/wire";
+import type { Box } from "../brain/routes";
 import { dollars, seconds, share, whole } from "../figures";
 import { plain } from "../words/markdown";
 import { Glyph } from "./Glyph";

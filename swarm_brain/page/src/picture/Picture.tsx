@@ -3,7 +3,7 @@
 import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { geometry, selected, view } from "../brain/store";
-import type { Box } from "../brain/wire";
+import type { Box } from "../brain/routes";
 import { share } from "../figures";
 import { isExpert, lying, neighbour, upright, type Drawn, type Line, type Way } from "./drawn";
 import { Expert } from "./Expert";

@@ -1,6 +1,6 @@
 // Where things of the picture stand: as the server laid them out, or upright for narrow screens. Pure.
 
-import type { Arrow, Box, Geometry, LinkKind } from "../brain/wire";
+import type { Arrow, Box, Geometry, LinkKind } from "../brain/routes";
 
 export interface Line {
   source: string;

@@ -1,7 +1,7 @@
 // How the picture's parts look at one moment of a run. Pure.
 
 import { lastOf, type Saying, type View } from "../brain/view";
-import type { Box } from "../brain/wire";
+import type { Box } from "../brain/routes";
 import type { Line } from "./drawn";
 
 export type Light =

@@ -1,0 +1,178 @@
+"""Report a run while it goes, from the modes in which LangGraph streams it, local or remote."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.runtime import RunControl
+from langgraph.types import Command, Interrupt
+
+from swarm_brain.graph.brain import Brain
+from swarm_brain.graph.context import Context
+from swarm_brain.graph.errors import RunCancelled, ThreadError
+from swarm_brain.graph.events import Event, Finished, Pause, Paused, Started, Token, Written
+from swarm_brain.graph.state import BrainInput, BrainState
+from swarm_brain.threads import history
+
+if TYPE_CHECKING:
+    from swarm_brain.remote import RemoteBrain
+
+MODES: list[Literal["custom", "messages", "values"]] = ["custom", "messages", "values"]
+INTERRUPT = "__interrupt__"
+ENDINGS = ("paused", "finished", "error")
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run starts: a question, a decision at a pause, or None to continue.
+
+    `thread` is the thread's public id, None if the run is not saved. `past` are the events of what
+    the run has done so far, to be reported first.
+    """
+
+    input: BrainInput | Command[str] | None
+    config: RunnableConfig
+    thread: str | None
+    run: str
+    past: Sequence[Event] = ()
+
+
+@dataclass
+class _Progress:
+    """What a run has reported so far, as far as later events depend on it."""
+
+    awake: dict[str, int] = field(default_factory=dict)  # expert to step
+    broadcasts: set[int] = field(default_factory=set)
+    values: Mapping[str, Any] = field(default_factory=dict)
+    pauses: dict[str, Interrupt] = field(default_factory=dict)
+
+    def is_news(self, event: Event) -> bool:
+        """Take note of an event. False for a step's broadcast that was reported before."""
+        if event["event"] == "woken":
+            self.awake[event["expert"]] = event["step"]
+        elif event["event"] == "answered":
+            self.awake.pop(event["expert"], None)
+        elif event["event"] == "broadcast":
+            known = event["step"] in self.broadcasts
+            self.broadcasts.add(event["step"])
+            return not known
+        return True
+
+
+async def events(
+    brain: Brain | RemoteBrain,
+    start: Start,
+    context: Context | Mapping[str, object] | None = None,
+    control: RunControl | None = None,
+) -> AsyncGenerator[Event]:
+    """Run and yield what is reported, from `started` to `paused` or `finished`.
+
+    Whoever stops reading ends the run. Raises BrainError where it fails.
+    """
+    progress = _Progress()
+    started: Started = {"event": "started", "thread": start.thread, "run": start.run}
+    yield started
+    for event in start.past:
+        if event["event"] not in ("started", *ENDINGS) and progress.is_news(event):
+            yield event
+    async with aclosing(_stream(brain, start, context, control)) as stream:
+        async for mode, part in stream:
+            if mode == "values":
+                progress.values = part
+                progress.pauses |= {pause.id: pause for pause in part.get(INTERRUPT, ())}
+            elif mode == "messages":
+                if token := _token(progress, *part):
+                    yield token
+            elif progress.is_news(written := cast("Written", part)):
+                yield written
+    waiting = list(progress.pauses.values())
+    yield paused(waiting) if waiting else _finished(progress.values, start.thread)
+
+
+def _stream(
+    brain: Brain | RemoteBrain,
+    start: Start,
+    context: Context | Mapping[str, object] | None,
+    control: RunControl | None,
+) -> AsyncGenerator[tuple[str, Any]]:
+    options: dict[str, object] = {"context": context, "stream_mode": MODES}
+    if control is not None:
+        options["control"] = control
+    if start.thread is not None:  # a step's checkpoint is saved before the next one is paid for
+        options["durability"] = "sync"
+    stream: object = brain.astream(start.input, start.config, **options)  # type: ignore[call-overload]
+    return cast("AsyncGenerator[tuple[str, Any]]", stream)
+
+
+def _token(progress: _Progress, message: object, metadata: Mapping[str, str]) -> Token | None:
+    """A piece of an expert's text. Messages that nodes write to the state come this way, too."""
+    expert = metadata.get("langgraph_node", "")
+    if expert not in progress.awake or not isinstance(message, BaseMessage) or not message.text:
+        return None
+    step = progress.awake[expert]
+    return {"event": "token", "expert": expert, "step": step, "text": message.text}
+
+
+def paused(pauses: Sequence[Interrupt]) -> Paused:
+    """The run waits for these, by the names of their experts."""
+    waiting = [cast("Pause", {"id": pause.id, **pause.value}) for pause in pauses]
+    return {"event": "paused", "paused": sorted(waiting, key=lambda pause: pause["expert"])}
+
+
+def _finished(values: Mapping[str, Any], thread: str | None) -> Finished:
+    if "final_output" not in values:
+        raise ThreadError(f"The run of the thread {thread} has nothing left to do.")
+    return finished(cast("BrainState", values), thread)
+
+
+def finished(values: BrainState, thread: str | None) -> Finished:
+    """The run has ended with these values, in the thread of this public id."""
+    signals, result = values["signals"], history.result(values)
+    answers = [signal for signal in signals if signal["content"] == result["final_output"]]
+    return {
+        "event": "finished",
+        "result": {**result, "thread_id": thread},
+        "defects": [defect for signal in signals for defect in signal["defects"]],
+        "all_simulated": values["all_simulated"],
+        "answer_tokens": answers[-1]["output_tokens"] if answers else None,
+    }
+
+
+async def pumped(work: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
+    """Yield the same events from a task of their own, so that several tasks may read them.
+
+    Whoever stops reading ends the work.
+    """
+    queue: asyncio.Queue[Event | Exception | None] = asyncio.Queue()
+    task = asyncio.create_task(_pump(work, queue))
+    try:
+        while (item := await queue.get()) is not None:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+    finally:
+        task.cancel()
+        # Shielded, because sse-starlette's scope cancels a waiting task again and again, and each
+        # cancellation passed on would keep LangGraph from ending the nodes that still run.
+        await asyncio.shield(asyncio.gather(task, return_exceptions=True))
+
+
+async def _pump(
+    work: AsyncGenerator[Event], queue: asyncio.Queue[Event | Exception | None]
+) -> None:
+    try:
+        async with aclosing(work):
+            async for event in work:
+                queue.put_nowait(event)
+        queue.put_nowait(None)
+    except asyncio.CancelledError:
+        queue.put_nowait(RunCancelled())
+        raise
+    except Exception as error:  # noqa: BLE001  raised again where it is read
+        queue.put_nowait(error)

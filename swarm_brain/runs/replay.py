@@ -1,0 +1,174 @@
+"""Report a saved run: the events that it reported live, derived from its last state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from swarm_brain.graph import propagation
+from swarm_brain.graph.context import Context
+from swarm_brain.graph.errors import BrainError, ExpertFailed
+from swarm_brain.graph.events import Answered, Begun, Event, Failed, Reached
+from swarm_brain.graph.loading import load
+from swarm_brain.graph.state import BrainState, Limits, Signal
+from swarm_brain.graph.topology import Topology
+from swarm_brain.nodes import emit
+from swarm_brain.nodes.signal import PREVENTED
+from swarm_brain.nodes.turn import run_context
+from swarm_brain.runs.failures import failed
+from swarm_brain.runs.live import finished, paused
+from swarm_brain.spending.ledger import Amount
+from swarm_brain.threads import history
+from swarm_brain.threads.checkpoints import SavedState
+from swarm_brain.threads.history import Run
+
+_Timed = tuple[float, Event]
+
+
+class SavedRun(Run):
+    """A saved run with the events that it reported."""
+
+    events: list[Event]
+
+
+def saved_run(saved: SavedState, thread: str) -> SavedRun:
+    """Return a run as its last state shows it. `thread` is the thread's public id."""
+    events = replay(saved, thread)
+    edges: dict[tuple[str, int], list[Reached]] = {
+        (event["expert"], event["step"]): event["edges"]
+        for event in events
+        if event["event"] == "answered" and event["edges"] is not None
+    }
+    run = history.run(saved, edges)
+    if run["result"]:
+        run["result"]["thread_id"] = thread
+    return {**run, "events": events}
+
+
+def replay(saved: SavedState, thread: str | None = None) -> list[Event]:
+    """Return the events of a saved run, in the order in which it reported them.
+
+    `thread` is the thread's public id. Tokens are not saved: `answered` has the whole text. A run
+    that was killed ends without `paused`, `finished` or `error`. Raises ThreadError if another
+    version has saved it in another form.
+    """
+    with history.of_this_version(saved):
+        return _replay(saved, thread)
+
+
+def _replay(saved: SavedState, thread: str | None) -> list[Event]:
+    state, signals = saved.values, list(saved.signals)
+    topology, context = _topology_of(state), run_context(state)
+    failure = _failed(signals, context)
+    events: list[Event] = [
+        {"event": "started", "thread": thread, "run": state["run_id"]},
+        _begun(topology, state, signals),
+    ]
+    steps = sorted({signal["step"] for signal in signals})
+    for step in steps:
+        events += _step(topology, context, state, signals, step)
+        # A strict run fails before it reports what its last step put into the workspace.
+        last = step == steps[-1]
+        broadcast = emit.broadcast_of(state, context, step)
+        if broadcast and not (last and failure):
+            events.append(broadcast)
+    if not saved.next:
+        events.append(finished(state, thread))
+    elif failure:
+        events.append(failure)
+    elif saved.pauses:
+        events.append(paused(saved.pauses))
+    return events
+
+
+def _topology_of(state: BrainState) -> Topology | None:
+    """The topology that the run started with; None if it is gone or has changed."""
+    try:
+        topology = load(state["topology"]["name"])
+    except BrainError:
+        return None
+    return topology if topology.hash == state["topology"]["hash"] else None
+
+
+def _begun(topology: Topology | None, state: BrainState, signals: Sequence[Signal]) -> Begun:
+    effort, max_steps = state["effort"], state["limits"]["max_steps"]
+    recalled = state["memory"]["recalled"]
+    return {
+        "event": "begun",
+        "effort": effort,
+        "max_steps": max_steps,
+        "model": state["model"],
+        "woken": (
+            propagation.entries(topology, effort, max_steps, recalled=bool(recalled))
+            if topology
+            else [signal["source"] for signal in signals if signal["step"] == 1]
+        ),
+        "recalled": recalled,
+        "limits": _limits(state),
+    }
+
+
+def _limits(state: BrainState) -> Limits:
+    """The budgets that the run started with."""
+    return emit.limits_of(Context.model_validate(state["settings"]))
+
+
+def _step(
+    topology: Topology | None,
+    context: Context,
+    state: BrainState,
+    signals: Sequence[Signal],
+    step: int,
+) -> Iterator[Event]:
+    """The events of one step. Its experts ran side by side; `trace` says when each event was.
+
+    Without traces, as version 0.1.0 saved signals, all are woken and then end in the state's order.
+    """
+    timed: list[_Timed] = []
+    before = sum(_amounts(s for s in signals if s["step"] < step), Amount())
+    for signal in (signal for signal in signals if signal["step"] == step):
+        before += Amount(signal["charged_tokens"], signal["charged_usd"])
+        edges = None
+        if topology:
+            until = [other for other in signals if other["step"] <= step]
+            edges = propagation.edges(topology, signal, until, state["effort"], context)
+        timed += _expert(state, signal, emit.answered(signal, edges), before)
+    return (event for _, event in sorted(timed, key=lambda item: item[0]))
+
+
+def _amounts(signals: Iterator[Signal]) -> Iterator[Amount]:
+    return (Amount(signal["charged_tokens"], signal["charged_usd"]) for signal in signals)
+
+
+def _expert(
+    state: BrainState, signal: Signal, answered: Answered, spent: Amount
+) -> Iterator[_Timed]:
+    """One expert's events with their times. `spent` is what the run had spent, if not traced."""
+    expert, step, trace = signal["source"], signal["step"], signal.get("trace")
+    woken = emit.woken(expert, step, signal["model"], signal["woken_by"])
+    if trace:
+        yield trace["woken_at"], woken
+        for withdrawal in trace["withdrawn"]:
+            yield withdrawal["at"], emit.revised(expert, step, withdrawal["reason"])
+        yield trace["answered_at"], answered
+        yield trace["answered_at"], emit.budget(step, trace["spent"], trace["limits"])
+        return
+    yield 0.0, woken
+    if signal["failure"] not in PREVENTED and any(
+        other["source"] == expert and other["step"] < step and propagation.usable(other)
+        for other in state["signals"]
+    ):
+        yield 1.0, emit.revised(expert, step, emit.DEFECT_FOUND)
+    usd = None if spent.usd is None else round(spent.usd, 8)
+    amounts: Limits = {"tokens": spent.tokens, "usd": usd, "seconds": None}
+    yield 1.0, answered
+    yield 1.0, emit.budget(step, amounts, _limits(state))
+
+
+def _failed(signals: Sequence[Signal], context: Context) -> Failed | None:
+    """Why a strict run ended: the first of its experts that has failed."""
+    if context.on_error != "raise":
+        return None
+    for signal in signals:
+        if signal["error"] is not None and signal["failure"] not in PREVENTED:
+            return failed(ExpertFailed(signal["source"], signal["error"]))
+    return None
