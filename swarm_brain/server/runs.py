@@ -159,11 +159,11 @@ class Runs:
         async with self._place(owner, thread) as place:
             state = await self.latest(owner, thread)
             brain = self._brain(resumable(thread, state))
-            command = None
+            command: Command[str] | None = None
             if is_paused(thread, state, decision):
                 if decision is None:
                     raise ThreadError(f"The thread {thread} waits for a decision: give one.")
-                command = Command[str](resume={pause.id: decision for pause in state.pauses})
+                command = Command(resume={pause.id: decision for pause in state.pauses})
             past = await asyncio.to_thread(replay, state, thread) if with_past else ()
             start = Start(command, place.config, thread, str(place.run), past)
             async for event in self._events(place, brain, start, budgets):

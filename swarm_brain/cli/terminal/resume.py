@@ -37,14 +37,14 @@ async def resumed(
             _tell_version(opened, state)
             brain = opened.brain(topology)
             running = Running(opened, brain, topology, thread, as_json, progress)
-            command = None
+            command: Command[str] | None = None
             if is_paused(thread, state, decision):
                 pauses = paused(state.pauses)["paused"]
                 answers = await ask(pauses, decision, err)
                 if answers is None:
                     running.report_pause(pauses)
                     return None
-                command = Command[str](resume=answers)
+                command = Command(resume=answers)
             return await running.to_the_end(running.restart(state, command), context, decision)
 
 
