@@ -20,7 +20,7 @@ from swarm_brain.memory.embeddings import Embedder
 from swarm_brain.memory.episodes import putting, recall, remember
 from swarm_brain.memory.space import Space
 from swarm_brain.memory.store import SqlStore
-from swarm_brain.memory.tables import Sqlite
+from swarm_brain.memory.tables import in_file
 
 SIZES = (1_000, 10_000, 100_000)
 DIMS, TOPICS = 256, 400
@@ -65,7 +65,7 @@ def opened(path: str) -> SqlStore:
     """The store with embeddings that cost next to nothing: those of a model come on top."""
     embedder = Embedder(embeddings.DEFAULT, vectors, embeddings.FLOOR)
     embeddings.chosen = lambda: embedder
-    return SqlStore(Sqlite(path), embedder)
+    return SqlStore(in_file(path), embedder)
 
 
 async def fill(store: SqlStore, start: int, end: int) -> None:

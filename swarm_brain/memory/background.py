@@ -1,4 +1,4 @@
-"""Consolidation after an answer has been returned, whenever enough answers are new."""
+"""Consolidation in the background, once enough answers are new."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from swarm_brain.memory.space import Space
 log = logging.getLogger(__name__)
 
 _running: set[asyncio.Task[None]] = set()
-_at_work: set[tuple[int, Space]] = set()  # the spaces that are being consolidated, by store
+_busy: set[tuple[int, Space]] = set()  # spaces that are being consolidated, by store
 
 
 def later(store: BaseStore, space: Space, context: Context, payer: str | None = None) -> None:
-    """Consolidate in the background, if enough answers are new; the answer does not wait for it.
+    """Consolidate in the background if enough answers are new; the answer does not wait for it.
 
-    Runs on the loop of the caller, outside the run: nothing of it enters the run's trace.
+    This runs on the caller's loop but outside its run, so it does not enter the run's trace.
     """
     work = _when_due(store, space, context, payer)
     task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
@@ -31,24 +31,24 @@ def later(store: BaseStore, space: Space, context: Context, payer: str | None = 
 
 
 async def settled() -> None:
-    """Wait for the consolidations that were begun in the background of this loop."""
+    """Wait for the consolidations that this loop runs in the background."""
     loop = asyncio.get_running_loop()
     while pending := [t for t in set(_running) if not t.done() and t.get_loop() is loop]:
         await asyncio.gather(*pending, return_exceptions=True)
 
 
 async def _when_due(store: BaseStore, space: Space, context: Context, payer: str | None) -> None:
-    """One at a time in each space: two at once would read the same episodes, and pay twice."""
+    """Run one consolidation at a time in a space: two would pay for the same episodes twice."""
     interval, place = context.consolidation_interval or 1, (id(store), space)
-    if place in _at_work:
+    if place in _busy:
         return
-    _at_work.add(place)
+    _busy.add(place)
     try:
         if len(await store.asearch(space.unconsolidated, limit=interval)) >= interval:
             report = await consolidate(store, space, context, payer)
             log.info("consolidated: %s", report)
-    except Exception as error:  # noqa: BLE001  nobody waits for this task; any store, any fault
-        told = error if isinstance(error, BrainError) else type(error).__name__
-        log.warning("not consolidated: %s", told)
+    except Exception as error:  # noqa: BLE001  nobody waits for this task, whatever fails
+        reason = error if isinstance(error, BrainError) else type(error).__name__
+        log.warning("not consolidated: %s", reason)
     finally:
-        _at_work.discard(place)
+        _busy.discard(place)

@@ -1,4 +1,4 @@
-"""What similarity of embeddings cannot see: other numbers, and a "not". Pure.
+"""Differences that similarity of embeddings does not see: numbers, and a "not". Pure.
 
 Averaged word vectors place "What is 2+2?" beside "What is 3+5?", and a question beside its
 negation. An answer to one is no memory for the other.
@@ -18,18 +18,18 @@ _NAMED = {name: str(value) for value, name in enumerate(_SMALL) if name}  # "one
 
 
 def numbers(text: str) -> frozenset[str]:
-    """The numbers in a text, small ones in words included."""
+    """Return the numbers in a text, small ones in words included."""
     words = _WORD.findall(text.lower())
     return frozenset(_NUMBER.findall(text)) | {_NAMED[word] for word in words if word in _NAMED}
 
 
 def negated(text: str) -> bool:
-    """Whether a text says "not" an odd number of times, in one way or another."""
+    """Return whether a text says "not" in any form an odd number of times."""
     words = _WORD.findall(text.lower().replace("’", "'"))
-    said = [word for word in words if word in _NEGATIONS or word.endswith("n't")]
-    return len(said) % 2 == 1
+    negations = [word for word in words if word in _NEGATIONS or word.endswith("n't")]
+    return len(negations) % 2 == 1
 
 
 def comparable(one: str, other: str) -> bool:
-    """Whether similarity may decide: the same numbers in both, and a negation in both or none."""
+    """Return whether similarity may decide: both have the same numbers, both or neither a "not"."""
     return numbers(one) == numbers(other) and negated(one) == negated(other)

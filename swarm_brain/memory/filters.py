@@ -1,19 +1,30 @@
-"""Whether a value has what a search's filter asks, as LangGraph's own stores have it. Pure."""
+"""Filters of a search, with the meaning they have in LangGraph's own stores. Pure."""
 
 from __future__ import annotations
 
 import operator as operators
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+# Values of any type are compared; those without an order raise TypeError.
+_ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "$gt": operators.gt,
+    "$gte": operators.ge,
+    "$lt": operators.lt,
+    "$lte": operators.le,
+}
 
-def matches(value: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether a value has what a filter asks: equality, one of $eq $ne $gt $gte $lt $lte, or of a
-    mapping within it the same."""
-    return all(_meets(value.get(key), condition) for key, condition in wanted.items())
+
+def matches(value: Mapping[str, object], conditions: Mapping[str, object]) -> bool:
+    """Return whether a value meets all conditions of a filter.
+
+    A condition is a value to equal, a mapping of $eq $ne $gt $gte $lt $lte to operands, or a
+    mapping of conditions for a mapping within the value.
+    """
+    return all(_meets(value.get(key), condition) for key, condition in conditions.items())
 
 
-def _meets(value: Any, condition: Any) -> bool:
+def _meets(value: object, condition: object) -> bool:
     if not isinstance(condition, Mapping):
         return bool(value == condition)
     if any(str(key).startswith("$") for key in condition):
@@ -21,23 +32,12 @@ def _meets(value: Any, condition: Any) -> bool:
     return isinstance(value, Mapping) and matches(value, condition)
 
 
-def _compares(value: Any, operator: str, operand: Any) -> bool:
-    match operator:
-        case "$eq":
-            return bool(value == operand)
-        case "$ne":
-            return bool(value != operand)
-        case "$gt" | "$gte" | "$lt" | "$lte":
-            return _in_order(value, operator, operand)
-        case _:
-            raise ValueError(f"unknown operator {operator!r} in a filter")
-
-
-_ORDERS = {"$gt": operators.gt, "$gte": operators.ge, "$lt": operators.lt, "$lte": operators.le}
-
-
-def _in_order(value: Any, operator: str, operand: Any) -> bool:
+def _compares(value: object, operator: str, operand: object) -> bool:
+    if operator in ("$eq", "$ne"):
+        return bool(value == operand) == (operator == "$eq")
+    if operator not in _ORDERS:
+        raise ValueError(f"unknown operator {operator!r} in a filter")
     try:
         return bool(_ORDERS[operator](value, operand))
-    except TypeError:  # a word is neither more nor less than a number
+    except TypeError:  # text and a number have no order
         return False

@@ -1,24 +1,24 @@
-"""Nearest neighbours by exact search over unit vectors in memory. Needs numpy (extra `memory`).
+"""Exact nearest-neighbour search over unit vectors in memory. Needs numpy (extra `memory`).
 
-Exact search reads every vector once: 100,000 of 256 dimensions are 100 MB, some ten milliseconds.
+A search reads every vector once: 100,000 of 256 dimensions are 100 MB and take some 10 ms.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-Vectors = np.ndarray[Any, np.dtype[np.float32]]
+Vectors = NDArray[np.float32]
 FIRST_ROWS = 1024
-FIRST_LOOK = 64  # neighbours sorted at first; eight times as many whenever more are asked
-GONE = -1  # the id of a row that was dropped
+FIRST_LOOK = 64  # neighbours sorted at first; eight times as many each time more are needed
+GONE = -1  # the id of a dropped row
 
 
 class Index:
-    """Unit vectors by item id. Ids only grow; a row that was dropped is never found again."""
+    """Unit vectors by item id. Ids only grow, and a dropped row is never found again."""
 
     def __init__(self, dims: int) -> None:
         self.dims = dims
@@ -29,21 +29,21 @@ class Index:
         self._lock = threading.Lock()
 
     def add(self, ids: Sequence[int], vectors: Vectors) -> None:
-        """Append rows, shape (len(ids), dims); ids at or below `last` are there already."""
+        """Append rows of the shape (len(ids), dims); skip ids up to `last`, which are known."""
         with self._lock:
             numbers = np.asarray(ids, dtype=np.int64)
-            fresh = numbers > self.last
-            more = int(fresh.sum())
+            new = numbers > self.last
+            more = int(new.sum())
             if not more:
                 return
             self._make_room(more)
             here = slice(self._count, self._count + more)
-            self._rows[here], self._ids[here] = vectors[fresh], numbers[fresh]
+            self._rows[here], self._ids[here] = vectors[new], numbers[new]
             self._count += more
             self.last = int(self._ids[self._count - 1])
 
     def _make_room(self, more: int) -> None:
-        """Twice the room whenever it runs out, so that adding one costs the same at any size."""
+        """Double the room whenever it runs out, so that adding a row costs the same at any size."""
         needed, size = self._count + more, len(self._ids)
         while size < needed:
             size *= 2
@@ -57,26 +57,29 @@ class Index:
             )
 
     def drop(self, ids: Sequence[int]) -> None:
-        """Forget these rows, the vectors included."""
+        """Drop these rows and overwrite their vectors."""
         with self._lock:
             gone = np.isin(self._ids[: self._count], ids)
             self._rows[: self._count][gone] = 0
             self._ids[: self._count][gone] = GONE
 
     def nearest(self, vector: Vectors) -> Iterator[tuple[int, float]]:
-        """(id, cosine similarity) of all rows, the most similar first; sorted as they are asked."""
+        """Yield (id, cosine similarity) of all rows, the most similar first.
+
+        Rows are sorted in growing parts, as far as the caller reads.
+        """
         with self._lock:
             scores = self._rows[: self._count] @ vector
             ids = self._ids[: self._count].copy()
         distances = -scores
         distances[ids == GONE] = np.inf
-        taken, most = 0, FIRST_LOOK
-        while taken < len(ids):
+        done, most = 0, FIRST_LOOK
+        while done < len(ids):
             most = min(most, len(ids))
-            # With all that are as near as the last one, so that a further look begins the same.
+            # Include all that are as near as the last one, so that the next part continues here.
             farthest = np.partition(distances, most - 1)[most - 1]
             part = np.flatnonzero(distances <= farthest)
-            for at in part[np.argsort(distances[part], kind="stable")][taken:]:
+            for at in part[np.argsort(distances[part], kind="stable")][done:]:
                 if ids[at] != GONE:
                     yield int(ids[at]), min(1.0, float(scores[at]))
-            taken, most = len(part), len(part) * 8
+            done, most = len(part), len(part) * 8

@@ -1,7 +1,7 @@
-"""The memories nearest to a text, in whatever store: by its own index, else compared here.
+"""The memories nearest to a text, in any store: by its own index, else compared here.
 
-A server's store may have no vector index: that of Aegra has one only where its database has
-pgvector and its configuration names a provider of embeddings.
+A server's store may have no vector index. Aegra's has one only if its database has pgvector and its
+configuration names a provider of embeddings.
 """
 
 from __future__ import annotations
@@ -10,38 +10,41 @@ import asyncio
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from langgraph.store.base import BaseStore, SearchItem
 
 from swarm_brain.memory.embeddings import Embedder
 from swarm_brain.memory.space import Namespace
 
-COMPARED = 1_000  # of a space at most, those that the store gives first: Postgres the latest
-KEPT = 20_000  # vectors in this process, so that a question does not embed all memories anew
+if TYPE_CHECKING:
+    from swarm_brain.memory.index import Vectors
 
-_vectors: OrderedDict[tuple[str, str], Any] = OrderedDict()
+MAX_COMPARED = 1_000  # memories of a space, those that the store gives first: Postgres the latest
+MAX_CACHED = 20_000  # vectors, so that a question does not embed all memories again
+
+_vectors: OrderedDict[tuple[str, str], Vectors] = OrderedDict()
 _lock = threading.Lock()
 
 
 async def nearest(
     store: BaseStore, place: Namespace, text: str, embedder: Embedder, limit: int, offset: int = 0
 ) -> list[SearchItem]:
-    """Items of this embedder near a text, with scores, the nearest first.
+    """Return items of this embedder near a text, with scores, the nearest first.
 
     Raises MemoryUnavailable, and whatever the store raises.
     """
     own = {"embedder": embedder.name}
-    found = await store.asearch(place, query=text, limit=limit, offset=offset, filter=own)
-    if not found or any(item.score is not None for item in found):
-        return found
-    items = await store.asearch(place, limit=COMPARED, filter=own)
-    # In a thread: an embedder may be an endpoint.
+    items = await store.asearch(place, query=text, limit=limit, offset=offset, filter=own)
+    if not items or any(item.score is not None for item in items):
+        return items
+    items = await store.asearch(place, limit=MAX_COMPARED, filter=own)
+    # In a thread, because an embedder may be an endpoint.
     return (await asyncio.to_thread(_scored, items, text, embedder))[offset : offset + limit]
 
 
 def _scored(items: Sequence[SearchItem], text: str, embedder: Embedder) -> list[SearchItem]:
-    import numpy as np
+    import numpy as np  # the extra `memory`
 
     rows = np.stack(_embedded([str(item.value["text"]) for item in items], embedder))
     for item, score in zip(items, rows @ embedder.embed([text])[0], strict=True):
@@ -49,14 +52,15 @@ def _scored(items: Sequence[SearchItem], text: str, embedder: Embedder) -> list[
     return sorted(items, key=lambda item: -(item.score or 0))
 
 
-def _embedded(texts: Sequence[str], embedder: Embedder) -> list[Any]:
-    """A unit vector for each text; those that are not known yet are embedded together."""
+def _embedded(texts: Sequence[str], embedder: Embedder) -> list[Vectors]:
+    """Return a unit vector for each text; embed those that are not cached in one call."""
     with _lock:
-        known = {text: _vectors.get((embedder.name, text)) for text in texts}
-    if new := [text for text, vector in known.items() if vector is None]:
-        known.update(zip(new, embedder.embed(new), strict=True))
+        cached = {text: _vectors.get((embedder.name, text)) for text in texts}
+    vectors = {text: vector for text, vector in cached.items() if vector is not None}
+    if new := [text for text in cached if text not in vectors]:
+        vectors.update(zip(new, embedder.embed(new), strict=True))
     with _lock:
-        _vectors.update({(embedder.name, text): vector for text, vector in known.items()})
-        while len(_vectors) > KEPT:
+        _vectors.update({(embedder.name, text): vector for text, vector in vectors.items()})
+        while len(_vectors) > MAX_CACHED:
             _vectors.popitem(last=False)
-    return [known[text] for text in texts]
+    return [vectors[text] for text in texts]

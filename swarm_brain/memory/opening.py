@@ -1,4 +1,4 @@
-"""The store that the command line and PhiBrain use: a file, or Postgres where that is set."""
+"""The store of memories: a SQLite file, or Postgres if a database is set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from swarm_brain.config import data_folder, variable
 from swarm_brain.graph.errors import ConfigError
 from swarm_brain.memory import embeddings
 from swarm_brain.memory.store import SqlStore
-from swarm_brain.memory.tables import Postgres, Sqlite
+from swarm_brain.memory.tables import in_file, in_postgres
 
 if TYPE_CHECKING:
     from swarm_brain.memory.embeddings import Embedder
@@ -20,22 +20,25 @@ HERE = "exact, in this process"
 
 
 def open_store() -> BaseStore:
-    """The user's store; blocking. Raises MemoryUnavailable, ConfigError or ModelUnavailable."""
+    """Open the user's store; this blocks.
+
+    Raises MemoryUnavailable, ConfigError or ModelUnavailable.
+    """
     embedder = embeddings.chosen()
     url = variable("SWARM_BRAIN_DATABASE_URL")
     if url is None:
-        return SqlStore(Sqlite(data_folder() / FILE), embedder)
+        return SqlStore(in_file(data_folder() / FILE), embedder)
     check_postgres()
-    return _in_postgres(url, embedder)
+    return _postgres_store(url, embedder)
 
 
-def _in_postgres(url: str, embedder: Embedder | None) -> BaseStore:
-    """Where pgvector is, LangGraph's own store; else ours, which needs nothing of the database."""
-    database = Postgres(url)
+def _postgres_store(url: str, embedder: Embedder | None) -> BaseStore:
+    """Open LangGraph's store where pgvector can be used, else ours, which needs no extension."""
+    database = in_postgres(url)
     try:
         if embedder is None:
             return SqlStore(database)
-        from swarm_brain.memory.pgvector import open_pgvector, why_not
+        from swarm_brain.memory.pgvector import open_pgvector, why_not  # the extra `postgres`
 
         if why := why_not(database):
             return SqlStore(database, embedder, f"{HERE}: {why}")
@@ -48,7 +51,7 @@ def _in_postgres(url: str, embedder: Embedder | None) -> BaseStore:
 
 
 def searching(store: BaseStore) -> str:
-    """How this store finds memories by their meaning, in words."""
+    """Return in words how this store finds memories by their meaning."""
     if isinstance(store, SqlStore):
         return store.how if store.embedder else "not at all: there is no embedder"
     indexed = getattr(store, "indexed", None)
@@ -58,12 +61,12 @@ def searching(store: BaseStore) -> str:
 
 
 def in_process() -> SqlStore:
-    """A store that lives as long as the process and starts empty."""
-    return SqlStore(Sqlite(":memory:"), embeddings.chosen())
+    """Return an empty store that lives as long as the process."""
+    return SqlStore(in_file(":memory:"), embeddings.chosen())
 
 
 def close_store(store: BaseStore) -> None:
-    """Let go of the store's file or connections."""
+    """Close the store's file or connections."""
     if isinstance(store, SqlStore):
         store.database.close()
     elif pool := getattr(store, "conn", None):

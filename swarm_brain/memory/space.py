@@ -1,4 +1,4 @@
-"""Whose memories: the namespaces of one user and one brain in a store."""
+"""The namespaces of one user's memories in a store."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from dataclasses import dataclass
 from swarm_brain.graph.state import MemoryKind
 
 ROOT = "swarm-brain"
-LONGEST = 100  # characters of a label; databases bound what they index
-LOCAL_USER = "local"  # where nobody has signed in: the command line, Python, a server without keys
-LOCAL_IDENTITY = "(local)"  # what a server without keys calls its users; no key has such a name
+MAX_LABEL = 100  # characters; databases limit the length of what they index
+LOCAL_USER = "local"  # nobody has signed in: the command line, Python, a server without keys
+LOCAL_IDENTITY = "(local)"  # the identity of users of a server without keys; no key can have it
 Namespace = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Space:
-    """The memories of one user (who has signed in at a server, else `local`) under one name."""
+    """One user's memories under one name. The user is `local` unless signed in at a server."""
 
     user: str = LOCAL_USER
     name: str = "default"
 
     @classmethod
     def signed_in(cls, identity: str, name: str) -> Space:
-        """The memories of somebody who has signed in; one called `local` is not the local user.
+        """Return the memories of a signed-in user. Somebody named `local` is not the local user.
 
-        The second @ ends the name: stores match labels by their beginnings, and nobody's may be
-        the beginning of another's.
+        The second @ ends the name: stores match labels by prefix, and no user's label may be the
+        prefix of another's.
         """
         return cls(f"@{identity}@", name)
 
     @property
     def root(self) -> Namespace:
-        """Where all that is this user's begins, whatever its name."""
+        """The namespace above all of this user's memories, whatever their name."""
         return (ROOT, _label(self.user))
 
     def of(self, kind: MemoryKind) -> Namespace:
-        """Where memories of this kind are."""
+        """Return the namespace of memories of this kind."""
         return (*self.root, _label(self.name), f"{kind}s")
 
     @property
     def unconsolidated(self) -> Namespace:
-        """Keys of the episodes that no consolidation has read yet."""
+        """The namespace of keys of episodes that no consolidation has read yet."""
         return (*self.root, _label(self.name), "unconsolidated")
 
     def calls(self, run_id: str) -> Namespace:
@@ -51,10 +51,12 @@ class Space:
 
 
 def _label(text: str) -> str:
-    """Text as a label that stores keep apart: they match prefixes, some with LIKE, some ignoring
-    case, and refuse periods. So everything but a-z, 0-9 and - is written as ~code point~, and of
-    what is too long a hash stands in its place."""
-    label = re.sub(r"[^a-z0-9-]", lambda found: f"~{ord(found[0]):x}~", text) or "~"
-    if len(label) <= LONGEST:
+    """Return text as a label that no store confuses with another.
+
+    Stores match prefixes, some with LIKE, some ignoring case, and refuse periods. So every
+    character but a-z, 0-9 and - becomes ~code point~, and a label that is too long its hash.
+    """
+    label = re.sub(r"[^a-z0-9-]", lambda match: f"~{ord(match[0]):x}~", text) or "~"
+    if len(label) <= MAX_LABEL:
         return label
     return f"~~{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()}"

@@ -1,8 +1,8 @@
 """LangGraph's BaseStore over a database, with vector search on any Python build.
 
-No loadable extension is needed: vectors are rows beside their items, and each process keeps those
-of a namespace in an exact index (see index.py), which it brings up to date before each search.
-Every vector carries the name of its embedder; a search sees those of its own embedder alone.
+No loadable extension is needed. Vectors are rows beside their items; each process holds those of a
+namespace in an exact index (index.py) and updates it before each search. Every vector carries the
+name of its embedder, and a search sees only vectors of its own embedder.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from langgraph.store.base import (
     BaseStore,
@@ -36,17 +36,16 @@ from swarm_brain.memory.filters import matches
 if TYPE_CHECKING:
     from swarm_brain.memory.index import Index, Vectors
 
-FIELD = "text"  # what is embedded, where a value has it
+FIELD = "text"  # the field of a value that is embedded
 COLUMNS = "namespace, key, value, created_at, updated_at"
-LOOKED_UP = 64  # items fetched at once while the nearest are checked
+PAGE = 64  # items fetched at once while the nearest are checked
 
 
 class SqlStore(BaseStore):
-    """Items and their vectors. `embedder` None: items alone, and no search by meaning.
+    """Items and their vectors. Without an embedder there is no search by meaning.
 
-    A batch reads first, then writes all of its puts in one transaction: all or none are there.
-    A text whose embedding fails is kept without its vector (see `reindex`). `how` says in words how
-    vectors are searched.
+    A batch reads first and then writes all of its puts in one transaction. A text whose embedding
+    fails is saved without a vector (see `reindex`). `how` describes how vectors are searched.
     """
 
     def __init__(
@@ -56,26 +55,26 @@ class SqlStore(BaseStore):
         how: str = "exact, in this process",
     ) -> None:
         self.database, self.embedder, self.how = database, embedder, how
-        self.unembedded = 0  # texts that this object has kept without their vectors
+        self.unembedded = 0  # texts that this object has saved without a vector
         self._indexes: dict[tuple[str, int], Index] = {}
         self._lock = threading.Lock()
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """Run the operations in a thread: the database blocks."""
+        """Run the operations in a thread, because the database blocks."""
         return await asyncio.to_thread(self.batch, list(ops))
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
-        """Run the operations; a put's result is None."""
-        asked = list(ops)
-        results = [None if isinstance(op, PutOp) else self._read(op) for op in asked]
-        # The last of several puts to one place is what stands there.
-        puts = {(op.namespace, op.key): op for op in asked if isinstance(op, PutOp)}
+        """Run the operations. The result of a put is None."""
+        ops = list(ops)
+        results = [None if isinstance(op, PutOp) else self._read(op) for op in ops]
+        # Of several puts to one place the last one counts.
+        puts = {(op.namespace, op.key): op for op in ops if isinstance(op, PutOp)}
         if puts:
             self._write(list(puts.values()))
         return results
 
     def shred(self) -> None:
-        """Leave nothing behind in the file of what was deleted."""
+        """Overwrite in the file what was deleted."""
         self.database.shred()
 
     def _read(self, op: Op) -> Result:
@@ -93,57 +92,57 @@ class SqlStore(BaseStore):
         sql = f"SELECT {COLUMNS} FROM memory_items WHERE namespace = ? AND key = ?"  # noqa: S608
         with self.database.reading() as execute:
             rows = execute(sql, [_joined(op.namespace), op.key])
-        return Item(**_fields(rows[0])) if rows else None
+        return _item(rows[0]) if rows else None
 
     def _listed(self, op: SearchOp) -> list[SearchItem]:
-        """Items below a namespace, the latest first."""
+        """Return items below a namespace, the latest first."""
         where, parameters = _below(op.namespace_prefix)
-        # The ids first, from an index: +id, or SQLite would read all values in the order of ids.
+        # Read the ids first, from an index. Without the + SQLite would read all values by id.
         ids = f"SELECT id FROM memory_items WHERE {where} ORDER BY +id DESC"  # noqa: S608
         if not op.filter:
             ids += f" LIMIT {int(op.limit)} OFFSET {int(op.offset)}"
         sql = f"SELECT {COLUMNS} FROM memory_items WHERE id IN ({ids}) ORDER BY id DESC"  # noqa: S608
         with self.database.reading() as execute:
             rows = execute(sql, parameters)
-        found = [SearchItem(**_fields(row)) for row in rows]
+        items = [_item(row) for row in rows]
         if not op.filter:
-            return found
-        kept = [item for item in found if matches(item.value, op.filter)]
-        return kept[op.offset : op.offset + op.limit]
+            return items
+        matching = [item for item in items if matches(item.value, op.filter)]
+        return matching[op.offset : op.offset + op.limit]
 
     def _nearest(self, op: SearchOp) -> list[SearchItem]:
-        """Items below a namespace by the similarity of their text to the query."""
+        """Return items below a namespace by the similarity of their text to the query."""
         if self.embedder is None:
             return self._listed(op._replace(query=None))
         vector = self.embedder.embed([op.query or ""])[0]
         with self.database.reading() as execute:
-            found = [
+            items = [
                 item
                 for namespace in _with_vectors(execute, op.namespace_prefix)
                 for item in self._best(execute, namespace, vector, op)
             ]
-        found.sort(key=lambda item: -(item.score or 0.0))
-        return found[op.offset : op.offset + op.limit]
+        items.sort(key=lambda item: -(item.score or 0.0))
+        return items[op.offset : op.offset + op.limit]
 
     def _best(
         self, execute: Execute, namespace: str, vector: Vectors, op: SearchOp
     ) -> list[SearchItem]:
-        """The nearest of one namespace that still exist and match the filter."""
+        """Return the nearest items of one namespace that still exist and match the filter."""
         index = self._current(execute, namespace, len(vector))
-        wanted, found = op.offset + op.limit, list[SearchItem]()
+        needed, best = op.offset + op.limit, list[SearchItem]()
         nearest = index.nearest(vector)
-        while len(found) < wanted:
-            scores = dict(_taken(nearest, max(wanted, LOOKED_UP) if op.filter else wanted))
+        while len(best) < needed:
+            scores = dict(_taken(nearest, max(needed, PAGE) if op.filter else needed))
             if not scores:
                 break
             items = self._fetch(execute, list(scores))
-            index.drop([item for item in scores if item not in items])  # deleted elsewhere
-            found += [
-                SearchItem(**_fields(items[item]), score=score)
+            index.drop([item for item in scores if item not in items])  # deleted by others
+            best += [
+                _item(items[item], score)
                 for item, score in scores.items()
                 if item in items and matches(json.loads(items[item][2]), op.filter or {})
             ]
-        return found[:wanted]
+        return best[:needed]
 
     def _fetch(self, execute: Execute, ids: Sequence[int]) -> dict[int, Row]:
         marks = ", ".join("?" * len(ids))
@@ -151,15 +150,15 @@ class SqlStore(BaseStore):
         return {row[0]: row[1:] for row in rows}
 
     def _current(self, execute: Execute, namespace: str, dims: int) -> Index:
-        """The namespace's index with everything that was committed until now.
+        """Return the namespace's index with everything that has been committed.
 
-        One name may serve vectors of another size tomorrow; those of before are not compared.
+        An embedder may change the size of its vectors; only those of the present size are used.
         """
-        import numpy as np
+        import numpy as np  # the extra `memory`
 
-        from swarm_brain.memory.index import Index
+        from swarm_brain.memory.index import Index  # imports numpy
 
-        assert self.embedder  # noqa: S101
+        assert self.embedder  # noqa: S101  `_nearest` has checked it
         with self._lock:
             index = self._indexes.setdefault((namespace, dims), Index(dims))
             rows = execute(
@@ -168,16 +167,16 @@ class SqlStore(BaseStore):
                 [namespace, self.embedder.name, index.last, dims * np.float16().nbytes],
             )
             if rows:
-                kept = np.frombuffer(b"".join(bytes(row[1]) for row in rows), dtype=np.float16)
-                index.add([row[0] for row in rows], kept.reshape(-1, dims).astype(np.float32))
+                stored = np.frombuffer(b"".join(bytes(row[1]) for row in rows), dtype=np.float16)
+                index.add([row[0] for row in rows], stored.reshape(-1, dims).astype(np.float32))
             return index
 
     def _namespaces(self, op: ListNamespacesOp) -> list[tuple[str, ...]]:
         with self.database.reading() as execute:
             rows = execute("SELECT DISTINCT namespace FROM memory_items ORDER BY namespace", [])
         names = [tuple(row[0].split(".")) for row in rows]
-        kept = [n for n in names if all(_fits(n, c) for c in op.match_conditions or ())]
-        cut = list(dict.fromkeys(name[: op.max_depth] for name in kept))
+        matching = [n for n in names if all(_fits(n, c) for c in op.match_conditions or ())]
+        cut = list(dict.fromkeys(name[: op.max_depth] for name in matching))
         return cut[op.offset : op.offset + op.limit]
 
     def _write(self, puts: Sequence[PutOp]) -> None:
@@ -187,7 +186,7 @@ class SqlStore(BaseStore):
                 self._put(execute, put, vectors.get((put.namespace, put.key)))
 
     def _put(self, execute: Execute, put: PutOp, vector: bytes | None) -> None:
-        """Replace one item and its vector; the new row has a new id, so that indexes see it."""
+        """Replace one item and its vector. The new row gets a new id, so that indexes see it."""
         place, now = [_joined(put.namespace), put.key], datetime.now(UTC).isoformat()
         old = execute(
             "SELECT id, created_at FROM memory_items WHERE namespace = ? AND key = ?", place
@@ -209,7 +208,7 @@ class SqlStore(BaseStore):
             )
 
     def _vectors_of(self, puts: Sequence[PutOp]) -> dict[tuple[tuple[str, ...], str], bytes]:
-        """The vectors of the values that have a text; none where the embedder fails."""
+        """Return the vectors of the values that have a text; none if the embedder fails."""
         texts = {
             (put.namespace, put.key): put.value[FIELD]
             for put in puts
@@ -217,7 +216,7 @@ class SqlStore(BaseStore):
         }
         if not texts or self.embedder is None:
             return {}
-        import numpy as np
+        import numpy as np  # the extra `memory`
 
         try:
             vectors = self.embedder.embed(list(texts.values()))
@@ -231,44 +230,47 @@ class SqlStore(BaseStore):
 
 
 def _joined(namespace: Sequence[str]) -> str:
-    """A namespace as one text. Labels with a period would give what belongs to another."""
+    """Return a namespace as one text. A period in a label would lead to another namespace."""
     if wrong := [label for label in namespace if "." in label]:
-        raise InvalidNamespaceError(f"a label of a namespace has no period: {wrong[0]!r}")
+        raise InvalidNamespaceError(f"a namespace label must not contain a period: {wrong[0]!r}")
     return ".".join(namespace)
 
 
 def _below(prefix: Sequence[str]) -> tuple[str, list[str]]:
-    """The condition for a namespace itself and everything under it, label by label."""
+    """Return the SQL condition for a namespace and everything below it, label by label."""
     if not prefix:
         return "1 = 1", []
     name = _joined(prefix)
-    # From "name." up to, but without, "name/": "/" is the character after ".".
+    # From "name." up to "name/", exclusive: "/" is the character after ".".
     return "(namespace = ? OR (namespace >= ? AND namespace < ?))", [name, f"{name}.", f"{name}/"]
 
 
 def _with_vectors(execute: Execute, prefix: Sequence[str]) -> Iterator[str]:
-    """The namespaces below a prefix that have vectors: one look into the index for each, where
-    DISTINCT would read as much of it as there are vectors."""
+    """Yield the namespaces below a prefix that have vectors.
+
+    Each costs one look into the index. DISTINCT would read an entry for every vector.
+    """
     sql = "SELECT namespace FROM memory_vectors WHERE namespace {} ORDER BY namespace LIMIT 1"
     name = _joined(prefix)
     if prefix:
         yield from (row[0] for row in execute(sql.format("= ?"), [name]))
     end = f"{name}/" if prefix else "\U0010ffff"
     last = f"{name}." if prefix else ""
-    while found := execute(sql.format("> ? AND namespace < ?"), [last, end]):
-        last = found[0][0]
+    while rows := execute(sql.format("> ? AND namespace < ?"), [last, end]):
+        last = rows[0][0]
         yield last
 
 
-def _fields(row: Row) -> dict[str, Any]:
+def _item(row: Row, score: float | None = None) -> SearchItem:
     namespace, key, value, created, updated = row
-    return {
-        "namespace": tuple(namespace.split(".")),
-        "key": key,
-        "value": json.loads(value),
-        "created_at": datetime.fromisoformat(created),
-        "updated_at": datetime.fromisoformat(updated),
-    }
+    return SearchItem(
+        tuple(namespace.split(".")),
+        key,
+        json.loads(value),
+        datetime.fromisoformat(created),
+        datetime.fromisoformat(updated),
+        score,
+    )
 
 
 def _fits(namespace: tuple[str, ...], condition: MatchCondition) -> bool:
@@ -276,7 +278,7 @@ def _fits(namespace: tuple[str, ...], condition: MatchCondition) -> bool:
     if len(namespace) < size:
         return False
     part = namespace[:size] if condition.match_type == "prefix" else namespace[-size:]
-    return all(wanted in ("*", label) for label, wanted in zip(part, path, strict=True))
+    return all(pattern in ("*", label) for label, pattern in zip(part, path, strict=True))
 
 
 def _taken(nearest: Iterable[tuple[int, float]], most: int) -> list[tuple[int, float]]:

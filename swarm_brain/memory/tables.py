@@ -1,10 +1,10 @@
-"""Where memories are kept: the tables of items and their vectors, in SQLite or Postgres."""
+"""The tables of memories and their vectors, in SQLite or Postgres."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from swarm_brain.database import transactions
+from swarm_brain.database.transactions import Postgres, Sqlite
 
 WRITERS_LOCK = 7_305_641_209  # of Postgres's advisory locks
 TABLES = (
@@ -19,15 +19,11 @@ TABLES = (
 )
 
 
-class Sqlite(transactions.Sqlite):
-    """Memories in a file."""
-
-    def __init__(self, path: Path | str) -> None:
-        super().__init__(path, TABLES)
+def in_file(path: Path | str) -> Sqlite:
+    """Open memories in a SQLite file. Raises MemoryUnavailable."""
+    return Sqlite(path, TABLES)
 
 
-class Postgres(transactions.Postgres):
-    """Memories in a database."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url, TABLES, WRITERS_LOCK)
+def in_postgres(url: str) -> Postgres:
+    """Open memories in a database. Raises ConfigError or MemoryUnavailable."""
+    return Postgres(url, TABLES, WRITERS_LOCK)

@@ -360,7 +360,7 @@ async def test_it_runs_after_the_answer_and_delays_no_answer(store, script: Scri
     assert len(distilled) == 1
     assert len(facts(store)) == 1
     assert len(waiting(store)) == 1
-    assert background._at_work == set()
+    assert background._busy == set()
 
 
 @pytest.mark.parametrize("error", [RuntimeError("odd"), OSError("full"), ModelError("auth", "no")])

@@ -18,7 +18,7 @@ from swarm_brain.memory.embeddings import Embedder
 from swarm_brain.memory.opening import in_process
 from swarm_brain.memory.space import LOCAL_USER, Space
 from swarm_brain.memory.store import SqlStore
-from swarm_brain.memory.tables import Sqlite
+from swarm_brain.memory.tables import in_file
 from swarm_brain.models import choose
 from swarm_brain.models.binding import Binding
 from swarm_brain.nodes import prompt as prompting
@@ -294,7 +294,7 @@ def test_an_embedder_that_is_down_is_said_and_the_answer_kept(ask, monkeypatch):
 
     broken = Embedder("broken", down, 0.5)
     monkeypatch.setattr(embeddings, "chosen", lambda: broken)
-    store = SqlStore(Sqlite(":memory:"), broken)
+    store = SqlStore(in_file(":memory:"), broken)
     result = ask(store=store)
     assert (result["provenance"], result["recalled"]) == ("full", [])
     assert result["notes"] == ["nothing recalled: the embedder: it is down"]

@@ -15,7 +15,7 @@ from swarm_brain.memory.episodes import putting, recall
 from swarm_brain.memory.opening import in_process
 from swarm_brain.memory.space import Space
 from swarm_brain.memory.store import SqlStore
-from swarm_brain.memory.tables import Sqlite
+from swarm_brain.memory.tables import in_file
 
 SPACE = Space()
 TEXTS = ["Why do bridges sway?", 'Wer fürchtet\n"sich" \u2028 vor 𝄞?', "\x00\\"]
@@ -234,11 +234,11 @@ def file(tmp_path):
 def test_after_a_change_of_embedder_memories_are_found_once_they_are_embedded_anew(
     store, file, monkeypatch
 ):
-    do(maintenance.imported(SqlStore(Sqlite(file), embeddings.chosen()), SPACE, exported(store)))
+    do(maintenance.imported(SqlStore(in_file(file), embeddings.chosen()), SPACE, exported(store)))
     before = exported(store)
     backwards = Embedder("other", lambda t: embeddings._unit(embeddings._words(t)[:, 99::-1]), 0.5)
     monkeypatch.setattr(embeddings, "chosen", lambda: backwards)
-    changed = SqlStore(Sqlite(file), backwards)
+    changed = SqlStore(in_file(file), backwards)
 
     def found():
         return [

@@ -30,7 +30,7 @@ from swarm_brain.graph.errors import MemoryUnavailable
 from swarm_brain.memory.embeddings import Embedder
 from swarm_brain.memory.index import FIRST_LOOK, FIRST_ROWS, Index
 from swarm_brain.memory.store import SqlStore
-from swarm_brain.memory.tables import Sqlite
+from swarm_brain.memory.tables import in_file
 
 DIMS = 64
 BOB, BOBBY = ("users", "bob"), ("users", "bobby")
@@ -54,7 +54,7 @@ def failing(texts):
 
 
 def on_file(path: Path, **options) -> SqlStore:
-    return SqlStore(Sqlite(path), Embedder(**{**vars(embedder()), **options}))
+    return SqlStore(in_file(path), Embedder(**{**vars(embedder()), **options}))
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def store(request, file) -> BaseStore:
     if request.param == "reference":
         embed = lambda texts: hashed(texts).tolist()  # noqa: E731
         return InMemoryStore(index={"dims": DIMS, "embed": embed, "fields": ["text"]})
-    return SqlStore(Sqlite(":memory:" if request.param == "memory" else file), embedder())
+    return SqlStore(in_file(":memory:" if request.param == "memory" else file), embedder())
 
 
 def keys(items) -> list[str]:
@@ -310,7 +310,7 @@ def test_what_cannot_be_ordered_does_not_match(own: SqlStore, operator):
 
 
 def test_without_an_embedder_items_are_kept_and_listed(file):
-    store = SqlStore(Sqlite(file))
+    store = SqlStore(in_file(file))
     store.put(BOB, "k", {"text": "cats"})
     (found,) = store.search(BOB, query="cats")
     assert (found.key, found.score) == ("k", None)
@@ -405,13 +405,13 @@ def test_what_was_forgotten_is_in_no_file(own: SqlStore, file, query):
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(MemoryUnavailable, match=r"memory\.sqlite"):
-        Sqlite(tmp_path / "file" / "memory.sqlite")
+        in_file(tmp_path / "file" / "memory.sqlite")
 
 
 def test_a_file_that_is_no_database_is_named(tmp_path):
     (tmp_path / "a.sqlite").write_text("this is text, and long enough to be none" * 9)
     with pytest.raises(MemoryUnavailable, match=re.escape(str(tmp_path))):
-        Sqlite(tmp_path / "a.sqlite")
+        in_file(tmp_path / "a.sqlite")
 
 
 # --- two processes
@@ -420,7 +420,7 @@ WORK = """
 import sys, time, hashlib
 import numpy as np
 from langgraph.store.base import PutOp
-from swarm_brain.memory.tables import Sqlite
+from swarm_brain.memory.tables import in_file
 from swarm_brain.memory.embeddings import Embedder
 from swarm_brain.memory.store import SqlStore
 
@@ -449,7 +449,7 @@ def test_two_processes_lose_nothing_and_see_each_other(file):
     """They open a new file at the same moment, write at once, and delete what the other wrote."""
     code = """
 at_once()
-store = SqlStore(Sqlite(path), Embedder("hashed", embed, 0.5))
+store = SqlStore(in_file(path), Embedder("hashed", embed, 0.5))
 for n in range(40):
     store.batch([PutOp(("a",), f"{name}{n}", {"text": "t"}), PutOp(("a",), "both", {"text": name})])
 at_once()
@@ -478,7 +478,7 @@ print("good", flush=True)
 def test_a_batch_of_a_killed_process_is_there_whole_or_not_at_all(file, delay):
     """Batches of 300 puts, of which each replaces the one before, until it is killed."""
     code = """
-store = SqlStore(Sqlite(path), Embedder("hashed", embed, 0.5))
+store = SqlStore(in_file(path), Embedder("hashed", embed, 0.5))
 at_once()
 turn = 0
 while True:
