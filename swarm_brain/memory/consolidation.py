@@ -1,7 +1,7 @@
-"""Consolidation: from episodes to facts, and near-duplicates out of the way.
+"""Consolidation: distil facts from episodes, and remove near-duplicates.
 
 Each new episode is read once. A batch's facts, links and removals are written together with the
-note that its episodes have been read, so that consolidation may be stopped anywhere and begun anew.
+note that its episodes have been read, so consolidation can stop anywhere and start again.
 """
 
 from __future__ import annotations
@@ -34,19 +34,21 @@ from swarm_brain.models.binding import Binding, Sampling
 from swarm_brain.spending.ledger import Budget, Ledger
 
 log = logging.getLogger(__name__)
+Value = dict[str, Any]  # of an item, as LangGraph types it
+Values = dict[str, Value]  # by key
 
-BATCH = 8  # episodes that are read in one call
-# Similarity from which two memories are one: near 1, because what falls away is gone.
+BATCH = 8  # episodes read in one call
+# Similarity from which two memories are the same: near 1, because one of them is deleted.
 SAME_QUESTION, SAME_ANSWER, SAME_FACT = 0.97, 0.9, 0.95
 ANSWER_CHARS = 1_500
-NEAREST = 32  # memories looked at together
+NEAREST = 32  # memories compared at once
 REPLY_TOKENS = 512
 SECONDS = 120.0
 
 
 @dataclass
-class Report:
-    """What one consolidation did. `left` episodes are unread yet; `why` says what stopped it."""
+class Consolidation:
+    """What one consolidation did. `left` episodes are still unread; `why` says what stopped it."""
 
     read: int = 0
     facts: int = 0
@@ -60,7 +62,7 @@ class Report:
 
 @dataclass(frozen=True)
 class _Work:
-    """What a consolidation needs at every step."""
+    """What every part of a consolidation needs."""
 
     store: BaseStore
     space: Space
@@ -68,24 +70,23 @@ class _Work:
     ledger: Ledger
     payer: str | None
 
-    def put(self, kind: MemoryKind, key: str, value: Mapping[str, Any] | None) -> Op:
-        """Write, or with None remove, a memory."""
+    def put(self, kind: MemoryKind, key: str, value: Value | None) -> Op:
+        """Return the operation that writes a memory, or deletes it if the value is None."""
         return PutOp(self.space.of(kind), key, value, ["text"])
 
     def read(self, key: str) -> Op:
-        """Note that an episode has been read."""
+        """Return the operation that notes that an episode has been read."""
         return PutOp(self.space.unconsolidated, key, None)
 
 
 async def consolidate(
     store: BaseStore, space: Space, context: Context, payer: str | None = None
-) -> Report:
-    """Distil facts from all episodes that are new, within `consolidation_tokens`, as `payer`.
+) -> Consolidation:
+    """Distil facts from all new episodes, within `consolidation_tokens`, at the payer's expense.
 
-    Raises ConfigError or ModelUnavailable where no model can be asked. A simulation distils
-    nothing.
+    Raises ConfigError or ModelUnavailable if no model can be asked. A simulation distils nothing.
     """
-    report = Report()
+    report = Consolidation()
     keys = sorted([item.key async for item in paged(store, space.unconsolidated)])
     report.left = len(keys)
     if not keys:
@@ -102,12 +103,12 @@ async def consolidate(
     return report
 
 
-async def _batch(work: _Work, keys: Sequence[str], report: Report) -> bool:
-    """Read some episodes; False if the consolidation must stop here."""
-    found = [await work.store.aget(work.space.of("episode"), key) for key in keys]
-    doubles = await _duplicates(work, [item for item in found if item])
-    fresh = [item for item in found if item and item.key not in doubles]
-    facts, problem = await _distilled(work, fresh)
+async def _batch(work: _Work, keys: Sequence[str], report: Consolidation) -> bool:
+    """Read some episodes. Return False if the consolidation must stop here."""
+    items = [await work.store.aget(work.space.of("episode"), key) for key in keys]
+    doubles = await _duplicates(work, [item for item in items if item])
+    new = [item for item in items if item and item.key not in doubles]
+    facts, problem = await _distilled(work, new)
     if problem:
         report.why = problem
         return False
@@ -122,32 +123,32 @@ async def _batch(work: _Work, keys: Sequence[str], report: Report) -> bool:
     )
     report.merged += sum(merged)
     report.facts += len(merged) - sum(merged)
-    report.read += len(fresh)
+    report.read += len(new)
     report.duplicates += len(doubles)
     report.left -= len(keys)
     return True
 
 
 async def _duplicates(work: _Work, episodes: Sequence[Item]) -> dict[str, str]:
-    """Episodes that a later one repeats, question and answer: old key to new key."""
+    """Return the new key by the old one, for episodes that a later one repeats."""
     doubles: dict[str, str] = {}
     for item in sorted(episodes, key=lambda item: str(item.value["date"])):
         for other in await _near(work, "episode", item.value["question"], SAME_QUESTION):
             older = (str(other.value["date"]), other.key) < (str(item.value["date"]), item.key)
-            if older and await asyncio.to_thread(_same_answer, item.value, other.value):
+            if older and await asyncio.to_thread(_same_answer, item, other):
                 doubles[other.key] = item.key
     return {old: _last(doubles, new) for old, new in doubles.items()}
 
 
 def _last(doubles: Mapping[str, str], key: str) -> str:
-    """Who in the end stands for a memory, when its successor has one, too."""
+    """Return the key that replaces a memory, when its replacement is replaced as well."""
     while key in doubles:
         key = doubles[key]
     return key
 
 
 async def _near(work: _Work, kind: MemoryKind, text: str, least: float) -> list[Item]:
-    """Memories that say the same as a text, as far as similarity can tell."""
+    """Return memories that say the same as a text, as far as similarity can tell."""
     embedder = embeddings.chosen()
     if embedder is None:
         return []
@@ -163,18 +164,20 @@ async def _near(work: _Work, kind: MemoryKind, text: str, least: float) -> list[
     return [item for item in near if comparable(text, str(item.value["text"]))]
 
 
-def _same_answer(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    if one["verdict"] and other["verdict"]:
-        return bool(one["verdict"].strip().casefold() == other["verdict"].strip().casefold())
-    if one["answer"] == other["answer"]:
+def _same_answer(one: Item, other: Item) -> bool:
+    verdicts = [item.value["verdict"] for item in (one, other)]
+    if all(verdicts):
+        return len({str(verdict).strip().casefold() for verdict in verdicts}) == 1
+    first, second = (str(item.value["answer"]) for item in (one, other))
+    if first == second:
         return True
-    alike = embeddings.mean_similarity([one["answer"], other["answer"]])
-    return (alike or 0) >= SAME_ANSWER and comparable(one["answer"], other["answer"])
+    similarity = embeddings.mean_similarity([first, second]) or 0
+    return similarity >= SAME_ANSWER and comparable(first, second)
 
 
-async def _relinked(work: _Work, doubles: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """The facts that came from duplicates, by key: now they come from what stands for these."""
-    moved: dict[str, dict[str, Any]] = {}
+async def _relinked(work: _Work, doubles: Mapping[str, str]) -> Values:
+    """Return the facts that came from duplicates, now linked to what replaces these."""
+    moved: Values = {}
     if not doubles:
         return moved
     async for fact in paged(work.store, work.space.of("fact")):
@@ -187,19 +190,19 @@ async def _relinked(work: _Work, doubles: Mapping[str, str]) -> dict[str, dict[s
 async def _distilled(
     work: _Work, episodes: Sequence[Item]
 ) -> tuple[list[tuple[str, list[str]]], str | None]:
-    """The facts in these episodes with the keys of their sources; or why there are none."""
+    """Return the facts in these episodes with the keys of their sources, or why there are none."""
     if not episodes:
         return [], None
     reply = await ask(work.binding, _call(work, episodes))
     if reply.error is not None:
-        return [], _told(reply.error)
+        return [], _reason(reply.error)
     facts = read_facts(reply.text, [item.key for item in episodes])
     if facts is None:
-        return [], f"{work.binding.spec} did not reply in the form that was asked for"
+        return [], f"{work.binding.spec} did not reply with the JSON that was asked for"
     return facts, None
 
 
-def _told(error: ModelError) -> str:
+def _reason(error: ModelError) -> str:
     return f"consolidation_tokens: {error}" if error.kind == "budget" else str(error)
 
 
@@ -224,10 +227,8 @@ def _shown(number: int, item: Item) -> str:
     return f"Episode {number} ({value['date'][:10]}):\n{quoted}"
 
 
-async def _fact(
-    work: _Work, text: str, sources: list[str], written: dict[str, dict[str, Any]]
-) -> bool:
-    """Add a fact to what is `written`; whether it only adds its sources to one that is known."""
+async def _fact(work: _Work, text: str, sources: list[str], written: Values) -> bool:
+    """Add a fact to what will be `written`. Return whether it only adds sources to a known one."""
     embedder = embeddings.chosen()
     near = await _near(work, "fact", text, SAME_FACT)
     key = near[0].key if near else await asyncio.to_thread(_same_fact, text, written)
@@ -250,8 +251,8 @@ async def _fact(
     return known is not None
 
 
-def _same_fact(text: str, written: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """The key of a fact of this batch that says the same; the store does not have it yet."""
+def _same_fact(text: str, written: Values) -> str | None:
+    """Return the key of a fact of this batch, not yet in the store, that says the same."""
     embedder = embeddings.chosen()
     if embedder is None or not written:
         return None

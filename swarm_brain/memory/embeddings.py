@@ -1,4 +1,4 @@
-"""Embeddings of texts: by default a small model that works offline (extra `memory`)."""
+"""Embeddings of texts, by default from a small offline model (extra `memory`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Protocol, cast
 
 from swarm_brain.config import variable
 from swarm_brain.graph.errors import MemoryUnavailable
@@ -21,21 +22,21 @@ log = logging.getLogger(__name__)
 _lock = threading.Lock()
 
 DEFAULT = "wordllama"
-# Cosine below which nothing is recalled. `python -m evals.recall` (200 pairs, 120 of them not to be
-# recalled, 96 of these hard) chooses it: precision 0.507, recall 0.475, F0.5 0.500, against 0.490
-# with no floor. The optimum is flat: 0.75 is more precise and recalls half as much. It keeps out
-# the unrelated (0 of 24 pass), not every near miss: who reads a memory must judge whether it fits.
+# Cosine below which nothing is recalled, chosen by `python -m evals.recall` (200 pairs, 120 of them
+# not to be recalled, 96 of these hard): precision 0.507, recall 0.475, F0.5 0.500, against 0.490
+# with no floor. The optimum is flat: 0.75 is more precise and recalls half as much. The floor keeps
+# out the unrelated (0 of 24 pass) but not every near miss; experts judge whether a memory fits.
 FLOOR = 0.55
-# For embedders that nobody here has measured.
+# For embedders that were not measured.
 UNMEASURED_FLOOR = 0.75
 
 
 @dataclass(frozen=True)
 class Embedder:
-    """A model of texts. `name` is kept with every vector: vectors of different names never meet.
+    """A model that embeds texts. Its name is saved with every vector; only equal names compare.
 
-    `embed` gives unit vectors, shape (texts, dimensions), and raises MemoryUnavailable. `floor` is
-    the cosine similarity from which two texts count as being about the same.
+    `embed` returns unit vectors of the shape (texts, dimensions) and raises MemoryUnavailable. From
+    the cosine similarity `floor` on, two texts count as being about the same.
     """
 
     name: str
@@ -43,30 +44,36 @@ class Embedder:
     floor: float
 
 
+class _WordLlama(Protocol):
+    """The part of WordLlama that is used."""
+
+    def embed(self, texts: list[str], norm: bool = False) -> Vectors: ...
+
+
 def chosen() -> Embedder | None:
-    """The embedder of SWARM_BRAIN_EMBEDDER; None if it is `off`, or nothing is installed.
+    """Return the embedder of SWARM_BRAIN_EMBEDDER; None if it is `off` or not installed.
 
     Loads nothing. Raises ConfigError or ModelUnavailable for a setting that cannot work.
     """
-    named = variable("SWARM_BRAIN_EMBEDDER") or DEFAULT
-    if named == "off":
+    name = variable("SWARM_BRAIN_EMBEDDER") or DEFAULT
+    if name == "off":
         return None
-    if named == DEFAULT:
+    if name == DEFAULT:
         if importlib.util.find_spec("wordllama") is None:
             return None
         return Embedder(DEFAULT, _words, FLOOR)
-    from swarm_brain.models.embedding import embed_with
+    from swarm_brain.models.embedding import embed_with  # most users need no other embedder
 
-    embed = embed_with(named)
-    return Embedder(named, lambda texts: _unit(embed(texts)), UNMEASURED_FLOOR)
+    embed = embed_with(name)
+    return Embedder(name, lambda texts: _unit(embed(texts)), UNMEASURED_FLOOR)
 
 
-def _unit(vectors: Any) -> Vectors:
-    import numpy as np
+def _unit(vectors: object) -> Vectors:
+    import numpy as np  # the extra `memory`
 
     rows = np.asarray(vectors, dtype=np.float32)
     if rows.ndim != 2 or not np.isfinite(rows).all():
-        raise MemoryUnavailable("the embedder", "its reply is no list of vectors of numbers")
+        raise MemoryUnavailable("the embedder", "its reply is not a list of vectors of numbers")
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     unit: Vectors = (rows / np.where(norms == 0, 1, norms)).astype(np.float32)
     return unit
@@ -81,7 +88,7 @@ def _words(texts: Sequence[str]) -> Vectors:
 
 
 def embed(texts: list[str]) -> list[list[float]]:
-    """Unit vectors by the chosen embedder, as LangGraph's stores ask for them (langgraph.json).
+    """Return unit vectors in the form that LangGraph's stores ask for (langgraph.json).
 
     Raises MemoryUnavailable.
     """
@@ -93,51 +100,52 @@ def embed(texts: list[str]) -> list[list[float]]:
 
 
 def mean_similarity(texts: Sequence[str]) -> float | None:
-    """Mean pairwise cosine similarity of the texts, -1..1; None where no model can be had.
+    """Return the mean pairwise cosine similarity, -1..1; None without the default model.
 
-    Always by the default model, so that agreement means the same whatever embeds memories.
+    Other embedders are not used here, so that agreement means the same everywhere.
     """
     if len(texts) < 2 or _ready() is None:
         return None
     vectors = _words(texts)
     count = len(texts)
-    # The sum over all pairs is that of the Gram matrix without its diagonal of ones.
+    # The sum over all pairs is the sum of the Gram matrix without its diagonal of ones.
     mean = (float((vectors @ vectors.T).sum()) - count) / (count * (count - 1))
     return round(min(1.0, max(-1.0, mean)), 4)
 
 
 def warm() -> None:
-    """Load the model, so that the first similarity of a process does not wait for it."""
+    """Load the model now, so that the first similarity does not wait for it."""
     _ready()
 
 
-def _ready() -> Any:
-    """The model, loaded once; None where it is not installed or does not load."""
+def _ready() -> _WordLlama | None:
+    """Return the model, loaded once; None if it is not installed or does not load."""
     with _lock:
         return _load()
 
 
-def _library() -> Any:
-    """Import WordLlama without letting it set up the process's logging, which it would."""
+def _library() -> ModuleType:
+    """Import WordLlama without letting it configure the process's logging."""
     root, guard = logging.getLogger(), logging.NullHandler()
-    root.addHandler(guard)  # `basicConfig` does nothing where a handler is
+    root.addHandler(guard)  # `basicConfig` does nothing where there is a handler
     try:
         import wordllama
     finally:
         root.removeHandler(guard)
-    return wordllama
+    module: ModuleType = wordllama
+    return module
 
 
 @lru_cache(maxsize=1)
-def _load() -> Any:
-    """WordLlama from the files in its own wheel; its plain `load()` would ask a hub."""
+def _load() -> _WordLlama | None:
+    """Load WordLlama from the files in its wheel; its plain `load()` would ask a hub."""
     if importlib.util.find_spec("wordllama") is None:
         return None
     wordllama = _library()
     try:
-        return wordllama.WordLlama.load(
-            cache_dir=Path(wordllama.__file__).parent, disable_download=True
-        )
+        folder = Path(str(wordllama.__file__)).parent
+        model = wordllama.WordLlama.load(cache_dir=folder, disable_download=True)
+        return cast(_WordLlama, model)
     except (OSError, ValueError) as error:
         log.warning("no embeddings: %s", error)
         return None

@@ -1,12 +1,12 @@
-"""Remembering answered questions, and recalling what is near a new one."""
+"""Remember answered questions, and recall what is near a new one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from langgraph.store.base import BaseStore, Op, PutOp, SearchItem
+from langgraph.store.base import BaseStore, Item, Op, PutOp, SearchItem
 
 from swarm_brain.graph.errors import BrainError
 from swarm_brain.graph.state import MEMORY_KINDS, Recall
@@ -15,14 +15,14 @@ from swarm_brain.memory.comparable import comparable
 from swarm_brain.memory.nearest import nearest
 from swarm_brain.memory.space import Space
 
-LOOKED_AT = 8  # times as many as wanted: similarity alone does not decide, see alike.py
-QUESTION_CHARS = 400  # of a question, before its answer; the rest of it is a long one's material
-SOURCES_NAMED = 3
+CANDIDATES = 8  # for each memory to recall: similarity alone does not decide, see comparable.py
+QUESTION_CHARS = 400  # of a question before its answer; the rest is usually pasted material
+MAX_SOURCES = 3  # episodes that the origin of a fact names
 CUT = " [...]"
 
 
 class Recalled(NamedTuple):
-    """Memories near the question, the nearest first; `note` says why there are none, if it can."""
+    """Memories near the question, the nearest first. `note` gives the reason if recall failed."""
 
     items: list[Recall]
     note: str | None = None
@@ -31,33 +31,38 @@ class Recalled(NamedTuple):
 async def recall(
     store: BaseStore, space: Space, question: str, limit: int, floor: float | None
 ) -> Recalled:
-    """What is remembered about a question. Never raises: an answer must not fail for want of it."""
+    """Return what is remembered about a question. Never raises: the answer matters more."""
     try:
         embedder = embeddings.chosen()
         if embedder is None:
             return Recalled([], "nothing recalled: no embedder (install the extra `memory`)")
         least = embedder.floor if floor is None else floor
-        found: list[SearchItem] = []
+        items: list[SearchItem] = []
         for kind in MEMORY_KINDS:
-            found += await nearest(
-                store, space.of(kind), question, embedder, limit=limit * LOOKED_AT
+            items += await nearest(
+                store, space.of(kind), question, embedder, limit=limit * CANDIDATES
             )
-    except Exception as error:  # noqa: BLE001  whatever store it is, the question goes on
-        return Recalled([], f"nothing recalled: {_told(error)}")
-    near = [item for item in found if (item.score or 0) >= least and _meant(item, space, question)]
+    except Exception as error:  # noqa: BLE001  the question continues, whatever store fails
+        return Recalled([], f"nothing recalled: {_reason(error)}")
+    near = [
+        item for item in items if (item.score or 0) >= least and _applies(item, space, question)
+    ]
     near.sort(key=lambda item: -(item.score or 0))
     return Recalled([_recall(item) for item in near[:limit]])
 
 
-def _told(error: Exception) -> str:
-    """What went wrong; foreign errors by their type, because their words may hold an address."""
+def _reason(error: Exception) -> str:
+    """Return what failed. Others' errors are named by type, as their text may show an address."""
     return (
         str(error) if isinstance(error, BrainError) else f"the store failed: {type(error).__name__}"
     )
 
 
-def _meant(item: SearchItem, space: Space, question: str) -> bool:
-    """Whether it is of this space (stores search by prefix) and similarity says anything of it."""
+def _applies(item: SearchItem, space: Space, question: str) -> bool:
+    """Return whether a memory is of this space and comparable with the question.
+
+    Stores search by prefix, so they may return items of other spaces.
+    """
     own = tuple(item.namespace) in {space.of(kind) for kind in MEMORY_KINDS}
     fact = item.value["kind"] == "fact"
     return own and (fact or comparable(question, item.value["question"]))
@@ -68,42 +73,48 @@ def _recall(item: SearchItem) -> Recall:
     return {
         "id": item.key,
         "kind": value["kind"],
-        "text": said(value),
-        "origin": origin(value),
+        "text": text_of(item),
+        "origin": origin(item),
         "date": value["date"],
         "score": round(item.score or 0, 4),
     }
 
 
-def said(value: Mapping[str, Any]) -> str:
-    """A memory in words: a fact, or a question (of a long one the beginning) with its answer."""
+def text_of(item: Item) -> str:
+    """Return a memory in words: a fact, or the start of a question with its answer."""
+    value = item.value
     if value["kind"] == "fact":
         return str(value["text"])
     question = str(value["question"])
-    asked = question if len(question) <= QUESTION_CHARS else question[:QUESTION_CHARS] + CUT
-    return f"Question: {asked}\nAnswer: {value['answer']}"
+    if len(question) > QUESTION_CHARS:
+        question = question[:QUESTION_CHARS] + CUT
+    return f"Question: {question}\nAnswer: {value['answer']}"
 
 
-def origin(value: Mapping[str, Any]) -> str:
-    """Where a memory comes from: thread and model; of a fact the episodes it was distilled from."""
+def origin(item: Item) -> str:
+    """Return where a memory comes from: its model and thread, or the episodes behind a fact."""
+    value = item.value
     if value["kind"] == "fact":
-        named, more = value["episodes"][:SOURCES_NAMED], len(value["episodes"]) - SOURCES_NAMED
+        sources, more = value["episodes"][:MAX_SOURCES], len(value["episodes"]) - MAX_SOURCES
         others = f" and {more} more" if more > 0 else ""
-        return f"{value['model']}, distilled from {', '.join(named)}{others}"
+        return f"{value['model']}, distilled from {', '.join(sources)}{others}"
     return f"{value['model']}, thread {value['thread'] or 'none'}"
 
 
-async def remember(store: BaseStore, space: Space, episode: Mapping[str, Any]) -> str | None:
-    """Keep an answered question; what went wrong, or None. Under its run's id, so never twice."""
+async def remember(store: BaseStore, space: Space, episode: Mapping[str, object]) -> str | None:
+    """Save an answered question; return what failed, or None.
+
+    Its key is the id of its run, so saving it again has no effect.
+    """
     try:
         await store.abatch(putting(space, episode))
-    except Exception as error:  # noqa: BLE001  the answer is there; it must not be lost for this
-        return f"not remembered: {_told(error)}"
+    except Exception as error:  # noqa: BLE001  the answer must not be lost for this
+        return f"not remembered: {_reason(error)}"
     return None
 
 
-def putting(space: Space, episode: Mapping[str, Any]) -> list[Op]:
-    """The writes that keep an episode, to be done together."""
+def putting(space: Space, episode: Mapping[str, object]) -> list[Op]:
+    """Return the writes that save an episode, to be done in one batch."""
     embedder = embeddings.chosen()
     value = {
         **episode,
@@ -120,5 +131,5 @@ def putting(space: Space, episode: Mapping[str, Any]) -> list[Op]:
 
 
 def worth_remembering(provenance: str) -> bool:
-    """Whether an answer may be taken for knowledge later: only one that lacks nothing."""
+    """Return whether an answer counts as knowledge: only a complete one does."""
     return provenance == "full"

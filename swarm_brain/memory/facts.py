@@ -1,9 +1,8 @@
-"""Facts as a model states them: the form that is asked for, and reading what comes back. Pure."""
+"""The JSON in which a model states facts: its schema, and reading a reply. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from swarm_brain.calls.json_values import values_in
 from swarm_brain.models.binding import JsonSchema
@@ -12,7 +11,7 @@ FACT_CHARS = 400
 
 
 def facts_schema() -> JsonSchema:
-    """{"facts": [{"text", "episodes": [numbers]}]}."""
+    """Return the schema of {"facts": [{"text", "episodes": [numbers]}]}."""
     fact = {
         "type": "object",
         "properties": {
@@ -31,18 +30,18 @@ def facts_schema() -> JsonSchema:
 
 
 def read_facts(text: str, keys: Sequence[str]) -> list[tuple[str, list[str]]] | None:
-    """The facts that a reply states, with the keys of their episodes; None if it states no list.
+    """Return the facts of a reply with the keys of their episodes; None if it has no list of facts.
 
-    A fact that names no episode it was shown is nobody's, and left out.
+    A fact is dropped unless it names an episode that the model was shown.
     """
     for value in values_in(text):
-        listed = value.get("facts") if isinstance(value, dict) else None
-        if isinstance(listed, list):
-            return [fact for item in listed if (fact := _read_fact(item, keys))]
+        facts = value.get("facts") if isinstance(value, dict) else None
+        if isinstance(facts, list):
+            return [fact for item in facts if (fact := _read_fact(item, keys))]
     return None
 
 
-def _read_fact(item: Any, keys: Sequence[str]) -> tuple[str, list[str]] | None:
+def _read_fact(item: object, keys: Sequence[str]) -> tuple[str, list[str]] | None:
     if not isinstance(item, dict) or not isinstance(item.get("text"), str):
         return None
     numbers = item.get("episodes")

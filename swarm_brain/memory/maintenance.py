@@ -1,4 +1,4 @@
-"""Looking after memories: listing, forgetting, exporting, importing, embedding anew."""
+"""List, forget, export, import and embed memories again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from langgraph.store.base import BaseStore, Item, Op, PutOp, SearchItem
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -20,13 +20,14 @@ from swarm_brain.memory.opening import searching
 from swarm_brain.memory.space import Namespace, Space
 from swarm_brain.memory.store import SqlStore
 
-PAGE = 10_000  # items read together
-EMBEDDED = 1_000  # texts embedded together
+PAGE = 10_000  # items read at once
+EMBED_BATCH = 1_000  # texts embedded at once
+MIN_PREFIX = 8  # characters of an id that may stand for the whole
 Id = Annotated[str, Field(max_length=128, pattern=r"^[!-~]+$")]
 
 
 async def paged(store: BaseStore, namespace: Namespace) -> AsyncIterator[SearchItem]:
-    """All items below a namespace."""
+    """Yield all items below a namespace."""
     offset = 0
     while page := await store.asearch(namespace, limit=PAGE, offset=offset):
         for item in page:
@@ -35,43 +36,43 @@ async def paged(store: BaseStore, namespace: Namespace) -> AsyncIterator[SearchI
 
 
 async def listed(store: BaseStore, space: Space) -> list[SearchItem]:
-    """All memories of a space: by kind, the latest first, in the same order in every store."""
-    found: list[SearchItem] = []
+    """Return all memories of a space by kind, the latest first; the order is every store's."""
+    memories: list[SearchItem] = []
     for kind in MEMORY_KINDS:
         items = [item async for item in paged(store, space.of(kind))]
-        found += sorted(items, key=lambda item: (item.value["date"], item.key), reverse=True)
-    return found
+        memories += sorted(items, key=lambda item: (item.value["date"], item.key), reverse=True)
+    return memories
 
 
 async def find(store: BaseStore, space: Space, key: str) -> Item | None:
-    """The memory with this id, or whose id alone begins with it (eight characters at least)."""
+    """Return the memory with this id, or the only one whose id begins with it."""
     for kind in MEMORY_KINDS:
         if item := await store.aget(space.of(kind), key):
             return item
-    if len(key) < 8:
+    if len(key) < MIN_PREFIX:
         return None
-    found = [item for item in await listed(store, space) if item.key.startswith(key)]
-    return found[0] if len(found) == 1 else None
+    matching = [item for item in await listed(store, space) if item.key.startswith(key)]
+    return matching[0] if len(matching) == 1 else None
 
 
 async def forget(store: BaseStore, space: Space, keys: Sequence[str]) -> int:
-    """Delete memories and their vectors; facts that came from nothing else go with them.
+    """Delete memories, their vectors, and facts that came from nothing else; return how many.
 
-    Returns how many are gone. All or nothing where the store writes a batch at once.
+    Stores that write a batch at once delete all or nothing.
     """
-    going = set(keys)
+    gone = set(keys)
     writes: list[Op] = [
         op
-        for key in going
+        for key in gone
         for op in (
             *(PutOp(space.of(kind), key, None) for kind in MEMORY_KINDS),
             PutOp(space.unconsolidated, key, None),
         )
     ]
-    count = len(going)
+    count = len(gone)
     async for fact in paged(store, space.of("fact")):
-        left = [key for key in fact.value["episodes"] if key not in going]
-        if fact.key in going or left == fact.value["episodes"]:
+        left = [key for key in fact.value["episodes"] if key not in gone]
+        if fact.key in gone or left == fact.value["episodes"]:
             continue
         value = {**fact.value, "episodes": left} if left else None
         writes.append(PutOp(space.of("fact"), fact.key, value, ["text"]))
@@ -83,7 +84,7 @@ async def forget(store: BaseStore, space: Space, keys: Sequence[str]) -> int:
 
 
 class Line(BaseModel):
-    """One line of an export: a memory without its vector, which the reader makes anew."""
+    """One line of an export: a memory without its vector, which importing makes again."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -107,49 +108,45 @@ class Line(BaseModel):
         return date
 
 
+FACT_FIELDS = {"kind", "text", "date", "model", "episodes"}
+EPISODE_FIELDS = set(Line.model_fields) - {"id", "episodes"}
+
+
 async def exported(store: BaseStore, space: Space) -> AsyncIterator[str]:
-    """JSONL, one memory a line."""
+    """Yield JSONL, one memory a line."""
     for item in await listed(store, space):
-        known = {name: item.value.get(name) for name in Line.model_fields}
-        line = Line.model_validate({**known, "id": item.key})
+        fields = {name: item.value.get(name) for name in Line.model_fields}
+        line = Line.model_validate({**fields, "id": item.key})
         yield line.model_dump_json(exclude_none=True)
 
 
 async def imported(store: BaseStore, space: Space, lines: Iterable[str]) -> int:
-    """Read an export; nothing is written unless every line is right. Known ids are replaced.
+    """Import an export and return how many memories it has. Known ids are replaced.
 
-    Raises ConfigError naming the line.
+    Nothing is written unless every line is valid. Raises ConfigError naming the line.
     """
     memories = _lines(lines)
     embedder = embeddings.chosen()
     name = embedder.name if embedder else None
     writes: list[Op] = []
     for line in memories:
-        value = line.model_dump(exclude={"id"}, exclude_none=False)
-        kept = _of_kind(line.kind, value) | {"embedder": name}
-        writes.append(PutOp(space.of(line.kind), line.id, kept, ["text"]))
+        fields = FACT_FIELDS if line.kind == "fact" else EPISODE_FIELDS
+        value = line.model_dump(include=fields) | {"embedder": name}
+        writes.append(PutOp(space.of(line.kind), line.id, value, ["text"]))
     await store.abatch(writes)
     return len(memories)
 
 
-def _of_kind(kind: MemoryKind, value: dict[str, Any]) -> dict[str, Any]:
-    """A value with the fields that its kind has."""
-    common = ("kind", "text", "date", "model")
-    own = ("episodes",) if kind == "fact" else ("question", "answer", "verdict", "agreement",
-                                                "provenance", "thread")  # fmt: skip
-    return {name: value[name] for name in (*common, *own)}
-
-
 def _lines(lines: Iterable[str]) -> list[Line]:
-    found: dict[str, Line] = {}
+    memories: dict[str, Line] = {}
     for number, text in enumerate(lines, 1):
         if not text.strip():
             continue
         line = _line(number, text)
-        if line.id in found:
-            raise ConfigError(f"line {number}: id: {line.id} stood before; nothing was imported")
-        found[line.id] = line
-    return list(found.values())
+        if line.id in memories:
+            raise ConfigError(f"line {number}: id: {line.id} is repeated; nothing was imported")
+        memories[line.id] = line
+    return list(memories.values())
 
 
 def _line(number: int, text: str) -> Line:
@@ -159,20 +156,20 @@ def _line(number: int, text: str) -> Line:
         first = error.errors(include_url=False)[0]
         field = ".".join(map(str, first["loc"])) or "not JSON"
         raise ConfigError(f"line {number}: {field}: {first['msg']}; nothing was imported") from None
-    needed = ("episodes",) if line.kind == "fact" else ("question", "answer", "provenance")
-    if missing := [name for name in needed if getattr(line, name) is None]:
+    required = ("episodes",) if line.kind == "fact" else ("question", "answer", "provenance")
+    if missing := [name for name in required if getattr(line, name) is None]:
         raise ConfigError(f"line {number}: {missing[0]} is missing; nothing was imported")
     if line.kind == "episode" and line.text != line.question:
-        raise ConfigError(f"line {number}: text: is not the question; nothing was imported")
+        raise ConfigError(f"line {number}: text: differs from the question; nothing was imported")
     if line.provenance and not worth_remembering(line.provenance):
         raise ConfigError(
-            f"line {number}: a {line.provenance} answer is no knowledge; nothing was imported"
+            f"line {number}: a {line.provenance} answer is not knowledge; nothing was imported"
         )
     return line
 
 
-async def stats(store: BaseStore, space: Space) -> dict[str, Any]:
-    """How many memories of each kind, by which embedder, and how many are not consolidated yet."""
+async def stats(store: BaseStore, space: Space) -> dict[str, object]:
+    """Return how many memories there are by kind and embedder, and how many await consolidation."""
     items = await listed(store, space)
     waiting = [item.key async for item in paged(store, space.unconsolidated)]
     current = embeddings.chosen()
@@ -187,34 +184,34 @@ async def stats(store: BaseStore, space: Space) -> dict[str, Any]:
 
 
 async def reindex(store: BaseStore, space: Space) -> int:
-    """Embed every memory with the present embedder; how many there are.
+    """Embed every memory with the present embedder; return how many there are.
 
-    Raises MemoryUnavailable if it does not embed: the old vectors stay then, but for the page at
-    which it failed, whose memories wait for the next time.
+    Raises MemoryUnavailable if embedding fails. The batch in which it failed is then without
+    vectors until the next time; all others have their old or their new ones.
     """
     embedder = embeddings.chosen()
     if embedder is None:
         raise MemoryUnavailable("the embedder", "none is installed, or it is off")
     items = await listed(store, space)
     failed = getattr(store, "unembedded", 0)
-    for at in range(0, len(items), EMBEDDED):
-        page = items[at : at + EMBEDDED]
-        embedder.embed([page[0].value["text"]])  # a store would swallow that it fails
+    for at in range(0, len(items), EMBED_BATCH):
+        page = items[at : at + EMBED_BATCH]
+        embedder.embed([page[0].value["text"]])  # fails here, where a store would go on
         writes: list[Op] = [
             PutOp(item.namespace, item.key, {**item.value, "embedder": embedder.name}, ["text"])
             for item in page
         ]
         await store.abatch(writes)
         if getattr(store, "unembedded", 0) > failed:
-            raise MemoryUnavailable("the embedder", "it failed on the way; reindex again")
+            raise MemoryUnavailable("the embedder", "it failed before the end; reindex again")
     return len(items)
 
 
-def brief(item: Item) -> dict[str, Any]:
-    """A memory as data, without what only the machine reads."""
-    return {"id": item.key, **{k: v for k, v in item.value.items() if k not in ("run_id",)}}
+def brief(item: Item) -> dict[str, object]:
+    """Return a memory as data, without the id of its run, which is its own."""
+    return {"id": item.key, **{k: v for k, v in item.value.items() if k != "run_id"}}
 
 
 def one_line(item: Item) -> str:
-    """A memory in a line: a fact, or a question."""
+    """Return a memory in a line: a fact, or a question."""
     return json.dumps(item.value["text"], ensure_ascii=False).strip('"')

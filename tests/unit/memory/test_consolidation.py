@@ -99,7 +99,7 @@ def test_facts_are_kept_with_their_episodes_and_a_second_run_does_nothing(store,
     assert report.tokens > 0
     before = everything(store)
     again = run(store)
-    assert (again, len(script.requests)) == (consolidation.Report(), 3)
+    assert (again, len(script.requests)) == (consolidation.Consolidation(), 3)
     assert everything(store) == before
     (item, *_) = store.search(SPACE.of("fact"), query="The cause is found in comets.")
     assert item.value["text"] == "The cause is found in comets."
@@ -200,7 +200,7 @@ def test_a_repeated_answer_leaves_its_latest_and_links_follow(store, script: Scr
     assert (report.duplicates, report.read, report.left) == (2, 1, 0)
     assert (episodes(store), waiting(store)) == (["new"], [])
     assert facts(store) == {"The cause is found in bridges.": ["new"]}
-    assert run(store) == consolidation.Report()
+    assert run(store) == consolidation.Consolidation()
 
 
 def test_however_often_it_was_repeated_one_is_left(store, script: Script):

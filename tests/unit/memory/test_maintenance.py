@@ -115,8 +115,8 @@ HOSTILE = [
     (but(answer=None), "answer"),
     (but(answer=["So."]), "answer"),
     (but(provenance="-"), "provenance"),
-    (but(provenance="degraded"), "a degraded answer is no knowledge"),
-    (but(provenance="simulated"), "a simulated answer is no knowledge"),
+    (but(provenance="degraded"), "a degraded answer is not knowledge"),
+    (but(provenance="simulated"), "a simulated answer is not knowledge"),
     (but(provenance="fine"), "provenance"),
     (but(date="-"), "date"),
     (but(date="yesterday"), "date"),
@@ -269,10 +269,10 @@ def test_a_reindex_that_cannot_embed_says_so_and_may_be_repeated(
             raise MemoryUnavailable("the embedder", "it is down")
         return embeddings._words(texts)
 
-    monkeypatch.setattr(maintenance, "EMBEDDED", 2)
+    monkeypatch.setattr(maintenance, "EMBED_BATCH", 2)
     lines, store.embedder = exported(store), Embedder("flaky", flaky, 0.5)
     monkeypatch.setattr(embeddings, "chosen", lambda: store.embedder)
-    with pytest.raises(MemoryUnavailable, match=r"it is down|it failed on the way"):
+    with pytest.raises(MemoryUnavailable, match=r"it is down|it failed before the end"):
         do(maintenance.reindex(store, SPACE))
     old = "SELECT count(*) FROM memory_vectors WHERE embedder = 'wordllama'"
     assert store.database._execute(old) == [(left,)]
