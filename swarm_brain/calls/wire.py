@@ -32,12 +32,16 @@ async def send(
     try:
         async with asyncio.timeout(call.timeout) as deadline:
             watch = _Watch(shown, deadline, call.timeout)
-            return await binding.tuned(sampling).ainvoke(
+            message: object = await binding.tuned(sampling).ainvoke(
                 list(call.messages),
                 merge_configs(config, {"callbacks": [watch]}),
                 **binding.call_arguments(call.label, call.run),
                 **arguments,
             )
+            if not isinstance(message, AIMessage):  # a provider of another package
+                what = type(message).__name__
+                raise ModelError("no_reply", f"{binding.spec}: returned a {what}, not an AIMessage")
+            return message
     except (ModelError, ModelUnavailable) as error:
         raise error_map.as_model_error(error) from None
     except TimeoutError:

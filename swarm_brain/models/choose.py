@@ -8,7 +8,7 @@ from typing import NamedTuple
 from swarm_brain.config import key_for, named_providers, variable
 from swarm_brain.graph.errors import ConfigError, ModelUnavailable
 from swarm_brain.models.binding import Binding
-from swarm_brain.models.providers import PROVIDERS
+from swarm_brain.models.providers import PROVIDERS, bind_plugin, known, plugins
 
 EMBEDDED_NAME = "smollm2-135m"
 EMBEDDED_DEFAULT = f"embedded:{EMBEDDED_NAME}"
@@ -58,22 +58,28 @@ def bind_chosen(model: str, base_url: str | None = None) -> tuple[Binding, str]:
 
 
 def bind(spec: str, base_url: str | None = None) -> Binding:
-    """The binding of `provider:model`. May block: loads libraries, weights, local servers.
+    """Bind `provider:model`. May block: it loads libraries and weights and starts local servers.
 
-    Raises ConfigError for a spec that means nothing, ModelUnavailable where a key, a package or
+    Raises ConfigError for a spec that means nothing, ModelUnavailable if a key, a package or
     weights are missing.
     """
     provider, colon, model = spec.partition(":")
     if not colon or not provider:
         raise ConfigError(
-            f"{spec!r} names no model. Write provider:model; providers are "
-            f"{', '.join([*PROVIDERS, *named_providers()])} and those of LangChain."
+            f"{spec!r} names no model. Write provider:model; providers are {known()} and those of "
+            "LangChain."
         )
     if provider in (own := named_providers()):
         from swarm_brain.models import endpoint
 
         return endpoint.named(provider, model, own[provider])
-    return _shipped(provider, model, base_url)
+    if provider in PROVIDERS:
+        return _shipped(provider, model, base_url)
+    if point := plugins().get(provider):
+        return bind_plugin(point, model, base_url)
+    from swarm_brain.models import langchain
+
+    return langchain.bind(provider, model)
 
 
 def _shipped(provider: str, model: str, base_url: str | None) -> Binding:
@@ -103,6 +109,4 @@ def _shipped(provider: str, model: str, base_url: str | None) -> Binding:
 
             return simulated_chat.bind(model)
         case _:
-            from swarm_brain.models import langchain
-
-            return langchain.bind(provider, model)
+            raise AssertionError(provider)

@@ -8,7 +8,7 @@ from typing import Any
 
 from swarm_brain.graph.errors import ConfigError, ModelUnavailable
 from swarm_brain.models.binding import Binding, Sampling
-from swarm_brain.models.providers import PROVIDERS
+from swarm_brain.models.providers import known
 
 
 def bind(provider: str, model: str) -> Binding:
@@ -47,10 +47,9 @@ def _construct(provider: str, model: str, sampling: Sampling) -> Any:
         ) from None
     except ValueError as error:
         if "Unsupported" in str(error):
-            known = ", ".join(PROVIDERS)
             raise ConfigError(
-                f"{provider!r} is no provider. Ours are {known}; LangChain adds anthropic, openai, "
-                "ollama and others; name your own endpoint in swarm-brain.toml."
+                f"{provider!r} is not a provider. There are {known()}; LangChain adds anthropic, "
+                "openai, ollama and others; name your own endpoint in swarm-brain.toml."
             ) from None
         raise ModelUnavailable(f"{provider}:{model} cannot be used:", _first_line(error)) from None
     except Exception as error:  # noqa: BLE001  each vendor has its own error for a missing key

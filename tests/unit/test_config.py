@@ -282,7 +282,7 @@ def test_what_is_no_address_is_refused_before_any_call(url):
         (":", "Write provider:model"),
         (":m", "Write provider:model"),
         ("nonsense", "Write provider:model"),
-        ("nosuch:m", "Ours are hyperbolic"),
+        ("nosuch:m", "There are hyperbolic"),
         ("nosuch:", "Write nosuch:MODEL"),
         ("openai-compatible:m", "OPENAI_COMPATIBLE_BASE_URL"),
         ("hyperbolic:", "Set HYPERBOLIC_API_KEY"),

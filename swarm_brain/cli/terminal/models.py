@@ -13,7 +13,7 @@ from swarm_brain.graph.errors import ConfigError
 from swarm_brain.models import embedded_weights
 from swarm_brain.models.choose import EMBEDDED_NAME, choose
 from swarm_brain.models.prepare import fetch
-from swarm_brain.models.providers import PROVIDERS
+from swarm_brain.models.providers import PROVIDERS, of, plugins
 from swarm_brain.progress import downloads
 
 
@@ -36,6 +36,8 @@ def show(console: Console) -> None:
         table.add_row(f"{name}:", text)
     for name, settings in named_providers().items():
         table.add_row(Text(f"{name}:"), Text(f"{settings.base_url} (swarm-brain.toml)"))
+    for name, point in plugins().items():
+        table.add_row(Text(f"{name}:"), Text(f"added by the package {of(point)}"))
     table.add_row("anthropic:, openai:, ollama: ...", "through LangChain, with its own package")
     console.print(table)
     for name, entry in embedded_weights.CATALOG.items():
