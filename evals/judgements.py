@@ -107,15 +107,15 @@ async def judge_answers(
     in pairs. Judgements of answers that have changed since are asked for again.
     """
     open_examples = {example.id: example for example in examples if example.kind == "open"}
-    given = [one for one in answers if answered(one) and one["id"] in open_examples]
+    judged = [one for one in answers if answered(one) and one["id"] in open_examples]
     file = RecordFile[JudgementRecord].open(path, head, resume=True)
-    by_key = {key_of(one): one for one in given}
+    by_key = {key_of(one): one for one in judged}
     judging = Judging(judge, open_examples, by_key, file, asyncio.Semaphore(concurrency))
     for key, record in list(file.by_key.items()):
         if record.get("of") != judging.digest(key):
             del file.by_key[key]
-    others = [one for one in given if one["arm"] != SWARM and one["repetition"] == 0]
-    await asyncio.gather(*map(judging.rubric, given), *map(judging.pair, others))
+    others = [one for one in judged if one["arm"] != SWARM and one["repetition"] == 0]
+    await asyncio.gather(*map(judging.rubric, judged), *map(judging.pair, others))
     return _judgements(file)
 
 

@@ -42,15 +42,15 @@ async def single(setup: Setup, example: Example, repetition: int) -> ArmResponse
 async def single_long(setup: Setup, example: Example, repetition: int) -> ArmResponse:
     """Make one call as long as the allocation, then check the answer until that is spent."""
     model, response, allocation = await bind_model(setup.context), ArmResponse(), _allocated(setup)
-    asked = prompt(example)
-    longest = max(LEAST_REPLY, _longest(model, allocation, asked))
+    question = prompt(example)
+    longest = max(LEAST_REPLY, _longest(model, allocation, question))
     reply = response.add(
-        await call(model, "answer", asked, example.id, repetition, max_tokens=longest)
+        await call(model, "answer", question, example.id, repetition, max_tokens=longest)
     )
     for check in range(MOST_SAMPLES):
         if reply.error or response.tokens >= SPENT * allocation:
             break
-        user = f"{tagged('question', asked)}\n\n{tagged('answer', reply.text)}"
+        user = f"{tagged('question', question)}\n\n{tagged('answer', reply.text)}"
         left = int(OVERSPENT * allocation) - response.tokens
         longest = _longest(model, left, user)
         usual = min(model.sampling.max_tokens, reply.output_tokens or 0)
@@ -91,12 +91,14 @@ async def _samples(
 
     `closing` is given if a last call reads all samples: its reply's length by their mean length.
     """
-    asked, allocation = prompt(example), _allocated(setup)
+    question, allocation = prompt(example), _allocated(setup)
     replies: list[Reply] = []
     size, made = 1, 0
     while size > 0:
         numbers = range(made, made + size)
-        calls = (call(model, "answer", asked, example.id, repetition, number) for number in numbers)
+        calls = (
+            call(model, "answer", question, example.id, repetition, number) for number in numbers
+        )
         drawn = [response.add(reply) for reply in await asyncio.gather(*calls)]
         made += size
         good = [reply for reply in drawn if not reply.error]

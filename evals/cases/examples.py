@@ -243,13 +243,13 @@ def _answer(row: JsonRow, choices: tuple[str, ...]) -> str:
 def _letter(answer: str, choices: tuple[str, ...]) -> str:
     """Return the letter that an answer names: itself, or by the choice's text or index."""
     letters = LETTERS[: len(choices)]
-    found = {letter for letter, text in zip(letters, choices, strict=True) if text == answer}
+    named = {letter for letter, text in zip(letters, choices, strict=True) if text == answer}
     if len(answer) == 1 and answer.upper() in letters:
-        found.add(answer.upper())
-    if not found and answer.isdecimal() and int(answer) < len(choices):
-        found.add(letters[int(answer)])
-    if len(found) > 1:
+        named.add(answer.upper())
+    if not named and answer.isdecimal() and int(answer) < len(choices):
+        named.add(letters[int(answer)])
+    if len(named) > 1:
         raise ValueError(f"the answer {answer!r} names several choices; give its letter.")
-    if not found:
+    if not named:
         raise ValueError(f"the answer {answer!r} is neither one of {letters} nor a choice's text.")
-    return found.pop()
+    return named.pop()

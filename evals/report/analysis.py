@@ -46,31 +46,31 @@ def analyse(results: Results) -> Analysis:
 
 def spent_ratio(results: Results, arm: str) -> float | None:
     """Return tokens spent over tokens allocated, for all answers that a model gave."""
-    given = [record for record in results.arms[arm] if answered(record)]
-    if not given or results.allocation is None:
+    real = [record for record in results.arms[arm] if answered(record)]
+    if not real or results.allocation is None:
         return None
-    return sum(map(tokens_of, given)) / (results.allocation * len(given))
+    return sum(map(tokens_of, real)) / (results.allocation * len(real))
 
 
 def arm_row(results: Results, name: str) -> ArmRow:
     """Return one arm's counts and figures."""
     records = results.arms[name]
-    given = [record for record in records if answered(record)]
+    real = [record for record in records if answered(record)]
     needing_key = {example.id for example in results.examples if example.answer is not None}
-    cost = [record["cost_usd"] for record in given]
+    cost = [record["cost_usd"] for record in real]
     return {
         "name": name,
         "reference": name == REFERENCE,
         "questions": len(records),
-        "answered": len(given),
-        "simulated": len(records) - len(given),
-        "unextracted": sum(r["correct"] is None and r["id"] in needing_key for r in given),
+        "answered": len(real),
+        "simulated": len(records) - len(real),
+        "unextracted": sum(r["correct"] is None and r["id"] in needing_key for r in real),
         "errors": sum(record["error"] is not None for record in records),
-        "accuracy": _accuracy(given),
-        "quality": _quality(results, given),
-        "input_tokens": _total(given, "input_tokens"),
-        "output_tokens": _total(given, "output_tokens"),
-        "tokens_per_question": fmean(map(tokens_of, given)) if given else None,
+        "accuracy": _accuracy(real),
+        "quality": _quality(results, real),
+        "input_tokens": _total(real, "input_tokens"),
+        "output_tokens": _total(real, "output_tokens"),
+        "tokens_per_question": fmean(map(tokens_of, real)) if real else None,
         "spent_ratio": None if name == REFERENCE else spent_ratio(results, name),
         "cost_usd": sum(filter(None, cost)) if cost and None not in cost else None,
         "duration_s": round(sum(record["duration_s"] for record in records), 3),
@@ -237,7 +237,7 @@ def _return(results: Results, arm: str) -> ReturnRow:
     if len(pairs) < LEAST_PAIRS:
         return {"expert": expert, "per_1000": None, "quality": None, "tokens": None,
                 "reason": "too few answers"}  # fmt: skip
-    found = return_on_tokens(
+    value = return_on_tokens(
         [results.value(one) or 0.0 for one, _ in pairs],
         [tokens_of(one) for one, _ in pairs],
         [results.value(two) or 0.0 for _, two in pairs],
@@ -247,10 +247,10 @@ def _return(results: Results, arm: str) -> ReturnRow:
     )
     return {
         "expert": expert,
-        "per_1000": _estimate(found.per_1000) if found.per_1000 else None,
-        "quality": _estimate(found.quality),
-        "tokens": _estimate(found.tokens),
-        "reason": found.reason,
+        "per_1000": _estimate(value.per_1000) if value.per_1000 else None,
+        "quality": _estimate(value.quality),
+        "tokens": _estimate(value.tokens),
+        "reason": value.reason,
     }
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from swarm_brain.evals.report.elements import Html, el, join
 from swarm_brain.evals.report.figures import (
-    NONE,
     JsonObject,
     count,
     known,
@@ -18,8 +17,8 @@ from swarm_brain.evals.report.figures import (
     score,
     seconds,
     share,
-    spread,
     why_unmeasured,
+    written,
 )
 from swarm_brain.evals.report.tables import (
     INTERVAL,
@@ -64,20 +63,16 @@ def _arm(arm: JsonObject, axes: Mapping[str, Axis], judge: object) -> list[Cell]
     cells = [Cell(join(named(name), reference), name)]
     for metric, axis in axes.items():
         why = why_unmeasured(metric, arm, judge)
-        value = arm.get(metric)
-        cells.append(ranged(spread(value, metric_form(metric)), value, axis, why))
-    tokens, spent = known(arm.get("tokens_per_question")), known(arm.get("spent_ratio"))
-    cost, calls = known(arm.get("cost_usd")), known(arm.get("calls"))
-    time = known(arm.get("duration_s"))
+        cells.append(ranged(arm.get(metric), metric_form(metric), axis, why))
     return [
         *cells,
         _answered(arm),
         _unscored(arm),
-        _tokens(arm, tokens),
-        figure(None if spent is None else share(spent), spent, "no allocation"),
-        figure(None if cost is None else money(cost), cost, "price unknown"),
-        figure(None if calls is None else count(calls), calls, "unknown"),
-        figure(None if time is None else seconds(time), time, "unknown"),
+        _tokens(arm),
+        figure(arm.get("spent_ratio"), share, "no allocation"),
+        figure(arm.get("cost_usd"), money, "price unknown"),
+        figure(arm.get("calls"), count, "unknown"),
+        figure(arm.get("duration_s"), seconds, "unknown"),
     ]
 
 
@@ -96,11 +91,11 @@ def _unscored(arm: JsonObject) -> Cell:
     return Cell(lines or "none", sum(counted.values()))
 
 
-def _tokens(arm: JsonObject, tokens: float | None) -> Cell:
+def _tokens(arm: JsonObject) -> Cell:
+    tokens = known(arm.get("tokens_per_question"))
     if tokens is None:
         return missing("usage not reported")
-    sides = [known(arm.get(key)) for key in ("input_tokens", "output_tokens")]
-    inside, outside = (NONE if side is None else count(side) for side in sides)
+    inside, outside = (written(arm.get(key), count) for key in ("input_tokens", "output_tokens"))
     return Cell(join(count(tokens), small(f"{inside} in, {outside} out in all")), tokens)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from swarm_brain.evals.report.elements import Html, el, join
 from swarm_brain.evals.report.figures import (
-    NONE,
     JsonObject,
     count,
     difference_form,
@@ -15,7 +14,7 @@ from swarm_brain.evals.report.figures import (
     p_value,
     rows,
     share,
-    spread,
+    written,
 )
 from swarm_brain.evals.report.tables import (
     INTERVAL,
@@ -26,7 +25,6 @@ from swarm_brain.evals.report.tables import (
     figure,
     missing,
     named,
-    p_cell,
     ranged,
     small,
     table,
@@ -76,19 +74,20 @@ def _comparison(
 ) -> list[Cell]:
     metric = str(row.get("metric") or "accuracy")
     first, second = str(row.get("first")), str(row.get("second"))
-    text = spread(row.get("difference"), difference_form(metric))
     pair = join(named(first), " −", el("br"), named(second), small(_metric_words(metric)))
-    needed, questions = known(row.get("needed_sample_size")), known(row.get("questions"))
+    difference = row.get("difference")
     cells = {
         "Comparison": Cell(pair, f"{first} {second}"),
         "Equal tokens": _validity(row, spent.get(first), spent.get(second)),
-        "Difference": ranged(text, row.get("difference"), axes.get(metric), "no scored pairs"),
-        "p": p_cell(row.get("p")),
-        "Holm p": p_cell(row.get("p_holm"), "not corrected"),
+        "Difference": ranged(
+            difference, difference_form(metric), axes.get(metric), "no scored pairs"
+        ),
+        "p": figure(row.get("p"), p_value, "not tested"),
+        "Holm p": figure(row.get("p_holm"), p_value, "not corrected"),
         "McNemar": _mcnemar(obj(row.get("mcnemar"))),
         "Verdicts": _wins(obj(row.get("wins"))),
-        "Questions": figure(None if questions is None else count(questions), questions),
-        "Needed": figure(None if needed is None else count(needed), needed, "not computed"),
+        "Questions": figure(row.get("questions"), count),
+        "Needed": figure(row.get("needed_sample_size"), count, "not computed"),
     }
     return [cells[name] for name in shown]
 
@@ -103,7 +102,7 @@ def _metric_words(metric: str) -> str:
 
 def _validity(row: JsonObject, first: float | None, second: float | None) -> Cell:
     label, kind = BADGES[bool(row.get("valid"))]
-    ratios = " and ".join(NONE if one is None else share(one) for one in (first, second))
+    ratios = " and ".join(written(ratio, share) for ratio in (first, second))
     why = None if row.get("valid") else str(row.get("why_invalid") or "no reason recorded")
     badge = el("span", label, class_=f"badge {kind}")
     return Cell(join(badge, small(ratios), small(why) if why else None), label, "prose")

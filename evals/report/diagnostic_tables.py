@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from swarm_brain.evals.report.elements import Html, el, join
 from swarm_brain.evals.report.figures import (
-    NONE,
     JsonObject,
     count,
     known,
     obj,
+    p_value,
     points,
     rows,
     score,
     share,
     signed,
     spread,
+    written,
 )
 from swarm_brain.evals.report.tables import (
     INTERVAL,
@@ -26,7 +28,6 @@ from swarm_brain.evals.report.tables import (
     axis_of,
     figure,
     missing,
-    p_cell,
     ranged,
     small,
     table,
@@ -36,8 +37,8 @@ from swarm_brain.evals.report.tables import (
 
 def returns_table(data: JsonObject) -> Html:
     """Return the table of what each expert adds for its tokens."""
-    found = rows(data.get("returns"))
-    if not found:
+    returns = rows(data.get("returns"))
+    if not returns:
         return el("p", "No leave-one-out arm was run.", class_="empty")
     columns = [
         Column("Expert", numeric=False),
@@ -45,26 +46,20 @@ def returns_table(data: JsonObject) -> Html:
         Column("Quality", hint="change per question"),
         Column("Tokens", hint="added per question"),
     ]
-    axes = [axis_of([row.get(key) for row in found]) for key in ("per_1000", "quality", "tokens")]
+    axes = [axis_of([row.get(key) for row in returns]) for key in ("per_1000", "quality", "tokens")]
     return table(
         "With the expert minus without it",
         columns,
-        [_return(row, axes) for row in found],
+        [_return(row, axes) for row in returns],
     )
 
 
 def _return(row: JsonObject, axes: Sequence[Axis]) -> list[Cell]:
-    def three(value: float) -> str:
-        return signed(value, 3)
-
-    def whole(value: float) -> str:
-        return signed(value, 0)
-
     reason = str(row.get("reason") or "not computed")
     keys = ("per_1000", "quality", "tokens")
-    forms = (three, three, whole)
+    forms = [partial(signed, digits=digits) for digits in (3, 3, 0)]
     cells = [
-        ranged(spread(row.get(key), form), row.get(key), axis, reason if not place else "unknown")
+        ranged(row.get(key), form, axis, reason if not place else "unknown")
         for place, (key, form, axis) in enumerate(zip(keys, forms, axes, strict=True))
     ]
     return [words(row.get("expert")), *cells]
@@ -81,14 +76,12 @@ def bins_table(calibration: JsonObject) -> Html:
     body = []
     for row in rows(calibration.get("bins")):
         low, high = known(row.get("low")) or 0.0, known(row.get("high")) or 0.0
-        mean, answers = known(row.get("mean_agreement")), known(row.get("count")) or 0
-        accuracy = row.get("accuracy")
         body.append(
             [
                 Cell(f"{low:.2f} to {high:.2f}", low),
-                Cell(count(answers), answers),
-                figure(None if mean is None else score(mean), mean, "no answers"),
-                ranged(spread(accuracy, share), accuracy, (0.0, 1.0), "no answers"),
+                figure(row.get("count"), count),
+                figure(row.get("mean_agreement"), score, "no answers"),
+                ranged(row.get("accuracy"), share, (0.0, 1.0), "no answers"),
             ]
         )
     return table("Accuracy by measured agreement", columns, body)
@@ -102,7 +95,7 @@ def judging_table(judging: JsonObject) -> Html:
     parts = [f"{label} {count(known(winners.get(key)) or 0)}" for key, label in names.items()]
     pairs = Cell(join("Pairs judged in both orders", small(", ".join(parts))), "Pairs")
     body = [
-        [pairs, _counted(judging.get("pairs")), missing("no test")],
+        [pairs, figure(judging.get("pairs"), count, "unknown"), missing("no test")],
         [
             words("Verdict unchanged when swapped"),
             _shared(judging.get("consistent")),
@@ -115,27 +108,27 @@ def judging_table(judging: JsonObject) -> Html:
     return table("The judge in both orders", columns, body)
 
 
-def _counted(value: object) -> Cell:
-    number = known(value)
-    return figure(None if number is None else count(number), number, "unknown")
-
-
 def _shared(value: object, of: str = "") -> Cell:
-    return ranged(spread(value, share), value, (0.0, 1.0), of or "not measurable")
+    return ranged(value, share, (0.0, 1.0), of or "not measurable")
 
 
-def _preference(label: str, found: JsonObject) -> list[Cell]:
-    wins, cases = known(found.get("wins")), known(found.get("cases"))
+def _preference(label: str, preference: JsonObject) -> list[Cell]:
+    wins, cases = known(preference.get("wins")), known(preference.get("cases"))
     many = "" if wins is None or cases is None else f"{count(wins)} of {count(cases)}"
     name = Cell(join(label, small(many) if many else None), label)
-    return [name, _shared(found.get("share"), "no decided case"), p_cell(found.get("p"))]
+    return [
+        name,
+        _shared(preference.get("share"), "no decided case"),
+        figure(preference.get("p"), p_value, "not tested"),
+    ]
 
 
 def _correlation(judging: JsonObject) -> list[Cell]:
-    value = known(judging.get("length_correlation"))
-    text = None if value is None else signed(value, 2)
-    name = "Rank correlation of verdict and length"
-    return [words(name), figure(text, value, "not measurable"), p_cell(judging.get("length_p"))]
+    return [
+        words("Rank correlation of verdict and length"),
+        figure(judging.get("length_correlation"), partial(signed, digits=2), "not measurable"),
+        figure(judging.get("length_p"), p_value, "not tested"),
+    ]
 
 
 def abstention_words(calibration: JsonObject) -> str:
@@ -144,11 +137,9 @@ def abstention_words(calibration: JsonObject) -> str:
     if not rule:
         why = str(calibration.get("why") or "no threshold was shown to pay")
         return f"No abstention threshold: {why.rstrip('.')}."
-    threshold, coverage, gain = (known(rule.get(k)) for k in ("threshold", "coverage", "gain"))
-    kept = spread(rule.get("accuracy"), share)
-    least = NONE if threshold is None else score(threshold)
-    text = f"Abstaining pays at an agreement of {least} or less:"
-    text += f" {NONE if coverage is None else share(coverage)} are still answered"
-    text += f", {kept} of them right" if kept else ""
+    gain, accuracy = known(rule.get("gain")), spread(rule.get("accuracy"), share)
+    text = f"Abstaining pays at an agreement of {written(rule.get('threshold'), score)} or less:"
+    text += f" {written(rule.get('coverage'), share)} are still answered"
+    text += f", {accuracy} of them right" if accuracy else ""
     gained = "" if gain is None else f", a gain of {points(gain)} points of utility per question"
     return f"{text}{gained}."

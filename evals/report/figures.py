@@ -77,6 +77,12 @@ def spread(value: object, form: Callable[[float], str]) -> str | None:
     return f"{estimate} ({low} to {high})"
 
 
+def written(value: object, form: Callable[[float], str]) -> str:
+    """Write a figure; a dash if it is unknown."""
+    number = known(value)
+    return NONE if number is None else form(number)
+
+
 def metric_form(metric: str) -> Callable[[float], str]:
     """Return how the value of a metric is written."""
     return score if metric == "quality" else share

@@ -68,13 +68,13 @@ def findings(data: JsonObject) -> list[Finding]:
     duels = [duel for row in rows(data.get("comparisons")) if (duel := _duel(row))]
     baselines = [duel for duel in duels if not duel.other.startswith((PLACEBO, MINUS))]
     equal = [duel for duel in baselines if duel.other not in references]
-    found = [_equal_tokens(duel) for duel in equal]
-    found += _overall(equal, bool(duels))
-    found += [_reference(duel) for duel in baselines if duel.other in references]
-    found += [_placebo(duel) for duel in duels if duel.other == PLACEBO]
-    found += _ablations([duel for duel in duels if duel.other.startswith(MINUS)])
-    found += _warnings(data)
-    return sorted(found, key=lambda finding: ORDER.index(finding.kind))
+    sentences = [_equal_tokens(duel) for duel in equal]
+    sentences += _overall(equal, bool(duels))
+    sentences += [_reference(duel) for duel in baselines if duel.other in references]
+    sentences += [_placebo(duel) for duel in duels if duel.other == PLACEBO]
+    sentences += _ablations([duel for duel in duels if duel.other.startswith(MINUS)])
+    sentences += _warnings(data)
+    return sorted(sentences, key=lambda finding: ORDER.index(finding.kind))
 
 
 def _duel(row: JsonObject) -> Duel | None:

@@ -30,6 +30,7 @@ from swarm_brain.evals.report.figures import (
     obj,
     score,
     texts,
+    written,
 )
 from swarm_brain.evals.report.findings import FindingKind, findings
 from swarm_brain.evals.report.questions import questions_section
@@ -169,20 +170,18 @@ def _returns(data: JsonObject) -> Html:
 
 
 def _calibration(data: JsonObject) -> Html:
-    found = obj(data.get("calibration"))
-    if not found:
+    measured = obj(data.get("calibration"))
+    if not measured:
         return el("p", "Calibration was not measured.", class_="empty")
-    ece = known(found.get("ece"))
-    lead = el(
-        "p", el("b", "Expected calibration error: "), NONE if ece is None else score(ece), "."
-    )
+    ece = written(measured.get("ece"), score)
+    lead = el("p", el("b", "Expected calibration error: "), ece, ".")
     caption = (
         "Accuracy by measured agreement between drafts, with Wilson's 95% intervals and the"
         " number of answers. On the dashed line, agreement equals accuracy."
     )
     plot = _figure(plots.reliability_plot(data), caption, "No plot: no answer has an agreement.")
-    rule = el("p", abstention_words(found))
-    return join(lead, rule, plot, bins_table(found) if found.get("bins") else None)
+    rule = el("p", abstention_words(measured))
+    return join(lead, rule, plot, bins_table(measured) if measured.get("bins") else None)
 
 
 def _judge(data: JsonObject) -> Html:

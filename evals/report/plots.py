@@ -58,9 +58,9 @@ _LINK = "{http://www.w3.org/1999/xlink}href"
 def tokens_plot(data: JsonObject, metric: str) -> Html | None:
     """Draw accuracy or quality against tokens per question; None with no arm to draw."""
     points = [
-        (str(arm.get("name")), tokens, found, bool(arm.get("reference")))
+        (str(arm.get("name")), tokens, span, bool(arm.get("reference")))
         for arm in rows(data.get("arms"))
-        if (found := interval(arm.get(metric)))
+        if (span := interval(arm.get(metric)))
         and (tokens := known(arm.get("tokens_per_question"))) is not None
     ]
     if not points:
@@ -70,10 +70,10 @@ def tokens_plot(data: JsonObject, metric: str) -> Html | None:
     with _drawing(470, height) as figure:
         axes = figure.add_axes((0.11, 52 / height, 0.5, 1 - 70 / height))
         _allocation(axes, known(data.get("allocated_tokens")))
-        for name, tokens, found, reference in points:
-            _point(axes, tokens, found, _color(name), reference)
+        for name, tokens, span, reference in points:
+            _point(axes, tokens, span, _color(name), reference)
         axes.set_xlim(0, 1.08 * max(axes.get_xlim()[1], *(point[1] for point in points), 1))
-        _percent(axes, [found for _, _, found, _ in points], metric)
+        _percent(axes, [span for _, _, span, _ in points], metric)
         axes.set_xlabel("input + output tokens per question")
         _name_points(axes, _labels(points), height)
         return _inline(figure, f"tokens-{metric}", label)
@@ -81,18 +81,18 @@ def tokens_plot(data: JsonObject, metric: str) -> Html | None:
 
 def returns_plot(data: JsonObject) -> Html | None:
     """Draw return on tokens by expert, the highest first; None if no expert has one."""
-    found = [(_short(row.get("expert")), interval(row.get("per_1000"))) for row in _returns(data)]
-    if not any(rate for _, rate in found):
+    rates = [(_short(row.get("expert")), interval(row.get("per_1000"))) for row in _returns(data)]
+    if not any(rate for _, rate in rates):
         return None
-    found.sort(key=lambda row: (row[1] is None, -(row[1] or (0,))[0]))
-    height = 74 + 28 * len(found)
+    rates.sort(key=lambda row: (row[1] is None, -(row[1] or (0,))[0]))
+    height = 74 + 28 * len(rates)
     with _drawing(470, height) as figure:
         axes = figure.add_axes((0.24, 52 / height, 0.73, 1 - 62 / height))
         axes.axvline(0, color=MUTED, linewidth=1)
-        for place, (_, rate) in enumerate(found):
+        for place, (_, rate) in enumerate(rates):
             _rate(axes, place, rate)
-        axes.set_yticks(range(len(found)), [name for name, _ in found])
-        axes.set_ylim(len(found) - 0.4, -0.6)
+        axes.set_yticks(range(len(rates)), [name for name, _ in rates])
+        axes.set_ylim(len(rates) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("change in quality per 1,000 tokens, with 95% intervals")
         axes.xaxis.set_major_formatter(lambda value, _: signed(value, 2))
@@ -102,9 +102,9 @@ def returns_plot(data: JsonObject) -> Html | None:
 def reliability_plot(data: JsonObject) -> Html | None:
     """Draw accuracy by measured agreement; None without answers."""
     bins = [
-        (mean, found, int(known(row.get("count")) or 0))
+        (mean, span, int(known(row.get("count")) or 0))
         for row in rows(obj(data.get("calibration")).get("bins"))
-        if (found := interval(row.get("accuracy")))
+        if (span := interval(row.get("accuracy")))
         and (mean := known(row.get("mean_agreement"))) is not None
     ]
     if not bins:
@@ -112,11 +112,11 @@ def reliability_plot(data: JsonObject) -> Html | None:
     with _drawing(470, 380) as figure:
         axes = figure.add_axes((0.15, 0.15, 0.8, 0.8))
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 4)))
-        axes.plot([mean for mean, _, _ in bins], [found[0] for _, found, _ in bins], color=ACCENT)
-        for mean, found, size in bins:
-            _point(axes, mean, found, ACCENT)
+        axes.plot([mean for mean, _, _ in bins], [span[0] for _, span, _ in bins], color=ACCENT)
+        for mean, span, size in bins:
+            _point(axes, mean, span, ACCENT)
             axes.annotate(
-                f"n = {count(size)}", (mean, found[2]), (0, 5), textcoords="offset points",
+                f"n = {count(size)}", (mean, span[2]), (0, 5), textcoords="offset points",
                 ha="center", va="bottom", color=MUTED, fontsize=_SIZE - 1.5,
             )  # fmt: skip
         axes.set(xlim=(-0.06, 1.06), ylim=(-0.03, 1.1), xlabel="measured agreement")
@@ -157,11 +157,11 @@ def _allocation(axes: Axes, allocated: float | None) -> None:
 def _point(
     axes: Axes,
     x: float,
-    found: Span,
+    span: Span,
     color: str,
     hollow: bool = False,
 ) -> None:
-    estimate, low, high = found
+    estimate, low, high = span
     order = 4 if color == ACCENT else 3  # the swarm on top
     axes.plot([x, x], [low, high], color=color, linewidth=1.4, zorder=order)
     axes.plot(
@@ -194,7 +194,7 @@ def _labels(points: Sequence[tuple[str, float, Span, bool]]) -> list[tuple[str, 
     """Return name, tokens and estimate of each label; brains without an expert share one."""
     alike = [point for point in points if point[0].startswith(MINUS)]
     single = [point for point in points if point not in alike or len(alike) == 1]
-    labels = [(_short(name), tokens, found[0]) for name, tokens, found, _ in single]
+    labels = [(_short(name), tokens, span[0]) for name, tokens, span, _ in single]
     if len(alike) > 1:
         tokens = sum(point[1] for point in alike) / len(alike)
         estimate = sum(point[2][0] for point in alike) / len(alike)
@@ -202,9 +202,9 @@ def _labels(points: Sequence[tuple[str, float, Span, bool]]) -> list[tuple[str, 
     return labels
 
 
-def _percent(axes: Axes, found: Sequence[Span], metric: str) -> None:
+def _percent(axes: Axes, spans: Sequence[Span], metric: str) -> None:
     """Set the vertical axis from the lowest to the highest interval, within 0..1."""
-    low, high = min(one[1] for one in found), max(one[2] for one in found)
+    low, high = min(one[1] for one in spans), max(one[2] for one in spans)
     room = 0.06 * max(high - low, 0.1)
     axes.set_ylim(max(-0.02, low - room), min(1.02, high + room))
     axes.yaxis.set_major_formatter(

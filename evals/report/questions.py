@@ -17,6 +17,7 @@ from swarm_brain.evals.report.figures import (
     score,
     seconds,
     texts,
+    written,
 )
 
 LONG = 1_500  # characters; a longer answer scrolls in its own region
@@ -32,52 +33,54 @@ MARKS = {
 
 def questions_section(data: JsonObject) -> Html:
     """Return the filter, and one closed block for each question."""
-    asked = rows(data.get("questions"))
-    if not asked:
+    questions = rows(data.get("questions"))
+    if not questions:
         return el("p", "No question was asked.", class_="empty")
-    tags = [_tags(question) for question in asked]
+    tags = [_tags(question) for question in questions]
     blocks = [
-        _question(number, question, found)
-        for number, (question, found) in enumerate(zip(asked, tags, strict=True), 1)
+        _question(number, question, tagged)
+        for number, (question, tagged) in enumerate(zip(questions, tags, strict=True), 1)
     ]
-    return join(_filter(asked, tags), el("div", blocks, id="question-list"))
+    return join(_filter(questions, tags), el("div", blocks, id="question-list"))
 
 
-def _filter(asked: Sequence[JsonObject], tags: Sequence[Sequence[str]]) -> Html:
-    scored = any(_scores(question) for question in asked)
+def _filter(questions: Sequence[JsonObject], tags: Sequence[Sequence[str]]) -> Html:
+    scored = any(_scores(question) for question in questions)
     choices = {"all": "All", "disagree": "Arms disagree", "wrong": "Swarm wrong"}
     if scored:
         choices["behind"] = "Swarm behind on the rubric"
     buttons = []
     for key, label in choices.items():
-        size = len(asked) if key == "all" else sum(key in found for found in tags)
+        size = len(questions) if key == "all" else sum(key in tagged for tagged in tags)
         pressed = "true" if key == "all" else "false"
         text = f"{label} ({count(size)})"
         buttons.append(el("button", text, type="button", data_filter=key, aria_pressed=pressed))
     group = el("div", buttons, role="group", aria_label="Which questions are shown")
-    shown = el("p", f"{count(len(asked))} of {count(len(asked))} shown", id="shown", role="status")
+    shown = el(
+        "p", f"{count(len(questions))} of {count(len(questions))} shown", id="shown", role="status"
+    )
     return el("div", group, shown, class_="filter")
 
 
 def _answers(question: JsonObject) -> dict[str, list[JsonObject]]:
-    return {str(name): rows(found) for name, found in obj(question.get("arms")).items()}
+    return {str(name): rows(answers) for name, answers in obj(question.get("arms")).items()}
 
 
 def _scores(question: JsonObject) -> dict[str, float]:
     """Return the mean rubric score of every arm that has one."""
-    found = {}
+    scores = {}
     for name, answers in _answers(question).items():
         values = [value for one in answers if (value := known(one.get("score"))) is not None]
         if values:
-            found[name] = sum(values) / len(values)
-    return found
+            scores[name] = sum(values) / len(values)
+    return scores
 
 
 def _tags(question: JsonObject) -> list[str]:
     """Return the filter's tags: do arms disagree, is the swarm wrong or behind?"""
     arms, scores = _answers(question), _scores(question)
-    grades = {one["correct"] for found in arms.values() for one in found if _graded(one)}
-    met = [texts(one.get("rubric")) for found in arms.values() for one in found]
+    grades = {one["correct"] for answers in arms.values() for one in answers if _graded(one)}
+    met = [texts(one.get("rubric")) for answers in arms.values() for one in answers]
     points = zip(*filter(None, met), strict=False)
     split = any("True" in point and "False" in point for point in points)
     tags = ["disagree"] if len(grades) > 1 or split else []
@@ -139,10 +142,12 @@ def _outcome(question: JsonObject) -> Html:
     parts: list[Html] = []
     for answer in arms.get(SWARM, [])[:1]:
         parts.append(el("span", f"{SWARM}: ", _badge(question, answer)))
-    graded = [[one for one in found if _graded(one)] for found in arms.values()]
-    graded = [found for found in graded if found]
+    graded = [[one for one in answers if _graded(one)] for answers in arms.values()]
+    graded = [answers for answers in graded if answers]
     if graded:
-        right = sum(2 * sum(bool(one["correct"]) for one in found) > len(found) for found in graded)
+        right = sum(
+            2 * sum(bool(one["correct"]) for one in answers) > len(answers) for answers in graded
+        )
         parts.append(el("span", f"{right} of {len(graded)} arms right"))
     elif scores:
         low, high = score(min(scores.values())), score(max(scores.values()))
@@ -205,14 +210,14 @@ def _cards(question: JsonObject) -> Html:
 def _answer(question: JsonObject, arm: str, answer: JsonObject, number: int | None) -> Html:
     label = f"{arm}, repetition {number}" if number else arm
     extracted, error = answer.get("extracted"), answer.get("error")
-    found = NONE if extracted is None else str(extracted)
+    final = NONE if extracted is None else str(extracted)
     badges = el("p", f"Repetition {number} " if number else None, _badge(question, answer),
                 _provenance(answer), class_="badges")  # fmt: skip
     return el(
         "article",
         badges,
         el("p", el("b", "Error: "), el("bdi", str(error)), class_="error") if error else None,
-        el("p", el("b", "Extracted: "), el("bdi", found)) if question.get("answer") else None,
+        el("p", el("b", "Extracted: "), el("bdi", final)) if question.get("answer") else None,
         _block(str(answer.get("text") or ""), f"Answer of {label}"),
         _rubric(question, answer),
         _spent(answer),
@@ -233,8 +238,7 @@ def _rubric(question: JsonObject, answer: JsonObject) -> Html | None:
         return el("p", el("b", "Rubric: "), f"{NONE} ", el("small", "not judged"))
     words = {"True": "✓ met", "False": "✗ missed"}
     lines = [el("li", words.get(met, f"{NONE} not judged")) for met in texts(verdicts)]
-    value = known(answer.get("score"))
-    total = NONE if value is None else score(value)
+    total = written(answer.get("score"), score)
     return join(el("p", el("b", "Rubric score: "), total), el("ol", lines, class_="points"))
 
 
@@ -248,21 +252,21 @@ def _spent(answer: JsonObject) -> Html:
         "calls": ("calls", count),
         "agreement": ("agreement", score),
     }
-    pairs = []
-    for key, (label, form) in forms.items():
-        value = known(answer.get(key))
-        pairs.append(el("div", el("dt", label), el("dd", NONE if value is None else form(value))))
+    pairs = [
+        el("div", el("dt", label), el("dd", written(answer.get(key), form)))
+        for key, (label, form) in forms.items()
+    ]
     return el("dl", pairs, class_="spent")
 
 
 def _traces(question: JsonObject) -> list[Html]:
     """Return the traces of all answers that have one."""
-    found = []
+    traces = []
     for name, answers in _answers(question).items():
         for number, answer in enumerate(answers, 1):
             label = f"{name}, repetition {number}" if len(answers) > 1 else name
-            found.append(_trace(rows(answer.get("trace")), label))
-    return [trace for trace in found if trace]
+            traces.append(_trace(rows(answer.get("trace")), label))
+    return [trace for trace in traces if trace]
 
 
 def _trace(signals: Sequence[JsonObject], label: str) -> Html | None:
@@ -279,11 +283,10 @@ def _signal(signal: JsonObject, label: str) -> Html:
     expert, status = str(signal.get("expert")), str(signal.get("status") or "unknown")
     woken = [_edge(edge) for edge in rows(signal.get("woken_by"))]
     kind = {"ok": "plain", "failed": "bad"}.get(status, "warn")
-    step = known(signal.get("step"))
     return el(
         "li",
         el("b", el("bdi", expert)),
-        f" · step {NONE if step is None else count(step)} ",
+        f" · step {written(signal.get('step'), count)} ",
         el("span", status, class_=f"badge {kind}"),
         el("p", "woken by ", el("bdi", ", ".join(woken) or "no edge"), class_="woken"),
         _block(str(signal.get("content") or ""), f"{expert}'s signal, {label}"),
@@ -291,5 +294,4 @@ def _signal(signal: JsonObject, label: str) -> Html:
 
 
 def _edge(edge: JsonObject) -> str:
-    activation = known(edge.get("activation"))
-    return f"{edge.get('from')} ({NONE if activation is None else score(activation)})"
+    return f"{edge.get('from')} ({written(edge.get('activation'), score)})"

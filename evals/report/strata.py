@@ -40,13 +40,11 @@ def _shares(results: Results, examples: Iterable[Example]) -> dict[str, ArmShare
 
 
 def _share(results: Results, records: Sequence[AnswerRecord]) -> ArmShare:
-    given = [record for record in records if answered(record)]
-    right = [record["correct"] for record in given if record["correct"] is not None]
-    graded = [
-        score for record in given if (score := results.judgements.quality(record)) is not None
-    ]
+    real = [record for record in records if answered(record)]
+    right = [record["correct"] for record in real if record["correct"] is not None]
+    graded = [score for record in real if (score := results.judgements.quality(record)) is not None]
     return {
-        "n": len(given),
+        "n": len(real),
         "accuracy": fmean(right) if right else None,
         "quality": fmean(graded) if graded else None,
     }

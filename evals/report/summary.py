@@ -18,6 +18,7 @@ from swarm_brain.evals.report.figures import (
     share,
     spread,
     why_unmeasured,
+    written,
 )
 from swarm_brain.evals.report.findings import findings
 
@@ -53,13 +54,8 @@ def _arm(arm: JsonObject, metrics: list[str], judge: object) -> list[str]:
     for metric in metrics:
         value = spread(arm.get(metric), metric_form(metric))
         cells.append(value or f"{NONE} ({why_unmeasured(metric, arm, judge)})")
-    tokens, spent, cost = (
-        known(arm.get(key)) for key in ("tokens_per_question", "spent_ratio", "cost_usd")
-    )
-    cells.append(NONE if tokens is None else count(tokens))
-    cells.append(NONE if spent is None else share(spent))
-    cells.append(NONE if cost is None else money(cost))
-    return cells
+    forms = {"tokens_per_question": count, "spent_ratio": share, "cost_usd": money}
+    return cells + [written(arm.get(key), form) for key, form in forms.items()]
 
 
 def _made(data: JsonObject) -> str:

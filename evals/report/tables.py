@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from swarm_brain.evals.report.elements import Attribute, Child, Html, el, join
-from swarm_brain.evals.report.figures import NONE, interval, known, p_value
+from swarm_brain.evals.report.figures import NONE, interval, known, spread
 
 INTERVAL = "95% interval"
 GLYPH_WIDTH, GLYPH_HEIGHT = 96, 12
 
 Axis = tuple[float, float] | None
+Form = Callable[[float], str]  # how a number is written
 
 
 @dataclass(frozen=True)
@@ -53,20 +54,15 @@ def words(value: object) -> Cell:
     return Cell(named(value), str(value))
 
 
-def figure(text: str | None, value: float | None, reason: str = "") -> Cell:
+def figure(value: object, form: Form, reason: str = "") -> Cell:
     """Return a cell of one number; a dash with the reason if it is unknown."""
-    return missing(reason) if text is None or value is None else Cell(text, value)
+    number = known(value)
+    return missing(reason) if number is None else Cell(form(number), number)
 
 
-def p_cell(value: object, reason: str = "not tested") -> Cell:
-    """Return the cell of a p."""
-    p = known(value)
-    return figure(None if p is None else p_value(p), p, reason)
-
-
-def ranged(text: str | None, source: object, axis: Axis, reason: str = "") -> Cell:
+def ranged(value: object, form: Form, axis: Axis, reason: str = "") -> Cell:
     """Return an estimate over its interval, which is drawn on the column's axis."""
-    span = interval(source)
+    span, text = interval(value), spread(value, form)
     if text is None or span is None:
         return missing(reason)
     estimate, _, limits = text.partition(" ")

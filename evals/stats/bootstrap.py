@@ -108,9 +108,9 @@ def paired_bootstrap(
     each = paired(numbers("first", first, 0, 1), numbers("second", second, 0, 1), clusters)
     if np.ptp(each) < 1e-12:
         return _constant(float(each[0]), each.size, level)
-    found = studentised(each, np.ones_like(each), level=level, resamples=resamples, seed=seed)
-    low, high = found.estimate - found.margin, found.estimate + found.margin
-    return Difference(found.estimate, max(-1.0, low), min(1.0, high), found.p, each.size)
+    mean = studentised(each, np.ones_like(each), level=level, resamples=resamples, seed=seed)
+    low, high = mean.estimate - mean.margin, mean.estimate + mean.margin
+    return Difference(mean.estimate, max(-1.0, low), min(1.0, high), mean.p, each.size)
 
 
 def _constant(value: float, n: int, level: float) -> Difference:

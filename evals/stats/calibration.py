@@ -113,9 +113,9 @@ def abstention(
     held_out = _held_out_gain(worth, silent, totals)
     if p > alpha or held_out <= 0:
         return None
-    kept = right[~silent[:, best]]
-    accuracy = wilson(int(kept.sum()), kept.size) if kept.size else None
-    coverage, gain = kept.size / right.size, float(totals[best]) / right.size
+    answered = right[~silent[:, best]]
+    accuracy = wilson(int(answered.sum()), answered.size) if answered.size else None
+    coverage, gain = answered.size / right.size, float(totals[best]) / right.size
     return Abstention(float(values[best]), coverage, accuracy, gain, held_out, p)
 
 

@@ -136,8 +136,8 @@ def _length_correlation(rows: Sequence[JudgedPair]) -> tuple[float | None, float
     gaps = np.array([row.length_a - row.length_b for row in rows], dtype=np.float64)
     if len(rows) < 4 or np.ptp(favours) == 0 or np.ptp(gaps) == 0:
         return None, None
-    found = stats.spearmanr(favours, gaps)
-    return float(found.statistic), float(found.pvalue)
+    test = stats.spearmanr(favours, gaps)
+    return float(test.statistic), float(test.pvalue)
 
 
 def _reading_warnings(pairs: int, readable: int) -> list[str]:

@@ -97,8 +97,8 @@ def return_on_tokens(
 
 
 def _bootstrap(top: Floats, bottom: Floats, level: float, resamples: int, seed: Seed) -> Interval:
-    found = studentised(top, bottom, level=level, resamples=resamples, seed=seed)
-    return Interval(found.estimate, found.estimate - found.margin, found.estimate + found.margin)
+    ratio = studentised(top, bottom, level=level, resamples=resamples, seed=seed)
+    return Interval(ratio.estimate, ratio.estimate - ratio.margin, ratio.estimate + ratio.margin)
 
 
 def _within(interval: Interval, seen: Floats) -> Interval:
@@ -116,7 +116,7 @@ def _no_rate(gain: Floats, quality: Difference, tokens: Interval) -> str | None:
     if tokens.high < 0:
         return f"The expert saved tokens, {cost}, so there is no price to divide by; {change}."
     if tokens.low <= 0:
-        return f"The expert's cost cannot be told from nothing, {cost}; {change}."
+        return f"The expert's cost does not differ clearly from 0, {cost}; {change}."
     return None
 
 

@@ -57,16 +57,16 @@ def head(statement: str) -> str:
 
 def choice(example: Example, statement: str) -> list[str]:
     """Return the letters that a statement chooses, by letter or else by the choice's text."""
-    found = whole(example, statement) or letters(example, statement)
-    return found or _by_text(example, statement) or _by_number(example, statement)
+    chosen = whole(example, statement) or letters(example, statement)
+    return chosen or _by_text(example, statement) or _by_number(example, statement)
 
 
 def letters(example: Example, statement: str) -> list[str]:
     """Return the letters that a statement names, apart from articles, pronouns and initials."""
     statement = _INITIALS.sub("", statement)
     for part in (head(statement), statement):
-        if found := _mentioned(example, part):
-            return found
+        if named := _mentioned(example, part):
+            return named
     return []
 
 
@@ -93,17 +93,17 @@ def _mentioned(example: Example, part: str) -> list[str]:
     bare = part.strip(" \t.,:;!()[]\"'")
     if len(bare) == 1 and bare.upper() in example.letters:
         return [bare.upper()]
-    part = _NAMED.sub(lambda found: f"({(found[1] or found[2]).upper()})", part)
+    part = _NAMED.sub(lambda match: f"({(match[1] or match[2]).upper()})", part)
     listed = _LISTED.format("|".join(example.letters))
     part = re.sub(f"{listed}{_FAILS}", " ", part)
     part = re.sub(f"(?i:{_RULED_OUT}){listed}", " ", part)
     bare_letter = rf"(?<![\w'.&-])[{example.letters}](?![\w'&]|-\w)"
-    found = [
+    mentioned = [
         match[0].strip("()")
         for match in re.finditer(rf"\([{example.letters}]\)|{bare_letter}", part)
         if not _is_word(match[0], part[match.end() :])
     ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(mentioned))
 
 
 def _is_word(letter: str, following: str) -> bool:
@@ -117,14 +117,14 @@ def _by_text(example: Example, statement: str) -> list[str]:
     texts = {x: normal(t) for x, t in zip(example.letters, example.choices, strict=True)}
     for part in (head(statement), statement):
         words = normal(part)
-        found = []
+        named = []
         for letter in sorted(texts, key=lambda x: -len(texts[x])):
             pattern = rf"(?<!\bnot )\b{re.escape(texts[letter])}\b"
             if texts[letter] and re.search(pattern, words):
-                found.append(letter)
+                named.append(letter)
                 words = re.sub(pattern, "#", words)
-        if found:
-            return sorted(found)
+        if named:
+            return sorted(named)
     return []
 
 

@@ -70,7 +70,7 @@ def without_thinking(text: str) -> str:
 
 def emphasised(text: str) -> list[str]:
     """Return the plain texts in bold, in order."""
-    return [plain(found[2]) for found in _BOLD.finditer(_characters(text))]
+    return [plain(match[2]) for match in _BOLD.finditer(_characters(text))]
 
 
 def plain(text: str) -> str:
@@ -79,9 +79,9 @@ def plain(text: str) -> str:
     text = _KEY_LINE.sub(rf"{BOXED}\1", text)
     text = _LINE_START.sub("", text)
     for _ in range(2):  # bold in italics
-        text = _BOLD.sub(lambda found: _marked(found[2]), text)
-        text = _EMPHASIS.sub(lambda found: _marked(found[2]), text)
-    text = _MATHS.sub(lambda found: _marked(found[1]), text)
+        text = _BOLD.sub(lambda match: _marked(match[2]), text)
+        text = _EMPHASIS.sub(lambda match: _marked(match[2]), text)
+    text = _MATHS.sub(lambda match: _marked(match[1]), text)
     return _LEFT_OVER.sub("", text).replace("$$", " ").replace("`", "")
 
 
@@ -95,7 +95,7 @@ def _characters(text: str) -> str:
     text = text.replace("\r\n", "\n").translate(_CHARACTERS)
     for sign, digits in _FRACTIONS.items():
         text = re.sub(rf"(?<=\d){sign}", f" {digits}", text).replace(sign, digits)
-    return _RAISED_RUN.sub(lambda found: "^" + found[0].translate(_RAISED), text)
+    return _RAISED_RUN.sub(lambda match: "^" + match[0].translate(_RAISED), text)
 
 
 def _latex(text: str) -> str:
@@ -109,8 +109,8 @@ def _latex(text: str) -> str:
 
 def _boxes(text: str) -> str:
     """Turn each box into a labelled statement on its own line."""
-    joined = _BOXES.sub(lambda found: _statement(_BOX.sub(r" \1 ", found[0])), text)
-    return _BOX.sub(lambda found: _statement(found[1]), joined)
+    joined = _BOXES.sub(lambda match: _statement(_BOX.sub(r" \1 ", match[0])), text)
+    return _BOX.sub(lambda match: _statement(match[1]), joined)
 
 
 def _statement(inner: str) -> str:

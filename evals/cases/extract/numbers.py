@@ -71,8 +71,8 @@ def find(text: str) -> list[tuple[int, Number]]:
     """
     if _FORMULA.search(text):
         return []
-    found = [(match.start(), _number(match)) for match in _NUMBER.finditer(_bare(text))]
-    stated = [(at, number) for at, number in found if number is not None]
+    matches = [(match.start(), _number(match)) for match in _NUMBER.finditer(_bare(text))]
+    stated = [(at, number) for at, number in matches if number is not None]
     if stated or any(character.isdigit() for character in text):
         return stated
     return [(match.start(), Number(_spelt(match[0]))) for match in _SPELT.finditer(text)]

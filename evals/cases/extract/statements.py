@@ -53,14 +53,14 @@ def numbers(statement: str) -> list[str]:
     for part in (head(statement), statement):
         equals = None if re.search(r"\bor\b", part) else _EQUALS.search(part)
         part = part[equals.end() :] if equals else part
-        if found := find(part):
-            values = list(dict.fromkeys(str(number) for _, number in found))
-            return values[:1] if len(found) > 1 and _qualified(part, found[0][0], found) else values
+        if pairs := find(part):
+            values = list(dict.fromkeys(str(number) for _, number in pairs))
+            return values[:1] if len(pairs) > 1 and _qualified(part, pairs[0][0], pairs) else values
     return []
 
 
-def _qualified(part: str, start: int, found: Sequence[tuple[int, object]]) -> bool:
-    between = part[start : found[1][0]]
+def _qualified(part: str, start: int, pairs: Sequence[tuple[int, object]]) -> bool:
+    between = part[start : pairs[1][0]]
     leads = not re.search(r"[A-Za-z]", part[:start])
     return leads and bool(_QUALIFIER.search(between)) and not _JOINED.search(between)
 
@@ -77,9 +77,9 @@ def members(family: tuple[str, ...], statement: str) -> list[str]:
     pattern = rf"(?<![\w-])(?:{'|'.join(family)}){ending}"
     return next(
         (
-            list(dict.fromkeys(found))
+            list(dict.fromkeys(words))
             for part in (head(text), text)
-            if (found := re.findall(pattern, part))
+            if (words := re.findall(pattern, part))
         ),
         [],
     )
@@ -95,20 +95,20 @@ def _affirmative(family: tuple[str, ...], text: str) -> str:
     return re.sub(
         rf"(?:\bnot|n't|\bnever|\bcannot|\bfails?\sto|\bwrong\sto|\bfar\sfrom|\bhardly)\s(?:(?!only\b|{family[0]}\b|{family[1]}\b)\w+\s){{0,4}}"
         rf"({family[0]}|{family[1]})\b",
-        lambda found: f" {other[found[1]]}",
+        lambda match: f" {other[match[1]]}",
         text,
     )
 
 
 def dates(statement: str) -> list[str]:
     """Return the dates of a statement in ISO form; 03/04/2024 is skipped, having two readings."""
-    found = [
+    values = [
         date
         for pattern in _DATES
         for match in pattern.finditer(_without_reason(statement))
         if (date := _iso(match)) is not None
     ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(values))
 
 
 def _without_reason(statement: str) -> str:
