@@ -1,4 +1,4 @@
-"""`assistants`: the presets, ready to choose in Studio, on a LangGraph server."""
+"""`assistants`: make the presets choosable in Studio, on a LangGraph server."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ LOCAL = "http://127.0.0.1:2024"  # where `langgraph dev` listens
 
 
 def assistants(
-    url: Annotated[str, typer.Option(help="The LangGraph server, http://HOST:PORT.")] = LOCAL,
+    url: Annotated[str, typer.Option(help="Address of the LangGraph server.")] = LOCAL,
 ) -> None:
-    """Create or update the presets (fast, thorough, cheap) as assistants of a server."""
+    """Create or update the presets (fast, thorough, cheap) as assistants on a server."""
     for name, outcome in asyncio.run(_publish(url)).items():
         typer.echo(f"{name}: {outcome}")
 

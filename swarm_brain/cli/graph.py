@@ -1,4 +1,4 @@
-"""`graph`: the topology, or a thread's run on it, as Mermaid text, SVG or PNG."""
+"""`graph`: draw the topology, or a thread's run on it, as Mermaid, SVG or PNG."""
 
 from __future__ import annotations
 
@@ -10,47 +10,47 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swarm_brain.cli.console import err
-from swarm_brain.cli.options import not_blank
+from swarm_brain.cli.options import SHIPPED, Topology, not_blank
 from swarm_brain.cli.terminal.text import printable
 from swarm_brain.graph.errors import ConfigError
 
 if TYPE_CHECKING:
-    from swarm_brain.graph.topology import Topology
+    from swarm_brain.graph import topology as graph_topology
     from swarm_brain.threads.history import Run
 
 
 def graph(
-    topology: Annotated[
-        str | None, typer.Option(help="A shipped topology or a YAML file; default: eight.")
-    ] = None,
+    topology: Topology = None,
     svg: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw it as SVG; - is standard output.")
+        Path | None, typer.Option(metavar="FILE", help="Draw an SVG; - is standard output.")
     ] = None,
     png: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw it as PNG; - is standard output.")
+        Path | None, typer.Option(metavar="FILE", help="Draw a PNG; - is standard output.")
     ] = None,
     thread: Annotated[
-        str | None, typer.Option(help="Draw this thread's last run on it.", callback=not_blank)
+        str | None, typer.Option(help="Draw the last run of this thread.", callback=not_blank)
     ] = None,
     run: Annotated[
-        int | None, typer.Option(min=1, help="With --thread: which of its runs, from 1.")
+        int | None, typer.Option(min=1, help="With --thread: draw this run; the first is 1.")
     ] = None,
-    dark: Annotated[bool, typer.Option("--dark", help="Draw it for a dark page.")] = False,
+    dark: Annotated[bool, typer.Option("--dark", help="Draw for a dark background.")] = False,
 ) -> None:
-    """Draw the graph, or a thread's run on it; without --svg or --png print it for Mermaid."""
+    """Draw the graph, or a thread's run on it. Without --svg and --png, print Mermaid."""
     if run is not None and thread is None:
-        raise ConfigError("--run counts the runs of a thread: name one with --thread.")
+        raise ConfigError("--run needs --thread: it chooses one of the thread's runs.")
     if thread is not None and topology is not None:
-        raise ConfigError("--thread: its run has a topology already; leave --topology out.")
+        raise ConfigError(
+            "--thread and --topology cannot be combined: a run has a topology of its own."
+        )
     if thread is not None and not (svg or png):
-        raise ConfigError("--thread: say where to draw it, with --svg FILE or --png FILE.")
+        raise ConfigError("--thread needs --svg FILE or --png FILE.")
     if not (svg or png):
         from swarm_brain.graph.brain import compile_brain
         from swarm_brain.graph.loading import load
 
-        typer.echo(compile_brain(load(topology or "eight")).get_graph().draw_mermaid())
+        typer.echo(compile_brain(load(topology or SHIPPED)).get_graph().draw_mermaid())
         return
-    drawn, width, height = _drawn(topology or "eight", thread, run, dark)
+    drawn, width, height = _drawn(topology or SHIPPED, thread, run, dark)
     if svg:
         _write(svg, drawn.encode())
     if png:
@@ -62,7 +62,7 @@ def graph(
 def _drawn(
     topology: str, thread: str | None, number: int | None, dark: bool
 ) -> tuple[str, float, float]:
-    """The SVG, its width and its height."""
+    """Return the SVG, its width and its height."""
     from swarm_brain.graph.loading import load
     from swarm_brain.picture.layout import layout
     from swarm_brain.picture.overlay import course
@@ -84,7 +84,7 @@ def _drawn(
     return drawn, picture.width, picture.height + HEAD + FOOT
 
 
-async def _run_of(thread: str, number: int | None) -> tuple[Run, Topology]:
+async def _run_of(thread: str, number: int | None) -> tuple[Run, graph_topology.Topology]:
     from swarm_brain.cli.terminal.session import session
     from swarm_brain.threads import history
 
@@ -93,7 +93,7 @@ async def _run_of(thread: str, number: int | None) -> tuple[Run, Topology]:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Raises OSError naming the file."""
+    """Write a picture to a file or to standard output. Raises OSError naming the file."""
     if str(path) == "-":
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()

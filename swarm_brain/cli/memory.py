@@ -1,47 +1,60 @@
-"""`memory`: look at what is remembered, forget it, carry it elsewhere, distil facts from it."""
+"""`memory`: list, search, delete, export and import memories, and distil facts from them."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from swarm_brain.cli.console import ERROR, err
+from swarm_brain.cli.console import ERROR, note
 from swarm_brain.cli.options import MODEL, Json, not_blank, settings_of, with_settings
 from swarm_brain.cli.terminal.text import printable
 from swarm_brain.graph.errors import ConfigError, MemoryUnavailable
 
-app = typer.Typer(help="Memories: answered questions (episodes) and facts distilled from them.")
-SpaceName = Annotated[str, typer.Option("--space", help="Whose memories.", callback=not_blank)]
 T = TypeVar("T")
-Work = Callable[[Any, Any], Awaitable[T]]
-WORDS = 90  # characters of a memory in a list
+if TYPE_CHECKING:
+    from langgraph.store.base import BaseStore, Item, SearchItem
+
+    from swarm_brain.memory.space import Space
+
+    Work = Callable[[BaseStore, Space], Awaitable[T]]
+
+# The functions below import what they call: all of it imports LangGraph, which is slow.
+app = typer.Typer(help="List, search, delete, export and import memories; distil facts from them.")
+SpaceName = Annotated[
+    str, typer.Option("--space", help="The space that holds the memories.", callback=not_blank)
+]
+TEXT_WIDTH = 90  # characters of a memory in a list
 
 
 def _with_store(name: str, work: Work[T]) -> T:
-    """Do something with the user's store and a space of it."""
+    """Call `work` with the user's store and one of its spaces."""
     from swarm_brain.memory.opening import close_store, open_store
     from swarm_brain.memory.space import Space
 
     store = open_store()
+
+    async def result() -> T:
+        return await work(store, Space(name=name))
+
     try:
-        return asyncio.run(work(store, Space(name=name)))  # type: ignore[arg-type]
+        return asyncio.run(result())
     finally:
         close_store(store)
 
 
 @app.command("list")
 def list_(space: SpaceName = "default", as_json: Json = False) -> None:
-    """All memories, the latest first."""
+    """List memories, the latest first."""
     from swarm_brain.memory import maintenance
 
     _print(_with_store(space, maintenance.listed), as_json)
@@ -49,28 +62,28 @@ def list_(space: SpaceName = "default", as_json: Json = False) -> None:
 
 @app.command()
 def search(
-    query: Annotated[str, typer.Argument(help="What they should be about.", callback=not_blank)],
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 10,
+    query: Annotated[str, typer.Argument(help="What to look for.", callback=not_blank)],
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Show at most this many.")] = 10,
     space: SpaceName = "default",
     as_json: Json = False,
 ) -> None:
-    """Memories by similarity, with their scores; those below the floor too."""
+    """List memories by similarity to a query, with scores; those below the floor too."""
     from swarm_brain.graph.state import MEMORY_KINDS
 
-    async def work(store: Any, place: Any) -> list[Any]:
-        found = [
+    async def work(store: BaseStore, space: Space) -> list[SearchItem]:
+        items = [
             item
             for kind in MEMORY_KINDS
-            for item in await store.asearch(place.of(kind), query=query, limit=limit)
+            for item in await store.asearch(space.of(kind), query=query, limit=limit)
         ]
-        if any(item.score is None for item in found):
+        if any(item.score is None for item in items):
             raise MemoryUnavailable("the embedder", "none is installed, or it is off")
-        return sorted(found, key=lambda item: -item.score)[:limit]
+        return sorted(items, key=lambda item: -(item.score or 0))[:limit]
 
     _print(_with_store(space, work), as_json)
 
 
-def _print(items: list[Any], as_json: bool) -> None:
+def _print(items: Sequence[SearchItem], as_json: bool) -> None:
     from swarm_brain.memory import maintenance
 
     if as_json:
@@ -81,26 +94,31 @@ def _print(items: list[Any], as_json: bool) -> None:
         typer.echo(json.dumps(rows, ensure_ascii=False))
         return
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-    for name in ("id", "date", "kind", "score", "about"):
+    for name in ("id", "date", "kind", "score", "text"):
         table.add_column(name)
     for item in items:
         score = "" if item.score is None else f"{item.score:.2f}"
-        words = Text(printable(maintenance.one_line(item))[:WORDS])
+        text = Text(printable(maintenance.one_line(item))[:TEXT_WIDTH])
         facts = item.key[:12], item.value["date"][:10], item.value["kind"], score
-        table.add_row(*map(Text, map(printable, facts)), words)  # no markup: imported ids
+        table.add_row(*map(Text, map(printable, facts)), text)  # no markup: imported ids
     Console(highlight=False).print(table)
 
 
 @app.command()
 def show(
-    key: Annotated[str, typer.Argument(metavar="ID", help="A memory's id, or its beginning.")],
+    key: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", help="The memory's id, or at least the first 8 characters of it."
+        ),
+    ],
     space: SpaceName = "default",
     as_json: Json = False,
 ) -> None:
-    """One memory, whole."""
+    """Show one memory in full."""
     from swarm_brain.memory import maintenance
 
-    item = _with_store(space, lambda store, place: _found(store, place, key))
+    item = _with_store(space, lambda store, space: _item(store, space, key))
     facts = maintenance.brief(item)
     if as_json:
         typer.echo(json.dumps(facts, ensure_ascii=False))
@@ -109,10 +127,11 @@ def show(
         Console(highlight=False).print(Text(f"{name}: {printable(str(value))}"))
 
 
-async def _found(store: Any, place: Any, key: str) -> Any:
+async def _item(store: BaseStore, space: Space, key: str) -> Item:
+    """Return the memory of this id. Raises ConfigError if there is none."""
     from swarm_brain.memory import maintenance
 
-    item = await maintenance.find(store, place, not_blank(key))
+    item = await maintenance.find(store, space, not_blank(key))
     if item is None:
         raise ConfigError(f"There is no memory {key}. `swarm-brain memory list` shows them.")
     return item
@@ -121,37 +140,39 @@ async def _found(store: Any, place: Any, key: str) -> Any:
 @app.command()
 def forget(
     keys: Annotated[
-        list[str] | None, typer.Argument(metavar="ID...", help="Memories' ids.")
+        list[str] | None, typer.Argument(metavar="ID...", help="The memories' ids.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All of the space.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Delete all memories of the space.")
+    ] = False,
     space: SpaceName = "default",
 ) -> None:
-    """Delete memories with their vectors, and the facts that came from nothing else."""
+    """Delete memories, their vectors, and facts that were distilled from nothing else."""
     from swarm_brain.memory import maintenance
 
     if bool(keys) == everything:
-        raise ConfigError("Name the memories to forget, or say --all.")
+        raise ConfigError("Name the memories to forget, or give --all.")
 
-    async def work(store: Any, place: Any) -> int:
+    async def work(store: BaseStore, space: Space) -> int:
         if everything:
-            found = [item.key for item in await maintenance.listed(store, place)]
+            ids = [item.key for item in await maintenance.listed(store, space)]
         else:
-            found = [(await _found(store, place, key)).key for key in keys or []]
-        return await maintenance.forget(store, place, found)
+            ids = [(await _item(store, space, key)).key for key in keys or []]
+        return await maintenance.forget(store, space, ids)
 
     typer.echo(f"forgotten: {_with_store(space, work)}")
 
 
 @app.command()
 def export(
-    file: Annotated[str, typer.Argument(help="A file; - is standard output.")] = "-",
+    file: Annotated[str, typer.Argument(help="The file to write; - is standard output.")] = "-",
     space: SpaceName = "default",
 ) -> None:
     """Write all memories as JSONL, without vectors."""
     from swarm_brain.memory import maintenance
 
-    async def work(store: Any, place: Any) -> list[str]:
-        return [line async for line in maintenance.exported(store, place)]
+    async def work(store: BaseStore, space: Space) -> list[str]:
+        return [line async for line in maintenance.exported(store, space)]
 
     lines = _with_store(space, work)
     text = "".join(f"{line}\n" for line in lines)
@@ -164,10 +185,10 @@ def export(
 
 @app.command("import")
 def import_(
-    file: Annotated[str, typer.Argument(help="A file from export; - is standard input.")],
+    file: Annotated[str, typer.Argument(help="A file that export wrote; - is standard input.")],
     space: SpaceName = "default",
 ) -> None:
-    """Read memories from JSONL; all lines or none."""
+    """Read memories from JSONL. If one line is wrong, nothing is imported."""
     from swarm_brain.memory import maintenance
 
     try:
@@ -175,26 +196,26 @@ def import_(
         lines = data.decode().split("\n")
     except UnicodeDecodeError:
         raise ConfigError(f"{file} is not UTF-8 text.") from None
-    count = _with_store(space, lambda store, place: maintenance.imported(store, place, lines))
+    count = _with_store(space, lambda store, space: maintenance.imported(store, space, lines))
     typer.echo(f"imported: {count}")
 
 
 @app.command()
 def stats(space: SpaceName = "default", as_json: Json = False) -> None:
-    """How many memories there are, and by which embedder."""
+    """Count memories, by kind and by embedder."""
     from swarm_brain.memory import maintenance
 
-    found = _with_store(space, maintenance.stats)
+    counts = _with_store(space, maintenance.stats)
     if as_json:
-        typer.echo(json.dumps(found))
+        typer.echo(json.dumps(counts))
         return
-    for name, value in found.items():
+    for name, value in counts.items():
         typer.echo(f"{name}: {value}")
 
 
 @app.command()
 def reindex(space: SpaceName = "default") -> None:
-    """Embed all memories with the embedder that is set now."""
+    """Embed all memories again, with the embedder that is set now."""
     from swarm_brain.memory import maintenance
 
     typer.echo(f"embedded: {_with_store(space, maintenance.reindex)}")
@@ -203,17 +224,17 @@ def reindex(space: SpaceName = "default") -> None:
 @app.command(cls=with_settings(only=MODEL))
 def consolidate(
     context: typer.Context,
-    tokens: Annotated[int | None, typer.Option(help="Tokens it may take at most.")] = None,
+    tokens: Annotated[int | None, typer.Option(help="Use at most this many tokens.")] = None,
     space: SpaceName = "default",
     as_json: Json = False,
 ) -> None:
-    """Distil facts from the answers that are new since the last time; remove near-duplicates."""
+    """Distil facts from answers that are new since the last time; remove near-duplicates."""
     from swarm_brain.graph.context import make_context
     from swarm_brain.memory.consolidation import consolidate as run
 
     limit = {} if tokens is None else {"consolidation_tokens": tokens}
     settings = make_context(settings_of(context) | limit)
-    report = _with_store(space, lambda store, place: run(store, place, settings))
+    report = _with_store(space, lambda store, space: run(store, space, settings))
     if as_json:
         typer.echo(json.dumps(asdict(report)))
     else:
@@ -222,5 +243,5 @@ def consolidate(
             f"{report.duplicates}, left {report.left}, {report.tokens:,} tokens"
         )
     if report.why:
-        err.print(printable(report.why), style="yellow", markup=False, soft_wrap=True)
+        note(report.why)
         raise typer.Exit(ERROR)

@@ -1,4 +1,4 @@
-"""`models`: list the models, and fetch the embedded one."""
+"""`models`: list the models, or fetch the embedded one."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from rich.console import Console
 
 from swarm_brain.cli.console import err
 
-app = typer.Typer(help="Models: which there are, and fetching the embedded one.")
+app = typer.Typer(help="List models, or fetch the embedded one.")
 
 
 @app.command("list")
 def list_() -> None:
-    """Which models there are, and which one would answer now."""
+    """List providers and models, and the one that would answer now."""
     from swarm_brain.cli.terminal.models import show  # imports LangChain, which is slow
 
     show(Console())
@@ -24,7 +24,7 @@ def list_() -> None:
 def pull(
     spec: Annotated[str, typer.Argument(help="For example embedded:smollm2-135m.")],
 ) -> None:
-    """Fetch a model's weights and print their path, alone, on standard output."""
+    """Fetch a model's weights and print their path."""
     from swarm_brain.cli.terminal.models import fetch_shown  # imports LangChain, which is slow
 
     typer.echo(str(fetch_shown(spec, err)))

@@ -1,4 +1,4 @@
-"""`swarm-brain serve --new-key NAME`: a key is shown once; its digest goes into the settings."""
+"""`serve --new-key`: create an API key, and save its digest in `swarm-brain.toml`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from swarm_brain.server.api_keys import new_key
 
 
 def make_key(name: str) -> None:
-    """Print a new key to standard output, and all that is to be said about it to standard error.
+    """Print a new key to standard output, and remarks to standard error.
 
-    Raises ConfigError for a name that cannot be or is taken. A file that cannot be written is no
-    error: its owner is told what to add.
+    Raises ConfigError if the name is invalid or taken. If the file cannot be written, the lines to
+    add to it are printed instead.
     """
     key, block = new_key(name)
     path = config_file() or user_config_file()
@@ -27,14 +27,14 @@ def make_key(name: str) -> None:
         typer.echo(f"{path} cannot be written ({why}). Add this to it:\n\n{block}", err=True)
     else:
         typer.echo(f"The digest of the key {name} is in {path}.", err=True)
-    typer.echo("This is the key. It is not kept and cannot be shown again:", err=True)
+    typer.echo("This is the key. It is not saved and cannot be shown again:", err=True)
     typer.echo(key)
 
 
 def _append(path: Path, block: str) -> None:
-    """Add a table at the end of the file; what is there stays as it is, byte for byte.
+    """Append a table to the file and leave the rest as it is, byte for byte.
 
-    The new file takes the old one's place at once, so that nobody reads half of it.
+    The file is replaced in one step, so that nobody reads half of it.
     """
     path = path.resolve()  # a link stays a link
     path.parent.mkdir(parents=True, exist_ok=True)
