@@ -12,7 +12,7 @@ from langgraph.types import Command, Interrupt
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.state import BrainInput, BrainOutput, BrainState
 
-Input = BrainInput | Command[Any] | None
+Input = BrainInput | Command[str] | None
 Settings = Context | Mapping[str, object] | None
 
 
@@ -37,7 +37,7 @@ class Brain(CompiledStateGraph[BrainState, Context, BrainInput, BrainOutput]):
             config: RunnableConfig | None = None,
             *,
             version: Literal["v2"],
-            **options: Any,
+            **options: object,
         ) -> Any: ...
 
         @overload
@@ -49,16 +49,16 @@ class Brain(CompiledStateGraph[BrainState, Context, BrainInput, BrainOutput]):
             context: Settings = None,
             stream_mode: Literal["values"] = "values",
             version: Literal["v1"] = "v1",
-            **options: Any,
+            **options: object,
         ) -> BrainResult: ...
 
         @overload
         def invoke(
-            self, input: Input, config: RunnableConfig | None = None, **options: Any
+            self, input: Input, config: RunnableConfig | None = None, **options: object
         ) -> Any: ...
 
         def invoke(
-            self, input: Input, config: RunnableConfig | None = None, **options: Any
+            self, input: Input, config: RunnableConfig | None = None, **options: object
         ) -> Any: ...
 
         @overload
@@ -68,7 +68,7 @@ class Brain(CompiledStateGraph[BrainState, Context, BrainInput, BrainOutput]):
             config: RunnableConfig | None = None,
             *,
             version: Literal["v2"],
-            **options: Any,
+            **options: object,
         ) -> Any: ...
 
         @overload
@@ -80,14 +80,14 @@ class Brain(CompiledStateGraph[BrainState, Context, BrainInput, BrainOutput]):
             context: Settings = None,
             stream_mode: Literal["values"] = "values",
             version: Literal["v1"] = "v1",
-            **options: Any,
+            **options: object,
         ) -> BrainResult: ...
 
         @overload
         async def ainvoke(
-            self, input: Input, config: RunnableConfig | None = None, **options: Any
+            self, input: Input, config: RunnableConfig | None = None, **options: object
         ) -> Any: ...
 
         async def ainvoke(
-            self, input: Input, config: RunnableConfig | None = None, **options: Any
+            self, input: Input, config: RunnableConfig | None = None, **options: object
         ) -> Any: ...

@@ -1,4 +1,4 @@
-"""The old package's name, for code written against it. New code imports `swarm_brain`."""
+"""The name of the package that this one replaced. New code imports `swarm_brain`."""
 
 from swarm_brain.api import BrainConfig, PhiBrain
 

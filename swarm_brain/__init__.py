@@ -1,6 +1,6 @@
 """Swarm Brain: eight role-specialised LLM experts answer one question together.
 
-PhiBrain, BrainConfig and build are imported on first use: importing this package costs nothing.
+PhiBrain, BrainConfig and build are imported on first use, so importing this package is fast.
 The compiled graph is `swarm_brain.graph.brain.graph`.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from swarm_brain.version import __version__
 
@@ -33,7 +33,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

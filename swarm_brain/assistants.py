@@ -6,7 +6,7 @@ Each assistant is also a tool of the server's MCP endpoint and has an A2A addres
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Literal
 
 from langgraph_sdk.client import LangGraphClient
 
@@ -15,31 +15,33 @@ from swarm_brain.remote import GRAPH
 
 __all__ = ["publish"]
 
-PREFIX = "swarm-brain-"  # as the models of the OpenAI-compatible endpoint are called
+PREFIX = "swarm-brain-"  # the models of the OpenAI-compatible endpoint have the same names
 Outcome = Literal["created", "updated", "unchanged"]
 
 
 async def publish(client: LangGraphClient, presets: Iterable[Preset]) -> dict[str, Outcome]:
-    """Create these presets' assistants, or bring them up to date; assistant's name to outcome.
+    """Create these presets' assistants or update them; return each assistant's outcome by name.
 
-    Known by their metadata: one that somebody has made by hand under the same name is left alone.
+    They are recognised by their metadata. An assistant that somebody made by hand under the same
+    name is left alone.
     """
     return {PREFIX + preset.name: await _publish(client, preset) for preset in presets}
 
 
 async def _publish(client: LangGraphClient, preset: Preset) -> Outcome:
     mark = {"swarm_brain_preset": preset.name}
-    found = await client.assistants.search(metadata=mark, graph_id=GRAPH, limit=1)
-    wanted: dict[str, Any] = {
-        "name": PREFIX + preset.name,
-        "description": preset.description,
-        "context": preset.settings,
-    }
-    if not found:
-        await client.assistants.create(GRAPH, metadata=mark, **wanted)
+    name, description, settings = PREFIX + preset.name, preset.description, preset.settings
+    existing = await client.assistants.search(metadata=mark, graph_id=GRAPH, limit=1)
+    if not existing:
+        await client.assistants.create(
+            GRAPH, metadata=mark, name=name, description=description, context=settings
+        )
         return "created"
-    there: Any = found[0]
-    if {key: there.get(key) for key in wanted} == wanted:
+    first = existing[0]
+    now = first["name"], first.get("description"), first.get("context")
+    if now == (name, description, settings):
         return "unchanged"
-    await client.assistants.update(there["assistant_id"], graph_id=GRAPH, **wanted)
+    await client.assistants.update(
+        first["assistant_id"], graph_id=GRAPH, name=name, description=description, context=settings
+    )
     return "updated"

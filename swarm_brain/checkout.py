@@ -1,8 +1,9 @@
 """The short names `graph`, `nodes`, `prompts` and `evals` in a checkout.
 
 The four folders stand at the top of the repository, so Python can import them from there as well as
-from `swarm_brain`. Loading each module twice would make two classes of every error. With `alias` a
-short name gives the very module that the long name gives. An installed wheel has no short names.
+from `swarm_brain`. Loading a module twice would create each of its classes twice, and an `except`
+clause would miss half of them. `alias` makes the short name another name of the same module. An
+installed wheel has no short names. See docs/decisions/0019.
 """
 
 from __future__ import annotations
@@ -26,39 +27,39 @@ def alias(name: str) -> None:
     sys.modules[name] = import_module(LONG + name)
 
 
-_aliased: set[str] = set()
+_aliased: set[str] = set()  # short names in use
 
 
 class _Finder(MetaPathFinder):
-    """Finds `graph.errors` where `swarm_brain.graph.errors` is."""
+    """Find `graph.errors` where `swarm_brain.graph.errors` is."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Return a spec that leads to the long name, or None for other names."""
         package, _, rest = fullname.partition(".")
-        if package not in _aliased or not rest or (found := find_spec(LONG + fullname)) is None:
+        if package not in _aliased or not rest or (long := find_spec(LONG + fullname)) is None:
             return None
         return ModuleSpec(
             fullname,
-            _Loader(found),
-            origin=found.origin,
-            is_package=found.submodule_search_locations is not None,
+            _Loader(long),
+            origin=long.origin,
+            is_package=long.submodule_search_locations is not None,
         )
 
 
 class _Loader(InspectLoader):
-    """Loads a module under its long name."""
+    """Load a module under its long name."""
 
     def __init__(self, spec: ModuleSpec) -> None:
         self._spec = spec
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """Return the module of the long name, imported if it was not."""
+        """Return the module of the long name, importing it if necessary."""
         return import_module(self._spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Give the module its own spec back, which the import system has just replaced."""
+        """Restore the module's own spec, which the import system has just replaced."""
         module.__spec__ = self._spec
 
     def get_source(self, fullname: str) -> str | None:

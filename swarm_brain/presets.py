@@ -1,8 +1,8 @@
 """Presets: settings that go together, under a name.
 
-One statement of them for all: assistants of a LangGraph server (`swarm-brain assistants`), models
-of the OpenAI-compatible endpoint (`swarm-brain-fast`). Settings are fields of `graph.context`;
-what a preset does not name stays as it is. None chooses a model: that is the owner's affair.
+They are assistants of a LangGraph server (`swarm-brain assistants`) and models of the
+OpenAI-compatible endpoint (`swarm-brain-fast`). Settings are fields of `graph.context`; those that
+a preset does not name keep their defaults. No preset chooses a model: the owner does.
 """
 
 from __future__ import annotations
@@ -10,18 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
 
 __all__ = ["PRESETS", "Preset"]
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A name, what it is for, and the settings that make it."""
+    """Settings under a name, and what they are for."""
 
     name: str
     description: str
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, str | int | float] = field(default_factory=dict)
 
 
 def _named(*presets: Preset) -> Mapping[str, Preset]:
@@ -31,14 +30,14 @@ def _named(*presets: Preset) -> Mapping[str, Preset]:
 PRESETS: Mapping[str, Preset] = _named(
     Preset(
         "fast",
-        "Three experts whatever the question: perception, reasoning, synthesis; memory too, if "
+        "Three experts for every question: perception, reasoning and synthesis; memory too if "
         "something is recalled.",
         {"effort": "low"},
     ),
     Preset(
         "thorough",
-        "All eight experts whatever the question, with a revision if the critic finds a defect, "
-        "more memories, and patience with a slow or faltering endpoint.",
+        "All eight experts for every question, a revision if the critic finds a defect, more "
+        "memories, and longer timeouts and more attempts for slow endpoints.",
         {
             "effort": "high",
             "max_revisions": 1,
@@ -49,8 +48,8 @@ PRESETS: Mapping[str, Preset] = _named(
     ),
     Preset(
         "cheap",
-        "The experts of fast within 12,000 tokens, prompts included; replies are shortened to fit, "
-        "and the same request is not paid for twice while the process lives.",
+        "The experts of fast within 12,000 tokens, prompts included. Replies are shortened to fit, "
+        "and a repeated request is answered from memory while the process lives.",
         {"effort": "low", "budget_tokens": 12_000, "cache": "memory"},
     ),
 )
