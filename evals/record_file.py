@@ -17,7 +17,8 @@ from swarm_brain.batch.records import begin, check_same, complete, line_of
 from swarm_brain.evals.cases.examples import Kind
 from swarm_brain.evals.stats.judge_bias import Verdict
 from swarm_brain.graph.errors import ConfigError
-from swarm_brain.graph.state import Provenance, Signal
+from swarm_brain.graph.signal import Signal
+from swarm_brain.graph.state import Provenance
 
 KIND = "experiment"  # the key of a file's first line
 Key = tuple[str, str, int]  # arm, question and repetition

@@ -1,7 +1,7 @@
-"""The form of an answer, as a JSON schema: whether a schema is one, whether a value fits it.
+"""JSON schemas for answers: check a schema, and check a value against it.
 
-Patterns are matched in linear time, no reference leads out of the schema and the work of a check is
-bounded, because schemas come from whoever asks and values from a model.
+Schemas come from callers and values from a model, so the work is bounded: patterns are matched in
+linear time, and references cannot leave the schema.
 """
 
 from __future__ import annotations
@@ -9,37 +9,45 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import lru_cache, reduce
-from typing import Any
+from typing import NoReturn, Protocol, cast
 from urllib.parse import unquote
 
-LONGEST = 20_000  # characters of a schema; it stands in the prompt
-MOST_PARTS = 10_000  # of a schema, those that are referred to counted each time
-# The validator takes exponential time for the first two, and a schema in which they refer to
-# themselves ends its process; the others are references that `_parts` does not follow.
-REFUSED = (
+Schema = Mapping[str, object]
+
+MAX_CHARS = 20_000  # of a schema, which is part of the prompt
+MAX_PARTS = 10_000  # of a schema, counting a referenced part each time
+# The validator needs exponential time for the first two, and crashes if they refer to themselves.
+# The others are references that `_parts` does not follow.
+UNSUPPORTED = (
     "unevaluatedProperties", "unevaluatedItems", "$dynamicRef", "$dynamicAnchor", "$recursiveRef",
     "$recursiveAnchor", "$anchor",
 )  # fmt: skip
-_NAMED = (
+_BY_NAME = (
     "properties", "patternProperties", "$defs", "definitions", "dependentSchemas",
     "dependentRequired", "dependencies",
 )  # fmt: skip
 _DATA = ("enum", "const", "default", "examples")
 
 
-def problem(schema: Mapping[str, Any]) -> str | None:
-    """Why this is no schema that an answer can be held to; None if it is one."""
+class Validator(Protocol):
+    """A compiled schema."""
+
+    def is_valid(self, instance: object, /) -> bool: ...
+
+
+def problem(schema: Schema) -> str | None:
+    """Return why an answer cannot be checked against this schema; None if it can."""
     try:
         text = json.dumps(schema, allow_nan=False)
     except (ValueError, TypeError, RecursionError):
         return "it is not JSON, or too deep"
-    if len(text) > LONGEST:
-        return f"it has {len(text)} characters; {LONGEST} are allowed"
+    if len(text) > MAX_CHARS:
+        return f"it has {len(text)} characters; {MAX_CHARS} are allowed"
     try:
-        json.loads(text, parse_int=_kept)
+        json.loads(text, parse_int=_check_int)
         parts = _parts(schema, schema, {})
-        if parts > MOST_PARTS:
-            return f"with its references it has more than {MOST_PARTS} parts"
+        if parts > MAX_PARTS:
+            return f"including its references it has more than {MAX_PARTS} parts"
         _validator(text)
     except RecursionError:
         return "it is too deep"
@@ -48,66 +56,76 @@ def problem(schema: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _kept(digits: str) -> None:
-    """Raise ValueError for a number that no saved state can hold."""
+def _check_int(digits: str) -> None:
+    """Raise ValueError for a number that a saved state cannot hold."""
     if not -(2**63) <= int(digits) < 2**64:
-        raise ValueError("numbers of more than 64 bits are not supported in it")
+        raise ValueError("it has a number of more than 64 bits, which is not supported")
 
 
-def _parts(part: Any, whole: Mapping[str, Any], sizes: dict[str, int], named: bool = False) -> int:
-    """Parts of a schema, or of a mapping by names. Raises ValueError for what is REFUSED."""
+def _parts(part: object, whole: Schema, sizes: dict[str, int], by_name: bool = False) -> int:
+    """Count the parts of a schema, or of a mapping of names to schemas.
+
+    Raises ValueError for an UNSUPPORTED key.
+    """
     if isinstance(part, list):
         return sum(_parts(item, whole, sizes) for item in part)
     if not isinstance(part, dict):
         return 1
     total = 1
     for key, value in part.items():
-        if named:
+        if by_name:
             total += _parts(value, whole, sizes)
-        elif key in REFUSED or (key in ("$id", "id") and part is not whole):
-            raise ValueError(f"{key} is not supported in it")
+        elif key in UNSUPPORTED or (key in ("$id", "id") and part is not whole):
+            raise ValueError(f"it has {key}, which is not supported")
         elif key == "$ref" and isinstance(value, str):
             total += _referred(value, whole, sizes)
         elif key not in _DATA:
-            total += _parts(value, whole, sizes, named=key in _NAMED)
+            total += _parts(value, whole, sizes, by_name=key in _BY_NAME)
     return total
 
 
-def _referred(reference: str, whole: Mapping[str, Any], sizes: dict[str, int]) -> int:
-    """Parts of what is referred to; one that leads back into itself is not followed again."""
+def _referred(reference: str, whole: Schema, sizes: dict[str, int]) -> int:
+    """Count the parts of a reference's target. A circular reference is followed once."""
     if reference not in sizes:
         sizes[reference] = 1
         sizes[reference] = _parts(_at(reference, whole), whole, sizes)
     return sizes[reference]
 
 
-def _at(reference: str, whole: Mapping[str, Any]) -> Any:
-    """What a reference leads to, None if nothing. Raises ValueError if it is no `#/...`."""
+def _at(reference: str, whole: Schema) -> object:
+    """Return a reference's target; None if there is none. Raises ValueError for external ones."""
     if reference != "#" and not reference.startswith("#/"):
-        raise ValueError(f"references to elsewhere are not followed: {reference}")
+        raise ValueError(f"external references are not followed: {reference}")
     steps = [step.replace("~1", "/").replace("~0", "~") for step in unquote(reference).split("/")]
     try:
-        return reduce(lambda at, s: at[int(s)] if isinstance(at, list) else at[s], steps[1:], whole)
+        return reduce(_child, steps[1:], cast(object, whole))
     except (KeyError, IndexError, TypeError, ValueError):
-        return None  # the validator says so
+        return None  # the validator reports it
 
 
-def fits(value: Any, schema: Mapping[str, Any]) -> bool:
-    """Whether a JSON value fits a schema in which there is no `problem`."""
+def _child(part: object, step: str) -> object:
+    if isinstance(part, list):
+        return part[int(step)]
+    return cast(Schema, part)[step]
+
+
+def fits(value: object, schema: Schema) -> bool:
+    """Return whether a JSON value matches a schema that has no `problem`."""
     try:
-        return bool(_validator(json.dumps(schema)).is_valid(value))
-    except ValueError:  # too deep, or half a surrogate pair: nothing that a schema describes
+        return _validator(json.dumps(schema)).is_valid(value)
+    except ValueError:  # too deep, or half a surrogate pair
         return False
 
 
 @lru_cache(maxsize=64)
-def _validator(schema: str) -> Any:
+def _validator(schema: str) -> Validator:
+    # A compiled library, which most runs do not need.
     import jsonschema_rs
 
     return jsonschema_rs.validator_for(
-        json.loads(schema), retriever=_nowhere, pattern_options=jsonschema_rs.RegexOptions()
+        json.loads(schema), retriever=_refuse, pattern_options=jsonschema_rs.RegexOptions()
     )
 
 
-def _nowhere(uri: str) -> Any:
-    raise ValueError(f"references to elsewhere are not followed: {uri}")
+def _refuse(uri: str) -> NoReturn:
+    raise ValueError(f"external references are not followed: {uri}")

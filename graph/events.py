@@ -23,16 +23,8 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
-from swarm_brain.graph.state import (
-    Defect,
-    Effort,
-    Human,
-    Limits,
-    Recall,
-    Result,
-    SignalStatus,
-    Waking,
-)
+from swarm_brain.graph.signal import Defect, Human, Limits, SignalStatus, Waking
+from swarm_brain.graph.state import Effort, Recall, Result
 
 __all__ = [
     "Answered",

@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.events import Reached
-from swarm_brain.graph.state import BEGIN, EFFORTS, BrainState, Defect, Effort, Signal, Waking
+from swarm_brain.graph.signal import Defect, Signal, Waking
+from swarm_brain.graph.state import BEGIN, EFFORTS, BrainState, Effort
 from swarm_brain.graph.topology import Expert, Topology
 
 NEUTRAL = 1.0  # of a failed signal and of a missing gate: a failure must silence nobody else

@@ -1,9 +1,9 @@
-"""What changes during a run, as plain JSON data, and the reducers through which it changes."""
+"""The state of a run, as plain JSON data, and the reducers that update it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal
 
 from langchain_core.messages import AnyMessage, RemoveMessage
 from langgraph.channels import EphemeralValue
@@ -11,10 +11,9 @@ from langgraph.graph.message import add_messages
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from swarm_brain.graph.errors import FailureKind
+from swarm_brain.graph.signal import Defect, ExpertReport, Signal, Waking
 from swarm_brain.graph.workspace import Broadcast, Workspace, compete
 
-SignalStatus = Literal["ok", "simulated", "failed"]
 Provenance = Literal["full", "degraded", "simulated"]
 BEGIN = "begin"  # the node before all experts, a source in topologies
 FINISH = "finish"  # the node after all experts
@@ -23,8 +22,6 @@ StopReason = Literal["complete", "max_steps", "budget", "deadline", "stopped", "
 MemoryKind = Literal["episode", "fact"]
 MEMORY_KINDS: tuple[MemoryKind, ...] = ("episode", "fact")
 Effort = Literal["low", "high"]
-# What a person did: decided at a pause, or has `written` the words that stand there (a fork).
-Human = Literal["approve", "edit", "skip", "stop", "written"]
 EFFORTS: tuple[Effort, ...] = ("low", "high")
 
 __all__ = [
@@ -43,19 +40,9 @@ __all__ = [
     "Waking",
 ]
 
-Waking = TypedDict("Waking", {"from": str, "activation": float})  # "from" is a keyword
-Waking.__doc__ = "One edge that woke an expert: its source, and weight x salience x gate in 0..1."
-
-
-class Defect(TypedDict):
-    """What a critic objects to: words that stand in the answer, and what is wrong with them."""
-
-    quote: str
-    problem: str
-
 
 class Usage(TypedDict):
-    """What was asked on the wire and what it cost; unknown is None, never 0."""
+    """The requests of a run and their cost. None means unknown; 0 means none."""
 
     calls: int
     input_tokens: int | None
@@ -64,75 +51,12 @@ class Usage(TypedDict):
     cost_usd: float | None
 
 
-class Limits(TypedDict):
-    """Tokens, dollars and seconds. None as a limit is unlimited; as an amount spent, unknown."""
-
-    tokens: int | None
-    usd: float | None
-    seconds: float | None
-
-
-class Withdrawal(TypedDict):
-    """The text streamed so far was withdrawn `at` this time, for this reason."""
-
-    at: float
-    reason: str
-
-
-class Trace(TypedDict):
-    """What a run reported live about one signal, and when; a replay repeats it.
-
-    Times are seconds since the epoch. `spent` and `limits` are the run's account when the expert
-    ended.
-    """
-
-    woken_at: float
-    answered_at: float
-    withdrawn: list[Withdrawal]
-    spent: Limits
-    limits: Limits
-
-
-class Signal(TypedDict):
-    """What one expert says in one step, and what it took to get it said.
-
-    Signals saved by version 0.1.0 have no `trace`.
-    """
-
-    source: str
-    step: int
-    content: str
-    verdict: str | None
-    salience: float
-    status: SignalStatus
-    gates: dict[str, float]
-    defects: list[Defect]
-    woken_by: list[Waking]
-    model: str
-    attempts: int
-    errors: int
-    input_tokens: int | None
-    output_tokens: int | None
-    cached_tokens: int | None
-    estimated: bool
-    latency_s: float
-    cost_usd: float | None
-    trimmed: str | None
-    lowered: bool
-    cached: bool
-    charged_tokens: int
-    charged_usd: float | None
-    human: Human | None
-    failure: FailureKind | None
-    error: str | None
-    trace: NotRequired[Trace]
-
-
 class RunLimits(TypedDict):
-    """What `begin` decided for this run within its budget; None as max_tokens: the model's own.
+    """What `begin` decided for this run within its budget.
 
-    `answer_tokens` and `answer_usd` are set aside for the answering expert; `reduced` says that
-    fewer experts are woken than the question deserves. `started` is seconds since the epoch.
+    Without `max_tokens` each model uses its own limit. `answer_tokens` and `answer_usd` are set
+    aside for the expert that answers. `reduced` means that the budget allows fewer experts than the
+    question deserves. `started` is seconds since the epoch.
     """
 
     max_steps: int
@@ -151,14 +75,14 @@ class EarlierMessage(TypedDict):
 
 
 class Begun(TypedDict):
-    """The topology a run was begun with: its name (a shipped one's, or a path) and its hash."""
+    """The topology that a run started with: its name, or the path of its file, and its hash."""
 
     name: str
     hash: str
 
 
 class Recall(TypedDict):
-    """A memory recalled for this question; `score` is the similarity, -1..1."""
+    """A memory recalled for this question. `score` is the similarity, from -1 to 1."""
 
     id: str
     kind: MemoryKind
@@ -169,8 +93,11 @@ class Recall(TypedDict):
 
 
 class Memory(TypedDict):
-    """Short-term: the last turns of this thread, a digest of those before them, of which
-    `dropped` counts the messages that are no longer in the state. Recalled: from the store."""
+    """What a run remembers.
+
+    From the thread: its last messages and a digest of those before. `dropped` is the part of the
+    digest whose messages have left the state. From the store: the recalled memories.
+    """
 
     turns: list[EarlierMessage]
     digest: str
@@ -179,32 +106,13 @@ class Memory(TypedDict):
     note: str | None
 
 
-class ExpertReport(TypedDict):
-    """One line of the result: an expert's run, or that it was considered and skipped."""
-
-    name: str
-    step: int
-    status: Literal["ok", "simulated", "failed", "skipped"]
-    model: str | None
-    attempts: int
-    input_tokens: int | None
-    output_tokens: int | None
-    cached_tokens: int | None
-    estimated: bool
-    cached: bool
-    latency_s: float
-    woken_by: list[Waking]
-    human: Human | None
-    error: str | None
-
-
 def about(text: str) -> Any:
-    """What a field holds, for those who read the schema."""
+    """Describe a field in the JSON schema."""
     return Field(description=text)
 
 
 def gather(current: Sequence[Signal] | None, update: Sequence[Signal] | None) -> list[Signal]:
-    """Append the signals of a wave; None empties the list for a new run.
+    """Append the signals of a step. None empties the list for a new run.
 
     A signal of the same source and step replaces the old one, so that states can be edited.
     """
@@ -215,19 +123,19 @@ def gather(current: Sequence[Signal] | None, update: Sequence[Signal] | None) ->
 
 
 def latest(current: int | None, update: int | None) -> int:
-    """Keep the highest step of a wave's siblings; None starts again at 0."""
+    """Keep the highest step. None starts again at 0 for a new run."""
     return 0 if update is None else max(current or 0, update)
 
 
 class BrainInput(TypedDict, total=False):
     """A question as text, or a conversation whose last human message is the question."""
 
-    question: Annotated[str, about("What is asked, as text."), EphemeralValue]
+    question: Annotated[str, about("The question, as text."), EphemeralValue]
     messages: Annotated[
         list[AnyMessage],
         about(
-            "Or a conversation: its last human message is the question. In a thread, earlier "
-            "messages are remembered."
+            "Or a conversation, whose last human message is the question. A thread remembers "
+            "earlier messages."
         ),
         add_messages,
     ]
@@ -240,16 +148,16 @@ class Result(TypedDict):
     provenance: Annotated[
         Provenance,
         about(
-            "How far to trust it. full: every woken expert answered and no limit was hit; "
-            "degraded: an expert failed, or a limit cut the run short, but a model wrote the "
-            "answer; simulated: no model wrote it."
+            "How far to trust the answer. full: every expert that was asked answered and no "
+            "limit was reached; degraded: a model wrote the answer, but an expert failed or a "
+            "limit ended the run early; simulated: no model wrote the answer."
         ),
     ]
-    stop_reason: Annotated[StopReason, about("Why the run ended; complete: by itself.")]
+    stop_reason: Annotated[StopReason, about("Why the run ended; complete: no limit ended it.")]
     effort: Annotated[
         Effort,
         about(
-            "What the question was found to deserve, or was told: low asks three experts, high all."
+            "The effort set, or what the question seems to need: low asks three experts, high all."
         ),
     ]
     verdict: Annotated[str | None, about("The short answer, where the question has one.")]
@@ -257,28 +165,34 @@ class Result(TypedDict):
         float | None,
         about(
             "Share of drafts with the most frequent verdict; for open questions their mean "
-            "similarity; null with fewer than two drafts."
+            "similarity. Null with fewer than two drafts."
         ),
     ]
     dissent: Annotated[
-        list[str], about("Verdicts and views of drafts that the answer did not adopt.")
+        list[str], about("Verdicts and views of drafts that differ from the answer.")
     ]
     revised: Annotated[
         bool,
-        about("Whether a defect that the critic quoted has led to a second answer."),
+        about("Whether the answer was revised because the critic quoted a defect."),
     ]
-    steps: Annotated[int, about("Waves of experts that ran.")]
-    model: Annotated[str, about("Who answered, as provider:model; experts may have their own.")]
-    thread_id: Annotated[str | None, about("The thread that keeps the run; null if none does.")]
-    recalled: Annotated[list[Recall], about("Memories that the experts were shown.")]
+    steps: Annotated[int, about("Number of steps that ran.")]
+    model: Annotated[
+        str, about("The run's model, as provider:model. Experts may have models of their own.")
+    ]
+    thread_id: Annotated[
+        str | None, about("The thread that the run is saved in; null if it is not saved.")
+    ]
+    recalled: Annotated[list[Recall], about("Memories that were shown to the experts.")]
     experts: Annotated[
         list[ExpertReport],
-        about("One line for each expert that ran, and each that was gated off."),
+        about("One entry for each expert that ran and each that was skipped."),
     ]
-    usage: Annotated[Usage, about("Calls, tokens and dollars; null where unknown.")]
-    error: Annotated[str | None, about("What went wrong, and for whom; null if nothing did.")]
-    notes: Annotated[list[str], about("What else is to be known, about memory for example.")]
-    version: Annotated[str, about("Of Swarm Brain.")]
+    usage: Annotated[Usage, about("Calls, tokens and dollars. Null means unknown.")]
+    error: Annotated[
+        str | None, about("What went wrong, and for which experts; null if nothing did.")
+    ]
+    notes: Annotated[list[str], about("Further remarks, for example about memory.")]
+    version: Annotated[str, about("The Swarm Brain version that produced this result.")]
 
 
 RESULT_KEYS = tuple(Result.__annotations__)
@@ -295,50 +209,56 @@ class BrainOutput(Result):
 
 
 class BrainState(BrainOutput, total=False):
-    """All channels. `question` lives for one superstep: a thread's next run sees no old one."""
+    """All channels. `question` lasts one superstep, so a thread's next run does not see it."""
 
     question: Annotated[
         str,
-        about("What is asked, as text; it lives for one superstep."),
+        about("The question, as text. It lasts one superstep."),
         EphemeralValue,
     ]
-    run_id: Annotated[str, about("Of this question, as journals and memories name it.")]
-    settings: Annotated[
-        dict[str, Any], about("The settings that the run was begun with, and keeps.")
-    ]
-    topology: Annotated[Begun, about("The topology that the run was begun with.")]
+    run_id: Annotated[str, about("The id of this run in journals and memories.")]
+    settings: Annotated[dict[str, Any], about("The settings that the run started with and keeps.")]
+    topology: Annotated[Begun, about("The topology that the run started with.")]
     limits: Annotated[
         RunLimits,
-        about("What the budget has left of the settings, decided at the start."),
+        about("The limits within the budget, decided at the start."),
     ]
-    query: Annotated[str, about("The question of this run, as its experts are shown it.")]
-    instructions: Annotated[str, about("What the caller's system messages ask of the answer.")]
-    seed: Annotated[int, about("Of the order of drafts, and of sampling.")]
-    all_simulated: Annotated[bool, about("Whether no expert of this run has a real model.")]
-    memory: Annotated[Memory, about("What this thread and the store remember for this question.")]
+    query: Annotated[str, about("The question of this run, as the experts see it.")]
+    instructions: Annotated[str, about("The caller's system messages: how to answer.")]
+    seed: Annotated[int, about("Seed for the order of drafts and for sampling.")]
+    all_simulated: Annotated[bool, about("Whether all experts of this run are simulated.")]
+    memory: Annotated[Memory, about("What the thread and the store remember for this question.")]
     signals: Annotated[
         list[Signal],
         about(
-            "What each expert has said, one entry for each expert and step; writing one of the "
-            "same expert and step replaces it."
+            "What each expert said, one entry for each expert and step. Writing an entry of the "
+            "same expert and step replaces the old one."
         ),
         gather,
     ]
     workspace: Annotated[
         Workspace,
-        about("Whose signals were broadcast to all later experts, wave by wave."),
+        about("The signals broadcast to all later experts, by step."),
         compete,
     ]
-    step: Annotated[int, about("Waves of experts that have run."), latest]
+    step: Annotated[int, about("The number of the last step that ran."), latest]
 
 
-class BeginUpdate(TypedDict):
-    """What `begin` writes. None empties a channel of what the thread's last run left there."""
+class Reset(TypedDict):
+    """What a new run sets whatever its question is. None empties a channel."""
 
-    run_id: str
     settings: dict[str, Any]
     topology: Begun
     version: str
+    signals: None
+    step: None
+    workspace: Workspace
+
+
+class BeginUpdate(Reset):
+    """What `begin` writes."""
+
+    run_id: str
     limits: RunLimits
     query: str
     instructions: str
@@ -348,13 +268,10 @@ class BeginUpdate(TypedDict):
     all_simulated: bool
     memory: Memory
     messages: list[RemoveMessage]
-    signals: None
-    step: None
-    workspace: Workspace
 
 
 class ExpertUpdate(TypedDict):
-    """What an expert's node writes: its signal, its step and whether it competes for broadcast."""
+    """What an expert writes: its signal, its step and its candidate for the workspace."""
 
     signals: list[Signal]
     step: int

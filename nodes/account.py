@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from swarm_brain.graph.state import Signal
+from swarm_brain.graph.signal import Signal
 from swarm_brain.nodes.turn import ExpertTurn, Turn
 from swarm_brain.spending import reservations as journals
 from swarm_brain.spending.ledger import Amount, Budget, Ledger, known_ledger, open_ledger

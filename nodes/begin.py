@@ -16,9 +16,9 @@ from swarm_brain.graph.errors import BudgetTooSmall, ConfigError, DaySpent, Ques
 from swarm_brain.graph.state import (
     BeginUpdate,
     BrainState,
-    EarlierMessage,
     Effort,
     Memory,
+    Reset,
     RunLimits,
 )
 from swarm_brain.graph.topology import Expert, Topology
@@ -27,12 +27,14 @@ from swarm_brain.memory.episodes import Recalled, recall
 from swarm_brain.models import choose
 from swarm_brain.models.binding import Binding, estimate_tokens
 from swarm_brain.nodes import access, emit, interrupt, prompt
-from swarm_brain.nodes.conversation import asked, instructions_of, leaving, question_of, short_term
+from swarm_brain.nodes.conversation import Conversation, asked, read_conversation
 from swarm_brain.nodes.plan import Case, Plan, make_plan
 from swarm_brain.nodes.turn import Turn, call_settings, sampling_for, spec_for
 from swarm_brain.spending import quota, reservations
 from swarm_brain.spending.ledger import Amount, Budget, open_ledger
 from swarm_brain.version import __version__
+
+Bindings = dict[str, tuple[Binding, str]]  # by the name in the settings; from models.choose
 
 SEED_BYTES = 4
 # The longest that one memory gets, except for texts of mostly line ends or foreign letters.
@@ -47,23 +49,15 @@ async def begin(topology: Topology, state: BrainState, config: RunnableConfig) -
     context = call_settings()
     access.check(context, access.identity())
     turn = Turn(topology=topology, state=state, settings=context, context=context, config=config)
-    query, earlier = question_of(state)
-    instructions = instructions_of(state)
+    conversation = read_conversation(state)
     _check_names(topology, context)
     interrupt.check(context.pause_before, list(topology.experts), turn.thread)
     bindings = await asyncio.to_thread(_bindings, topology, context)
     main, _ = bindings[context.model]
-    await asyncio.to_thread(_fits, topology, instructions + query, context, main)
-    short = short_term(earlier, _dropped(state))
-    recalled = await _recalled(turn, query)
-    text = "\n".join([instructions, short[1], *(message["text"] for message in short[0]), query])
-    shown = prompt.joined(prompt.recalled(recalled.items))
-    plan = await asyncio.to_thread(
-        _plan_within_day,
-        _case(topology, context, text, bindings, shown),
-        effort.estimate(query) if context.effort == "auto" else context.effort,
-        access.user(),
-    )
+    uncut = conversation.instructions + conversation.question
+    await asyncio.to_thread(_check_length, topology, uncut, context, main)
+    recalled = await _recalled(turn, conversation.question)
+    plan = await asyncio.to_thread(_plan, turn, conversation, bindings, recalled)
     if not _remembers(topology, plan.max_steps):  # the budget allows no memory expert
         recalled = Recalled([], recalled.note)
     if plan.effort == "high":  # several drafts: their agreement may need embeddings later
@@ -72,32 +66,52 @@ async def begin(topology: Topology, state: BrainState, config: RunnableConfig) -
     run_id, limits = uuid.uuid4().hex, _limits(plan, context)
     _open_ledger(run_id, limits, context)
     emit.begun(turn, plan, main.spec, recalled.items)
+    simulated = all(binding.simulated for binding, _ in bindings.values())
     return {
+        **_fixed(topology, context),
         "run_id": run_id,
+        "limits": limits,
+        "query": conversation.question,
+        "instructions": conversation.instructions,
+        "seed": _seed(conversation.question, context),
+        "effort": plan.effort,
+        "model": main.spec,
+        "all_simulated": simulated,
+        "memory": _memory(conversation, recalled),
+        "messages": conversation.removed,
+    }
+
+
+def _fixed(topology: Topology, context: Context) -> Reset:
+    """What does not depend on the question, and empty channels for a new run."""
+    return {
         "settings": context.model_dump(mode="json"),
         "topology": {"name": topology.source or topology.name, "hash": topology.hash},
         "version": __version__,
-        "limits": limits,
-        "query": query,
-        "instructions": instructions,
-        "seed": _seed(query, context),
-        "effort": plan.effort,
-        "model": main.spec,
-        "all_simulated": all(binding.simulated for binding, _ in bindings.values()),
-        "memory": _memory(short, recalled),
-        "messages": leaving(earlier),
         "signals": None,
         "step": None,
         "workspace": {"capacity": context.capacity, "broadcasts": []},
     }
 
 
-def _plan_within_day(case: Case, effort: Effort, payer: str | None) -> Plan:
+def _plan(turn: Turn, conversation: Conversation, bindings: Bindings, recalled: Recalled) -> Plan:
+    """The plan of a run: raises what `_plan_within_day` raises."""
+    shown = prompt.joined(prompt.recalled(recalled.items))
+    case = _case(turn.topology, turn.settings, conversation.text, bindings, shown)
+    wanted = _effort(turn.settings, conversation.question)
+    return _plan_within_day(case, wanted, access.user())
+
+
+def _effort(context: Context, question: str) -> Effort:
+    return effort.estimate(question) if context.effort == "auto" else context.effort
+
+
+def _plan_within_day(case: Case, wanted: Effort, payer: str | None) -> Plan:
     """A plan within the run's budget, and within what the day has left for this payer.
 
     Raises BudgetTooSmall, or DaySpent if it is the day that is too small.
     """
-    plan, left = make_plan(case, effort), quota.left(payer)
+    plan, left = make_plan(case, wanted), quota.left(payer)
     if left == quota.Left():
         return plan
     least = {
@@ -105,7 +119,7 @@ def _plan_within_day(case: Case, effort: Effort, payer: str | None) -> Plan:
         "budget_tokens": _smaller(case.context.budget_tokens, left.tokens),
     }
     try:
-        return make_plan(replace(case, context=case.context.model_copy(update=least)), effort)
+        return make_plan(replace(case, context=case.context.model_copy(update=least)), wanted)
     except BudgetTooSmall as error:
         raise DaySpent(error.what) from None
     except ConfigError as error:
@@ -116,22 +130,15 @@ def _smaller(one: float | None, other: float | None) -> float | None:
     return min((number for number in (one, other) if number is not None), default=None)
 
 
-def _memory(short: tuple[list[EarlierMessage], str, str], recalled: Recalled) -> Memory:
-    """What is remembered, as state: the thread's own messages and what the store gave."""
-    messages, digest, dropped = short
+def _memory(conversation: Conversation, recalled: Recalled) -> Memory:
+    """What is remembered, as state."""
     return {
-        "turns": messages,
-        "digest": digest,
-        "dropped": dropped,
+        "turns": conversation.messages,
+        "digest": conversation.digest,
+        "dropped": conversation.dropped,
         "recalled": recalled.items,
         "note": recalled.note,
     }
-
-
-def _dropped(state: BrainState) -> str:
-    """The digest of the messages that have left this thread's state."""
-    before = state.get("memory")
-    return before["dropped"] if before else ""
 
 
 async def _recalled(turn: Turn, query: str) -> Recalled:
@@ -184,7 +191,7 @@ def prospect(topology: Topology, question: str, context: Context) -> Prospect:
     # What will be recalled is not known yet: at most recall_limit memories, by one more expert.
     room = RECALLED_CHARS * context.recall_limit if context.use_memory else 0
     case = _case(topology, context, query, bindings, " " * room)
-    plan = make_plan(case, effort.estimate(query) if context.effort == "auto" else context.effort)
+    plan = make_plan(case, _effort(context, query))
     _, last = propagation.steps_planned(topology, plan.max_steps)
     critics = {critic.name for critic in topology.of_kind("critic")}
     criticised = any(
@@ -198,7 +205,7 @@ def _case(
     topology: Topology,
     context: Context,
     text: str,
-    bindings: dict[str, tuple[Binding, str]],
+    bindings: Bindings,
     recalled: str,
 ) -> Case:
     """What the worst case of a question depends on; `text` includes the earlier messages."""
@@ -233,14 +240,14 @@ def _check_names(topology: Topology, context: Context) -> None:
             )
 
 
-def _bindings(topology: Topology, context: Context) -> dict[str, tuple[Binding, str]]:
-    """Every model that this run may use, by its setting: a missing one shows before any call."""
+def _bindings(topology: Topology, context: Context) -> Bindings:
+    """Bind every model that this run may use, so that a missing one shows before any call."""
     specs = {context.model, *(spec_for(expert, context) for expert in topology.experts.values())}
     return {spec: choose.bind_chosen(spec, context.base_url) for spec in specs}
 
 
-def _fits(topology: Topology, query: str, context: Context, binding: Binding) -> None:
-    """Refuse a question that the longest prompt could not hold uncut."""
+def _check_length(topology: Topology, query: str, context: Context, binding: Binding) -> None:
+    """Raise QuestionTooLong if the question does not fit beside the longest prompt."""
     expert = max(topology.experts.values(), key=lambda other: len(other.prompt))
     text = expert.prompt + query
     size = len(text.encode()) + prompt.MESSAGE_OVERHEAD

@@ -1,13 +1,14 @@
-"""The question and the turns before it: what is heard word for word, what only as a digest.
+"""The question and the messages before it.
 
-A thread's state keeps its last KEPT messages. What falls out leaves a line in the digest, and is an
-episode of the long-term memory where that is used; so a thread grows with its questions, no faster.
+The last HEARD messages are shown to the experts word for word, those before as a digest. The state
+of a thread keeps its last KEPT messages. A message that leaves the state leaves a line in the
+digest, and an episode in the long-term memory where that is used.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from dataclasses import dataclass
 
 from langchain_core.messages import (
     AIMessage,
@@ -22,7 +23,7 @@ from swarm_brain.graph.errors import BlankQuestion, NotText
 from swarm_brain.graph.state import BrainState, EarlierMessage
 from swarm_brain.nodes.parse import read_verdict
 
-HEARD = 8  # messages before the question that are heard word for word
+HEARD = 8  # messages before the question that are shown word for word
 KEPT = 12  # messages that stay in the state
 DIGEST_CHARS = 2_000
 QUESTION_CHARS, ANSWER_CHARS = 120, 160
@@ -31,17 +32,47 @@ _LEFT_OUT = re.compile(r"\A\((\d+) earlier lines are left out\)\n?")
 _SENTENCE = re.compile(r"(?<=[.!?])\s")
 
 
+@dataclass(frozen=True)
+class Conversation:
+    """What a run reads of its thread. `removed` messages leave the state."""
+
+    question: str
+    instructions: str
+    messages: list[EarlierMessage]
+    digest: str
+    dropped: str
+    removed: list[RemoveMessage]
+
+    @property
+    def text(self) -> str:
+        """All that a prompt may contain of it."""
+        messages = (message["text"] for message in self.messages)
+        return "\n".join([self.instructions, self.digest, *messages, self.question])
+
+
+def read_conversation(state: BrainState) -> Conversation:
+    """Return the conversation in a state. Raises BlankQuestion or NotText."""
+    question, earlier = question_of(state)
+    memory = state.get("memory")
+    messages, digest, dropped = short_term(earlier, memory["dropped"] if memory else "")
+    instructions = instructions_of(state)
+    return Conversation(question, instructions, messages, digest, dropped, removals(earlier))
+
+
 def question_of(state: BrainState) -> tuple[str, list[AnyMessage]]:
-    """The question and the messages before it. `question` wins over the last human message."""
+    """Return the question and the messages before it.
+
+    `question` has precedence over the last human message. Raises BlankQuestion or NotText.
+    """
     messages = list(state.get("messages") or [])
-    given: Any = state.get("question")
-    if given is not None:
-        if not isinstance(given, str):
-            raise NotText(given)
+    question: object = state.get("question")
+    if question is not None:
+        if not isinstance(question, str):
+            raise NotText(question)
         last = messages[-1:]
-        if last and isinstance(last[0], HumanMessage) and last[0].text == given:
+        if last and isinstance(last[0], HumanMessage) and last[0].text == question:
             messages.pop()
-        return asked(given), messages
+        return asked(question), messages
     for at in range(len(messages) - 1, -1, -1):
         if isinstance(messages[at], HumanMessage):
             return asked(_text(messages[at])), messages[:at]
@@ -49,13 +80,13 @@ def question_of(state: BrainState) -> tuple[str, list[AnyMessage]]:
 
 
 def instructions_of(state: BrainState) -> str:
-    """What the system messages of this thread say: how to answer, whatever is asked."""
-    told = [m for m in state.get("messages") or [] if isinstance(m, SystemMessage)]
-    return "\n\n".join(asked(_text(message)) for message in told if _text(message).strip())
+    """Return the thread's system messages: how to answer every question."""
+    system = [m for m in state.get("messages") or [] if isinstance(m, SystemMessage)]
+    return "\n\n".join(asked(_text(message)) for message in system if _text(message).strip())
 
 
 def asked(text: str) -> str:
-    """A question without the blanks around it. Raises BlankQuestion or NotText."""
+    """Return a question without surrounding white space. Raises BlankQuestion or NotText."""
     if not text.strip():
         raise BlankQuestion
     try:
@@ -66,14 +97,14 @@ def asked(text: str) -> str:
 
 
 def _text(message: BaseMessage) -> str:
-    """A message's words. Raises NotText if it holds only pictures or the like."""
+    """Return a message's text. Raises NotText if it has only pictures or the like."""
     if message.content and not message.text.strip() and not isinstance(message.content, str):
         raise NotText(message.content)
     return message.text
 
 
 def turns(messages: list[AnyMessage]) -> list[EarlierMessage]:
-    """All messages of user and assistant that have words."""
+    """Return the messages of user and assistant that have text."""
     return [
         {"role": "user" if isinstance(message, HumanMessage) else "assistant", "text": message.text}
         for message in messages
@@ -82,57 +113,68 @@ def turns(messages: list[AnyMessage]) -> list[EarlierMessage]:
 
 
 def short_term(earlier: list[AnyMessage], dropped: str) -> tuple[list[EarlierMessage], str, str]:
-    """What is heard word for word, the digest of all before, and that of what leaves the state.
+    """Return the messages to show, the digest of those before, and the digest to keep.
 
-    `dropped` is the digest of what has left the state in earlier runs.
+    `dropped` is the digest of the messages that left the state in earlier runs. The digest to keep
+    adds those that leave it now.
     """
-    said = turns(earlier)
     leaving = turns(earlier[: len(earlier) - KEPT]) if len(earlier) > KEPT else []
-    told = said[-HEARD:]
+    all_turns = turns(earlier)
+    shown = all_turns[-HEARD:]
     dropped_now = extended(dropped, leaving)
-    digest = extended(dropped_now, said[len(leaving) : len(said) - len(told)])
-    return told, digest, dropped_now
+    digest = extended(dropped_now, all_turns[len(leaving) : len(all_turns) - len(shown)])
+    return shown, digest, dropped_now
 
 
-def leaving(earlier: list[AnyMessage]) -> list[RemoveMessage]:
-    """The removal of the messages that leave the state. Instructions hold for the whole thread."""
-    gone = earlier[: len(earlier) - KEPT] if len(earlier) > KEPT else []
+def removals(earlier: list[AnyMessage]) -> list[RemoveMessage]:
+    """Return the removal of messages that leave the state. System messages stay in a thread."""
+    leaving = earlier[: len(earlier) - KEPT] if len(earlier) > KEPT else []
     return [
         RemoveMessage(id=message.id)
-        for message in gone
+        for message in leaving
         if message.id and not isinstance(message, SystemMessage)
     ]
 
 
-def extended(digest: str, said: list[EarlierMessage]) -> str:
-    """A digest with a line for each further turn; the oldest lines fall away and are counted."""
-    if not said:
+def extended(digest: str, messages: list[EarlierMessage]) -> str:
+    """Return a digest with a line for each of these messages.
+
+    The oldest lines are dropped if it gets too long, and counted in its first line.
+    """
+    if not messages:
         return digest
-    found = _LEFT_OUT.match(digest)
-    left_out = int(found[1]) if found else 0
-    lines = digest[found.end() if found else 0 :].splitlines() + [_line(turn) for turn in said]
+    match = _LEFT_OUT.match(digest)
+    left_out = int(match[1]) if match else 0
+    lines = digest[match.end() if match else 0 :].splitlines() + [_line(m) for m in messages]
     while sum(map(len, lines)) + len(lines) > DIGEST_CHARS:
         lines.pop(0)
         left_out += 1
     return "\n".join([*([LEFT_OUT.format(left_out)] if left_out else []), *lines])
 
 
-def _line(turn: EarlierMessage) -> str:
-    """A question's beginning; an answer's verdict, else its first sentence."""
-    if turn["role"] == "user":
-        return f"user: {_cut(turn['text'], QUESTION_CHARS)}"
-    text = read_verdict(turn["text"]) or _SENTENCE.split(turn["text"].strip(), maxsplit=1)[0]
+def _line(message: EarlierMessage) -> str:
+    """Return the start of a question; an answer's verdict, else its first sentence."""
+    text = message["text"]
+    if message["role"] == "user":
+        return f"user: {_cut(text, QUESTION_CHARS)}"
+    text = read_verdict(text) or _SENTENCE.split(text.strip(), maxsplit=1)[0]
     return f"assistant: {_cut(text, ANSWER_CHARS)}"
 
 
-def _cut(text: str, most: int) -> str:
+def _cut(text: str, length: int) -> str:
     plain = " ".join(text.split())
-    return plain if len(plain) <= most else f"{plain[: most - 3].rstrip()}..."
+    return plain if len(plain) <= length else f"{plain[: length - 3].rstrip()}..."
 
 
 def exchanged(state: BrainState, text: str) -> list[AnyMessage]:
-    """What this run adds to the thread: the question if it is not there yet, and the answer."""
-    messages = state.get("messages") or []
-    last = messages[-1] if messages else None
-    there = isinstance(last, HumanMessage) and last.text.strip() == state["query"]
-    return [*([] if there else [HumanMessage(state["query"])]), AIMessage(text)]
+    """Return what a run adds to its thread: the answer, and the question if it is missing.
+
+    The messages have ids of the run, so a run that finishes again replaces its old answer.
+    """
+    messages, run = state.get("messages") or [], state["run_id"]
+    answer = AIMessage(text, id=f"answer-{run}")
+    before = [message for message in messages if message.id != answer.id]
+    last = before[-1] if before else None
+    if isinstance(last, HumanMessage) and last.text.strip() == state["query"]:
+        return [answer]
+    return [HumanMessage(state["query"], id=f"question-{run}"), answer]

@@ -19,7 +19,8 @@ from swarm_brain.graph.events import (
     Woken,
     Written,
 )
-from swarm_brain.graph.state import BrainState, Limits, Recall, Signal, Trace, Waking, Withdrawal
+from swarm_brain.graph.signal import Limits, Signal, Trace, Waking, Withdrawal
+from swarm_brain.graph.state import BrainState, Recall
 from swarm_brain.nodes.plan import Plan
 from swarm_brain.nodes.turn import ModelTurn, Turn
 from swarm_brain.spending.ledger import Ledger

@@ -13,7 +13,8 @@ from swarm_brain.calls.error_map import as_model_error
 from swarm_brain.calls.reply_cache import cache
 from swarm_brain.calls.request import Call, Reply
 from swarm_brain.graph.errors import ExpertFailed, ModelError, ModelUnavailable
-from swarm_brain.graph.state import BrainState, ExpertUpdate, Signal
+from swarm_brain.graph.signal import Signal
+from swarm_brain.graph.state import BrainState, ExpertUpdate
 from swarm_brain.graph.topology import Topology
 from swarm_brain.models import choose
 from swarm_brain.models.binding import estimate_tokens

@@ -5,22 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 
 from swarm_brain import observers
 from swarm_brain.graph import propagation
 from swarm_brain.graph.context import Context
-from swarm_brain.graph.state import (
-    BrainOutput,
-    BrainState,
-    ExpertReport,
-    Provenance,
-    Signal,
-    StopReason,
-    Usage,
-)
+from swarm_brain.graph.signal import ExpertReport, Signal
+from swarm_brain.graph.state import BrainOutput, BrainState, Provenance, StopReason, Usage
 from swarm_brain.graph.topology import Topology
 from swarm_brain.memory import background, embeddings
 from swarm_brain.memory.episodes import remember, worth_remembering
@@ -47,14 +40,22 @@ async def finish(topology: Topology, state: BrainState, config: RunnableConfig) 
     close_ledger(state["run_id"])
     insist(turn)
     emit.broadcast(turn)
-    signals = turn.signals
+    result = await _result(turn)
+    noted = await _remember(turn, result)
+    result["notes"] = [note for note in (state["memory"]["note"], noted) if note]
+    observers.tell(Finished(state["run_id"], access.user(), result))
+    return result
+
+
+async def _result(turn: Turn) -> BrainOutput:
+    topology, state, signals = turn.topology, turn.state, turn.signals
     chosen = choose(topology, signals)
     provenance, stop, error = label(turn, chosen)
     text, verdict = f"{MARK} No model answered: {error}.", None
     if chosen:
         text, verdict = chosen["content"], chosen["verdict"]
     drafts = [s for s in prompt.drafts(topology, signals) if s["status"] == "ok"]
-    result: BrainOutput = {
+    return {
         "final_output": text,
         "provenance": provenance,
         "stop_reason": stop,
@@ -74,10 +75,6 @@ async def finish(topology: Topology, state: BrainState, config: RunnableConfig) 
         "version": __version__,
         "messages": exchanged(state, text),
     }
-    noted = await _remember(turn, result)
-    result["notes"] = [note for note in (state["memory"]["note"], noted) if note]
-    observers.tell(Finished(state["run_id"], access.user(), result))
-    return result
 
 
 async def _remember(turn: Turn, result: BrainOutput) -> str | None:
@@ -233,23 +230,14 @@ def reports(turn: Turn) -> list[ExpertReport]:
 
 
 def report(signal: Signal) -> ExpertReport:
-    """What the result says about one expert's run."""
-    return {
+    """Return what the result says about one expert's run."""
+    copied = {key: signal.get(key) for key in ExpertReport.__annotations__}
+    different = {
         "name": signal["source"],
-        "step": signal["step"],
         "status": "skipped" if signal["failure"] in PREVENTED else signal["status"],
-        "model": signal["model"],
-        "attempts": signal["attempts"],
-        "input_tokens": signal["input_tokens"],
-        "output_tokens": signal["output_tokens"],
-        "cached_tokens": signal["cached_tokens"],
-        "estimated": signal["estimated"],
-        "cached": signal["cached"],
-        "latency_s": signal["latency_s"],
-        "woken_by": signal["woken_by"],
-        "human": signal["human"],
         "error": signal["error"] or signal["trimmed"],
     }
+    return cast(ExpertReport, copied | different)
 
 
 def usage(signals: Sequence[Signal]) -> Usage:

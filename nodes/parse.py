@@ -15,7 +15,7 @@ from typing import Any
 
 from swarm_brain.calls.json_values import values_in
 from swarm_brain.graph.answer_schema import fits
-from swarm_brain.graph.state import Defect
+from swarm_brain.graph.signal import Defect
 from swarm_brain.graph.topology import Expert
 
 # A number is complete only if white space, the next key or the end of the object follows: in a

@@ -19,7 +19,8 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
 from swarm_brain.graph.errors import ModelError
 from swarm_brain.graph.propagation import usable
-from swarm_brain.graph.state import Recall, Signal
+from swarm_brain.graph.signal import Signal
+from swarm_brain.graph.state import Recall
 from swarm_brain.graph.topology import Expert, Topology
 from swarm_brain.models.binding import Layout
 from swarm_brain.nodes.turn import ExpertTurn

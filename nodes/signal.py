@@ -9,7 +9,7 @@ from swarm_brain.calls.request import Reply
 from swarm_brain.graph import propagation
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.errors import FailureKind
-from swarm_brain.graph.state import Defect, Signal
+from swarm_brain.graph.signal import Defect, Signal
 from swarm_brain.graph.topology import Expert
 from swarm_brain.graph.workspace import Broadcast
 from swarm_brain.models.binding import JsonSchema

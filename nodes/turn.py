@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from swarm_brain.graph import propagation
 from swarm_brain.graph.context import Context, describe, make_context
 from swarm_brain.graph.errors import ThreadError
-from swarm_brain.graph.state import BrainState, Effort, Signal, Waking
+from swarm_brain.graph.signal import Signal, Waking
+from swarm_brain.graph.state import BrainState, Effort
 from swarm_brain.graph.topology import Expert, Topology
 from swarm_brain.memory.space import Space
 from swarm_brain.models.binding import Binding, Sampling

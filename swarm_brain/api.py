@@ -15,7 +15,8 @@ from swarm_brain.calls.background_loop import wait_for
 from swarm_brain.config import key_for, use_keys
 from swarm_brain.graph.brain import Brain, compile_brain, graph
 from swarm_brain.graph.context import Context, make_context
-from swarm_brain.graph.state import RESULT_KEYS, Result, Signal
+from swarm_brain.graph.signal import Signal
+from swarm_brain.graph.state import RESULT_KEYS, Result
 from swarm_brain.memory.opening import in_process
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from swarm_brain.calls.request import Reply
 from swarm_brain.graph.context import Context
-from swarm_brain.graph.state import Provenance, Signal
+from swarm_brain.graph.signal import Signal
+from swarm_brain.graph.state import Provenance
 from swarm_brain.graph.topology import Topology
 
 _N = TypeVar("_N", int, float)

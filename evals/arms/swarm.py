@@ -15,7 +15,8 @@ from swarm_brain.evals.cases.examples import Example, prompt
 from swarm_brain.graph.brain import compile_brain
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.errors import ConfigError
-from swarm_brain.graph.state import BrainState, Signal
+from swarm_brain.graph.signal import Signal
+from swarm_brain.graph.state import BrainState
 from swarm_brain.nodes.signal import candidates
 
 

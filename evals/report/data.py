@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, NotRequired, TypedDict
 
-from swarm_brain.graph.state import Provenance, SignalStatus, Waking
+from swarm_brain.graph.signal import SignalStatus, Waking
+from swarm_brain.graph.state import Provenance
 
 Metric = Literal["accuracy", "quality", "pairwise"]
 

@@ -11,7 +11,7 @@ from langgraph.types import StateUpdate
 
 from swarm_brain.graph.brain import Brain
 from swarm_brain.graph.errors import ThreadError
-from swarm_brain.graph.state import Signal
+from swarm_brain.graph.signal import Signal
 from swarm_brain.graph.topology import Topology
 from swarm_brain.nodes.signal import candidates, rewritten
 from swarm_brain.nodes.turn import past_turn

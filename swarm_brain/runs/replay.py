@@ -9,7 +9,8 @@ from swarm_brain.graph.context import Context
 from swarm_brain.graph.errors import BrainError, ExpertFailed
 from swarm_brain.graph.events import Answered, Begun, Event, Failed, Reached
 from swarm_brain.graph.loading import load
-from swarm_brain.graph.state import BrainState, Limits, Signal
+from swarm_brain.graph.signal import Limits, Signal
+from swarm_brain.graph.state import BrainState
 from swarm_brain.graph.topology import Topology
 from swarm_brain.nodes import emit
 from swarm_brain.nodes.signal import PREVENTED

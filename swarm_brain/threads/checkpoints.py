@@ -21,7 +21,8 @@ from langgraph.types import Interrupt
 from swarm_brain.graph.brain import Brain
 from swarm_brain.graph.errors import MemoryUnavailable, ThreadError
 from swarm_brain.graph.events import Pause
-from swarm_brain.graph.state import BEGIN, BrainState, Signal
+from swarm_brain.graph.signal import Signal
+from swarm_brain.graph.state import BEGIN, BrainState
 
 Saver = BaseCheckpointSaver[str]
 INTERRUPT = "__interrupt__"

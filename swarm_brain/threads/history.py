@@ -13,7 +13,8 @@ from swarm_brain.graph import propagation
 from swarm_brain.graph.errors import BrainError, ThreadError
 from swarm_brain.graph.events import Entered, Pause, Reached
 from swarm_brain.graph.loading import load
-from swarm_brain.graph.state import RESULT_KEYS, BrainState, Result, Signal, Usage, Waking
+from swarm_brain.graph.signal import Signal, Waking
+from swarm_brain.graph.state import RESULT_KEYS, BrainState, Result, Usage
 from swarm_brain.graph.topology import Topology
 from swarm_brain.nodes.finish import usage
 from swarm_brain.nodes.signal import PREVENTED

@@ -115,6 +115,10 @@ def test_an_edited_answer_is_criticised_and_finished(script: Script):
     assert thread.run(None) == {"meta_cognitive": 1, "finish": 1}
     assert thread.state["final_output"] == "It is so.\nVerdict: 7"
     assert thread.state["verdict"] == "7"
+    assert [message.text for message in thread.state["messages"]] == [
+        HARD,
+        "It is so.\nVerdict: 7",
+    ]
     assert "It is so." in script.of("meta_cognitive")[-1]["user"]
 
 

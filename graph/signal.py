@@ -1,0 +1,109 @@
+"""A signal: what one expert says in one step, and what the result reports of it."""
+
+from __future__ import annotations
+
+from typing import Literal, NotRequired
+
+from typing_extensions import TypedDict
+
+from swarm_brain.graph.errors import FailureKind
+
+SignalStatus = Literal["ok", "simulated", "failed"]
+# What a person did: decided at a pause, or has `written` the words in place of the expert's (fork).
+Human = Literal["approve", "edit", "skip", "stop", "written"]
+
+Waking = TypedDict("Waking", {"from": str, "activation": float})  # "from" is a keyword
+Waking.__doc__ = "One edge that woke an expert: its source, and weight x salience x gate in 0..1."
+
+
+class Defect(TypedDict):
+    """A critic's objection: words of the answer, and what is wrong with them."""
+
+    quote: str
+    problem: str
+
+
+class Limits(TypedDict):
+    """Tokens, dollars and seconds. None as a limit is unlimited; as an amount spent, unknown."""
+
+    tokens: int | None
+    usd: float | None
+    seconds: float | None
+
+
+class Withdrawal(TypedDict):
+    """The text streamed so far was withdrawn `at` this time, for this reason."""
+
+    at: float
+    reason: str
+
+
+class Trace(TypedDict):
+    """What a run reported live about one signal, and when; a replay repeats it.
+
+    Times are seconds since the epoch. `spent` and `limits` are the run's account when the expert
+    ended.
+    """
+
+    woken_at: float
+    answered_at: float
+    withdrawn: list[Withdrawal]
+    spent: Limits
+    limits: Limits
+
+
+class Signal(TypedDict):
+    """What one expert says in one step, and what it cost.
+
+    Signals saved by version 0.1.0 have no `trace`.
+    """
+
+    source: str
+    step: int
+    content: str
+    verdict: str | None
+    salience: float
+    status: SignalStatus
+    gates: dict[str, float]
+    defects: list[Defect]
+    woken_by: list[Waking]
+    model: str
+    attempts: int
+    errors: int
+    input_tokens: int | None
+    output_tokens: int | None
+    cached_tokens: int | None
+    estimated: bool
+    latency_s: float
+    cost_usd: float | None
+    trimmed: str | None
+    lowered: bool
+    cached: bool
+    charged_tokens: int
+    charged_usd: float | None
+    human: Human | None
+    failure: FailureKind | None
+    error: str | None
+    trace: NotRequired[Trace]
+
+
+class ExpertReport(TypedDict):
+    """One expert in the result: its run, or that an edge reached it and none woke it.
+
+    The fields that a signal has too are copied from it.
+    """
+
+    name: str
+    step: int
+    status: Literal["ok", "simulated", "failed", "skipped"]
+    model: str | None
+    attempts: int
+    input_tokens: int | None
+    output_tokens: int | None
+    cached_tokens: int | None
+    estimated: bool
+    cached: bool
+    latency_s: float
+    woken_by: list[Waking]
+    human: Human | None
+    error: str | None
