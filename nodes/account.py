@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from swarm_brain.graph.signal import Signal
 from swarm_brain.nodes.turn import ExpertTurn, Turn
-from swarm_brain.spending import reservations as journals
+from swarm_brain.spending import reservations
 from swarm_brain.spending.ledger import Amount, Budget, Ledger, known_ledger, open_ledger
-from swarm_brain.spending.reservations import Entry, Journal
+from swarm_brain.spending.reservations import Reservation, Reservations
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Account:
     """`lost` are requests of this expert in this step whose replies a crash has taken."""
 
     ledger: Ledger
-    journal: Journal | None = None
-    lost: Sequence[Entry] = ()
+    reservations: Reservations | None = None
+    lost: Sequence[Reservation] = ()
 
 
 async def open_account(turn: ExpertTurn) -> Account:
@@ -28,17 +28,17 @@ async def open_account(turn: ExpertTurn) -> Account:
     if store is None or turn.thread is None:  # nobody could resume this run
         return Account(ledger(turn, ()))
     namespace = turn.space.calls(turn.state["run_id"])
-    entries = await journals.entries(store, namespace)
+    entries = await reservations.read(store, namespace)
     known = {(signal["source"], signal["step"]) for signal in turn.signals}
     unknown = [entry for entry in entries if (entry.expert, entry.step) not in known]
     return Account(
         ledger(turn, unknown),
-        Journal(store, namespace, name, step),
+        Reservations(store, namespace, name, step),
         [entry for entry in unknown if (entry.expert, entry.step) == (name, step)],
     )
 
 
-def ledger(turn: Turn, unknown: Sequence[Entry]) -> Ledger:
+def ledger(turn: Turn, unknown: Sequence[Reservation]) -> Ledger:
     """The run's ledger. In a new process it starts with what signals and entries say was spent.
 
     The time between the end of the old process and now does not count.
@@ -52,7 +52,7 @@ def ledger(turn: Turn, unknown: Sequence[Entry]) -> Ledger:
         return open_already
     charged = (Amount(s["charged_tokens"], s["charged_usd"]) for s in turn.signals)
     aside = Amount(limits["answer_tokens"], limits["answer_usd"])
-    return open_ledger(run_id, budget, sum(charged, Amount()) + journals.total(unknown), aside)
+    return open_ledger(run_id, budget, sum(charged, Amount()) + reservations.total(unknown), aside)
 
 
 def elapsed(signals: Iterable[Signal]) -> float:

@@ -161,7 +161,7 @@ async def _clear_old(turn: Turn) -> None:
     """Delete the entries of the calls of the thread's last run, which may have been abandoned."""
     store, run_id = turn.store, turn.state.get("run_id")
     if store is not None and run_id:
-        await reservations.forget(store, turn.space.calls(run_id))
+        await reservations.clear(store, turn.space.calls(run_id))
 
 
 def _open_ledger(run_id: str, limits: RunLimits, context: Context) -> None:

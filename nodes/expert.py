@@ -161,7 +161,7 @@ def _call(
         run=turn.state["run_id"],
         schema=schema_for(turn),
         ledger=account.ledger,
-        journal=account.journal,
+        reservations=account.reservations,
         answering=turn.answers,
         wanted_tokens=sampling_for(turn.topology, expert, turn.settings, binding).max_tokens,
         cache=cache(context.cache),

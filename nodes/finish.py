@@ -94,7 +94,7 @@ async def _remember(turn: Turn, result: BrainOutput) -> str | None:
         if note is None and context.consolidation_interval:
             background.later(store, space, context, access.user())
     if turn.thread is not None:
-        await reservations.forget(store, space.calls(turn.state["run_id"]))
+        await reservations.clear(store, space.calls(turn.state["run_id"]))
     return note
 
 

@@ -15,7 +15,7 @@ from swarm_brain.graph.workspace import Broadcast
 from swarm_brain.models.binding import JsonSchema
 from swarm_brain.nodes import parse, prompt
 from swarm_brain.nodes.turn import ExpertTurn, ModelTurn
-from swarm_brain.spending.reservations import Entry, total
+from swarm_brain.spending.reservations import Reservation, total
 
 LIMITS: tuple[FailureKind, ...] = ("budget", "deadline")
 PERSONS: tuple[FailureKind, ...] = ("skipped", "stopped")  # what a person decided at a pause
@@ -192,7 +192,7 @@ def candidates(expert: Expert, signal: Signal) -> list[Broadcast]:
     return [entry]
 
 
-def with_lost(signal: Signal, lost: Sequence[Entry]) -> Signal:
+def with_lost(signal: Signal, lost: Sequence[Reservation]) -> Signal:
     """Return the signal with the cost of calls whose replies were lost in a crash.
 
     A call that was in flight then is charged at its reservation, which is an estimate.

@@ -1,9 +1,9 @@
-"""One background event loop on which every model call of the process runs.
+"""The background event loop on which every model call of the process runs.
 
-HTTP clients, limits and refusals belong to a loop; callers come from many (each `asyncio.run`, each
-notebook, each server worker, each thread of a synchronous `invoke`). One loop of our own lets all
-of them share connections, and nothing is ever used after its loop was closed. Context variables and
-cancellation cross over in both directions.
+HTTP clients and rate limits belong to one loop, but callers come from many: each `asyncio.run`,
+each notebook, each server worker, each thread of a synchronous `invoke`. With a loop of our own,
+all of them share connections, and nothing is used after its loop was closed. Context variables and
+cancellation are carried over.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _running: tuple[int, asyncio.AbstractEventLoop] | None = None
 
 
 def background_loop() -> asyncio.AbstractEventLoop:
-    """The loop of this process, started on first use (anew in a forked child)."""
+    """Return the loop of this process, started on first use (and again in a forked child)."""
     global _running
     with _lock:
         if _running is None or _running[0] != os.getpid():
@@ -43,7 +43,7 @@ async def on_background(work: Coroutine[Any, Any, T]) -> T:
 def wait_for(work: Coroutine[Any, Any, T]) -> T:
     """Run `work` on the background loop and block this thread until it is done.
 
-    Raises RuntimeError on that loop itself, which would wait for itself for ever.
+    Raises RuntimeError on that loop itself, which would wait for itself forever.
     """
     if threading.current_thread().name == THREAD:
         work.close()

@@ -1,8 +1,7 @@
-"""The one place through which every model call goes.
+"""Every model call goes through `ask`: cache, budget, pacing, timeout, retries, usage.
 
-Timeout, retry, pacing, budget, circuit, schema refusal, cache, usage. `ask` never raises for a
-failed call: it returns a Reply whose `error` says what happened, so that a failing expert cannot
-cancel its siblings. Runs on the background loop (see loop.py).
+`ask` does not raise for a failed call. It returns a Reply with an `error`, so that one failing
+expert does not cancel its siblings. It runs on the background loop.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ from swarm_brain.spending.reply_length import afford
 BACKOFF_SECONDS, BACKOFF_MOST = 0.5, 8.0
 RETRY_AFTER_MOST = 60.0
 
-# Some chat templates open the block themselves, so that a reply has its end alone.
+# Some chat templates open the block themselves, so that a reply has only its end.
 _THINKING = re.compile(r"\A\s*<think>.*?(</think>|\Z)|\A[^<]*</think>", re.S)
-_refuses_schema: set[tuple[str, str]] = set()  # (endpoint, spec) that answered a schema with 400
+_refuses_schema: set[tuple[str, str]] = set()  # (endpoint, spec) that refuse JSON schemas
 
 
 @dataclass
 class _Attempt:
-    """State of one `ask` that spans its attempts."""
+    """The state of one `ask`, shared by its attempts."""
 
     binding: Binding
     call: Call
@@ -48,16 +47,16 @@ class _Attempt:
     on_retry: Callable[[str], None]
     reply: Reply = field(default_factory=Reply)
     streamed: bool = False
-    refused: bool = False  # the JSON schema, in this call
-    bound: int | None = None  # of the prompt, in tokens; counted only where a budget asks
+    refused: bool = False  # the endpoint refused the JSON schema in this call
+    bound: int | None = None  # tokens of the prompt at most; counted only if a budget needs it
 
     def shown(self) -> None:
-        """Words of this attempt have reached a reader."""
+        """Note that words of this attempt have reached a reader."""
         self.streamed = True
 
     @property
     def most_attempts(self) -> int:
-        """A refused schema is asked again in plain text even where no retry is allowed."""
+        """A refused schema is asked again in plain text even if no retry is allowed."""
         return max(self.call.max_attempts, 1 + self.refused)
 
 
@@ -69,14 +68,14 @@ async def ask(
 ) -> Reply:
     """Make one call and wait for its reply, from any event loop.
 
-    `config` carries LangChain's callbacks (tracing, token streams). `on_retry` is told the reason
-    when words that were already streamed are void because the call is made again.
+    `config` carries LangChain's callbacks (tracing, token streams). `on_retry` gets the reason when
+    words that were streamed are void, because the call is made again.
     """
     return await on_background(_cached(_Attempt(binding, call, config or {}, on_retry)))
 
 
 async def _cached(work: _Attempt) -> Reply:
-    """The reply from the cache, which costs nothing, else from the model."""
+    """Return the reply from the cache, which costs nothing, or from the model."""
     call, binding = work.call, work.binding
     if call.cache is None or binding.simulated:
         return await _ask(work)
@@ -91,7 +90,7 @@ async def _cached(work: _Attempt) -> Reply:
 
 
 async def _ask(work: _Attempt) -> Reply:
-    """Attempt until there is a reply, the failure is final or the attempts are used up."""
+    """Attempt until there is a reply, the failure is final or no attempt is left."""
     started = time.monotonic()
     reply = work.reply
     while True:
@@ -114,7 +113,7 @@ async def _ask(work: _Attempt) -> Reply:
 
 
 async def _before_retry(work: _Attempt, error: ModelError) -> bool:
-    """Wait before the next attempt; False if the run's time would be used up by then."""
+    """Wait before the next attempt; return False if the run's time would be up by then."""
     wait = pause(work.reply.attempts, error.retry_after)
     left = work.call.ledger.seconds_left(answering=work.call.answering)
     if left is not None and wait >= left:
@@ -128,9 +127,10 @@ async def _before_retry(work: _Attempt, error: ModelError) -> bool:
 
 
 def pause(attempts: int, retry_after: float | None) -> float:
-    """Seconds to wait after the n-th failed attempt: what the endpoint asks, else backoff.
+    """Return the seconds to wait after the n-th failed attempt.
 
-    Exponential with up to 50 % jitter, so that siblings do not come back in step.
+    That is what the endpoint asks for, else exponential backoff with up to 50 % jitter, so that
+    siblings do not retry at the same moment.
     """
     if retry_after is not None:
         return min(retry_after, RETRY_AFTER_MOST)
@@ -147,20 +147,20 @@ def _check_circuit(work: _Attempt) -> None:
 
 
 def _count_for_circuit(work: _Attempt) -> None:
-    """What is the endpoint's doing counts; what is the prompt's or the budget's does not."""
+    """Count failures of the endpoint, not those of the prompt or the budget."""
     error = work.reply.error
     if error is None or error.kind in error_map.ENDPOINT_KINDS:
         work.call.ledger.ended(work.binding.endpoint, well=error is None)
 
 
 class _SchemaRefused(Exception):
-    """The endpoint answered a request with a JSON schema with 400 or 422."""
+    """The endpoint refused a request with a JSON schema (400 or 422)."""
 
 
 async def _attempt(work: _Attempt) -> None:
-    """One request, with the JSON schema unless this endpoint refuses it; refusals are remembered.
+    """Send one request, with the JSON schema unless this endpoint refuses schemas.
 
-    It is remembered only once plain text has worked: the schema may not be what was refused.
+    A refusal is remembered once plain text has worked: it may have had another reason.
     """
     schema, place = work.call.schema, (work.binding.endpoint, work.binding.spec)
     plain = work.refused or place in _refuses_schema or not work.binding.takes_schema
@@ -178,9 +178,9 @@ async def _attempt(work: _Attempt) -> None:
 
 
 async def _request(work: _Attempt, arguments: dict[str, Any]) -> None:
-    """Reserve, wait for a turn, send, settle; the reply in `work.reply`, or ModelError."""
+    """Reserve, wait for a turn, send and settle. Fills `work.reply` or raises ModelError."""
     if work.bound is None and (
-        work.call.ledger.limited or work.call.journal or quota.allowances(work.call.payer)
+        work.call.ledger.limited or work.call.reservations or quota.allowances(work.call.payer)
     ):
         texts = [message.text for message in work.call.messages]
         work.bound = await asyncio.to_thread(prompt_bound, work.binding, texts)
@@ -189,13 +189,13 @@ async def _request(work: _Attempt, arguments: dict[str, Any]) -> None:
     ledger.reserve(worst, answering=work.call.answering)
     sent_before, entry = work.reply.attempts, None
     try:
-        booking = await quota.reserved(work.call.payer, worst)
+        booking = await quota.areserve(work.call.payer, worst)
     except BaseException:
         ledger.settle(worst, Amount(), work.binding.endpoint, answering=False)
         raise
     try:
         async with _turn(work):
-            entry = await _written_down(work, sampling, worst)
+            entry = await _save_reservation(work, sampling, worst)
             work.reply.attempts += not work.binding.simulated  # a simulation sends nothing
             message = await wire.send(
                 work.binding, work.call, sampling, work.config, work.shown, arguments
@@ -208,30 +208,33 @@ async def _request(work: _Attempt, arguments: dict[str, Any]) -> None:
     finally:
         ledger.settle(worst, spent, work.binding.endpoint, answering=work.call.answering)
         work.reply.charged += spent
-        await asyncio.shield(quota.settled(booking, spent))
-        await asyncio.shield(_crossed_off(work, entry, spent, sampling))
+        await asyncio.shield(quota.asettle(booking, spent))
+        await asyncio.shield(_settle_reservation(work, entry, spent, sampling))
 
 
-async def _written_down(work: _Attempt, sampling: Sampling, worst: Amount) -> str | None:
-    """The key under which the request's reservation outlives this process."""
-    if work.call.journal is None or work.binding.simulated:
+async def _save_reservation(work: _Attempt, sampling: Sampling, worst: Amount) -> str | None:
+    """Save the reservation outside this process; return its key, None if there is no store."""
+    if work.call.reservations is None or work.binding.simulated:
         return None
-    return await work.call.journal.opened(work.bound or 0, sampling.max_tokens, worst.usd)
+    return await work.call.reservations.open(work.bound or 0, sampling.max_tokens, worst.usd)
 
 
-async def _crossed_off(
+async def _settle_reservation(
     work: _Attempt, entry: str | None, spent: Amount, sampling: Sampling
 ) -> None:
-    """Exchange the reservation outside this process for what the request took."""
-    if work.call.journal is None or entry is None:
+    """Replace the reservation outside this process by what the request used."""
+    if work.call.reservations is None or entry is None:
         return
     outputs = min(spent.tokens, work.reply.output_tokens or sampling.max_tokens)
-    await work.call.journal.settled(entry, spent.tokens - outputs, outputs, spent.usd)
+    await work.call.reservations.settle(entry, spent.tokens - outputs, outputs, spent.usd)
 
 
 @asynccontextmanager
 async def _turn(work: _Attempt) -> AsyncIterator[None]:
-    """Hold a place at the endpoint; tell its gate how it went. Raises ModelError("deadline")."""
+    """Hold a place at the endpoint and report the outcome to its gate.
+
+    Raises ModelError("deadline").
+    """
     gate = rate_limit.gate(work.binding.endpoint, work.binding.pace)
     left = work.call.ledger.seconds_left(answering=work.call.answering)
     try:
@@ -252,9 +255,10 @@ async def _turn(work: _Attempt) -> AsyncIterator[None]:
 
 
 def _accept(work: _Attempt, message: AIMessage, sampling: Sampling, worst: Amount) -> Amount:
-    """Take over text and usage; a reply without words is no reply.
+    """Copy text and usage into the reply; return what the request used.
 
-    Returns what it took: the worst case where neither the endpoint nor a tokenizer counted.
+    That is the worst case if neither the endpoint nor a tokenizer counted. Raises ModelError if the
+    message has no text.
     """
     text = writable(_THINKING.sub("", message.text)).strip()
     if not text:
@@ -280,12 +284,14 @@ def _accept(work: _Attempt, message: AIMessage, sampling: Sampling, worst: Amoun
     guessed = reply.estimated and work.binding.count_tokens is None
     shorter = sampling.max_tokens < (work.call.wanted_tokens or work.call.sampling.max_tokens)
     reply.lowered = shorter and reply.output_tokens >= sampling.max_tokens
-    took = Amount(reply.input_tokens + reply.output_tokens, reply.cost_usd)
-    return worst if guessed and worst.tokens else took
+    used = Amount(reply.input_tokens + reply.output_tokens, reply.cost_usd)
+    return worst if guessed and worst.tokens else used
 
 
 def writable(text: str) -> str:
-    """Without what UTF-8 (half a surrogate pair) or a database (NUL) refuses; halves that a stream
-    has torn apart are put together again."""
+    """Return text that UTF-8 and databases accept: no lone surrogates and no NUL.
+
+    Halves of a surrogate pair that a stream has separated are joined again.
+    """
     whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return whole.replace("\0", "\N{REPLACEMENT CHARACTER}")

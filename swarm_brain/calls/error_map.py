@@ -1,4 +1,4 @@
-"""What can go wrong with a call, told in our words: every vendor's errors as ModelError."""
+"""Map every vendor's errors to ModelError."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from swarm_brain.graph.errors import FailureKind, ModelError, ModelUnavailable
 
 @dataclass(frozen=True)
 class Origin:
-    """Whose call it was: what messages name, and the key that they must not."""
+    """The model and endpoint that error messages name, and the key that they must not show."""
 
     spec: str
     endpoint: str
     secret: str | None = field(default=None, repr=False)
 
     def redact(self, text: str) -> str:
-        """`text` without the key, which some endpoints echo in their errors."""
+        """Remove the key, which some endpoints echo in their errors."""
         return text.replace(self.secret, "[key]") if self.secret else text
 
 
 MESSAGE_LENGTH = 300
 
-# Failures that speak against the endpoint; three final ones in a row open its circuit.
+# Failures of the endpoint; three final ones in a row open its circuit.
 ENDPOINT_KINDS: frozenset[FailureKind] = frozenset(
     {"auth", "not_found", "rate_limit", "server", "timeout", "connection", "no_reply",
      "unavailable"}
 )  # fmt: skip
-# Failures of which it is certain that nobody bills them.
+# Failures that are certainly not billed.
 UNBILLED_KINDS: frozenset[FailureKind] = frozenset(
     {"auth", "not_found", "refused_request", "context_overflow", "rate_limit", "unavailable"}
 )
@@ -43,38 +43,41 @@ _BY_NAME: tuple[tuple[str, FailureKind], ...] = (
     ("RemoteProtocol", "connection"),
     ("ReadError", "connection"),
 )
-# How servers word it: OpenAI and vLLM, llama.cpp, and others.
+# The wording of OpenAI and vLLM, of llama.cpp and of others.
 _OVERFLOW = re.compile(
     r"context_length_exceeded|exceed_context_size|context (length|size|window)|too many tokens",
     re.I,
 )
-# What parsing a body raises that is no reply: HTML, broken JSON, no choices, wrong types.
+# Raised by parsing a body that is not a reply: HTML, broken JSON, no choices, wrong types.
 _UNPARSABLE = (json.JSONDecodeError, ValueError, IndexError, TypeError, KeyError, AttributeError)
 
 
 def as_model_error(error: ModelError | ModelUnavailable) -> ModelError:
-    """A model that is gone in the middle of a run is a failed call, like any other."""
+    """Return a ModelError; a model that disappears during a run is a failed call."""
     return error if isinstance(error, ModelError) else ModelError("unavailable", str(error))
 
 
 def translate(error: Exception, origin: Origin) -> ModelError:
-    """A vendor's error as ours: kind, status and Retry-After, without the key, on one line."""
+    """Convert a vendor's error: kind, status, Retry-After and one line without the key."""
     if isinstance(error, ModelError):
         return error
     response = getattr(error, "response", None)
     status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
     headers = getattr(response, "headers", None) or {}
-    said = " ".join(origin.redact(_words(error)).split())[:MESSAGE_LENGTH]
+    message = " ".join(origin.redact(_message(error)).split())[:MESSAGE_LENGTH]
     return ModelError(
         _kind(error, status),
-        f"{origin.spec} at {origin.endpoint}: {type(error).__name__}: {said}",
+        f"{origin.spec} at {origin.endpoint}: {type(error).__name__}: {message}",
         status=status,
         retry_after=seconds(headers.get("retry-after")),
     )
 
 
-def _words(error: Exception) -> str:
-    """The error's own words, and its root cause's: vendors say no more than "Connection error"."""
+def _message(error: Exception) -> str:
+    """Return the messages of an error and of its root cause.
+
+    Some vendors say no more than "Connection error".
+    """
     root: BaseException = error
     while (deeper := root.__cause__ or root.__context__) is not None:
         root = deeper
@@ -82,7 +85,10 @@ def _words(error: Exception) -> str:
 
 
 def _kind(error: Exception, status: int | None) -> FailureKind:
-    """The kind of failure, by the error's class name (vendors share no base), else by status."""
+    """Return the kind of failure, by the error's class name, else by its status.
+
+    Class names, because vendors share no base class.
+    """
     for ancestor in type(error).__mro__:
         for part, kind in _BY_NAME:
             if part in ancestor.__name__:
@@ -107,7 +113,7 @@ def _kind(error: Exception, status: int | None) -> FailureKind:
 
 
 def seconds(value: str | None) -> float | None:
-    """Retry-After in seconds, given as seconds or as an HTTP date; None if absent or unreadable."""
+    """Return Retry-After, in seconds or as an HTTP date, as seconds; None if unreadable."""
     if value is None:
         return None
     try:

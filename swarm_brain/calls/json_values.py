@@ -1,4 +1,4 @@
-"""JSON in replies: models put words before it, fences around it, and sometimes stop in it."""
+"""Find JSON in replies: models put words before it and fences around it, or stop early."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-JSON_STARTS = 200  # places at which a JSON value is looked for in a reply
+JSON_STARTS = 200  # places of a reply at which a JSON value is tried
 
 
 def values_in(text: str) -> Iterator[Any]:
-    """The complete JSON objects and arrays in a text, outermost first, left to right."""
+    """Yield the complete JSON objects and arrays of a text, from left to right."""
     decoder = json.JSONDecoder()
     position = 0
     for _ in range(JSON_STARTS):

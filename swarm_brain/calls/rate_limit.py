@@ -1,4 +1,4 @@
-"""How fast an endpoint may be asked: one gate per endpoint, shared by all runs of the process.
+"""Rate limits: one gate per endpoint, shared by all runs of the process.
 
 Gates live on the background loop, so they need no locks against threads.
 """
@@ -17,13 +17,13 @@ SAFETY = 0.99  # of the allowed rate: the endpoint's clock is not ours
 
 @dataclass(frozen=True)
 class Pace:
-    """What an endpoint allows: requests per minute, requests at once. None: not limited by us."""
+    """The limits of an endpoint: requests per minute and at once; None means no limit."""
 
     rpm: float | None = None
     concurrency: int | None = None
 
     def stricter(self, other: Pace) -> Pace:
-        """The lower of each limit that either states."""
+        """Return the lower of each limit."""
         rpms = [rpm for rpm in (self.rpm, other.rpm) if rpm is not None]
         counts = [n for n in (self.concurrency, other.concurrency) if n is not None]
         return Pace(min(rpms, default=None), min(counts, default=None))
@@ -32,9 +32,9 @@ class Pace:
 class Gate:
     """Lets requests through in order, as fast as the pace and the endpoint's refusals allow.
 
-    With a rate it is a token bucket that holds a quarter of a minute's allowance, at least ten.
-    After a 429 with Retry-After nobody passes until then; after that one request goes ahead alone,
-    the scout, and the others follow once it was not refused.
+    A rate is a token bucket that holds a quarter of a minute's requests, but at least ten. After a
+    429 with Retry-After no request passes until that time. Then one goes first, the scout; the
+    others follow once it has not been refused.
     """
 
     def __init__(self, pace: Pace) -> None:
@@ -49,7 +49,7 @@ class Gate:
         self.tighten(pace)
 
     def tighten(self, pace: Pace) -> None:
-        """Take over what is stricter than the pace so far: one endpoint may have several names."""
+        """Adopt stricter limits: several providers may name the same endpoint."""
         strictest = self._pace.stricter(pace)
         if strictest.rpm != self._pace.rpm:
             self._rate = (strictest.rpm or 0) / 60 * SAFETY
@@ -61,7 +61,7 @@ class Gate:
 
     @asynccontextmanager
     async def passing(self) -> AsyncIterator[bool]:
-        """Wait for a place and a turn, hold the place inside the block; whether it is the scout."""
+        """Wait for a turn, hold a place inside the block; yield whether this is the scout."""
         async with self._places or nullcontext():
             yield await self._wait_turn()
 
@@ -87,15 +87,15 @@ class Gate:
         return max(pacing, self._closed_until - now)
 
     def refused(self, retry_after: float, *, scout: bool) -> None:
-        """The endpoint asked this request to come back after so many seconds."""
+        """Note that the endpoint asked this request to wait for `retry_after` seconds."""
         self._closed_until = max(self._closed_until, time.monotonic() + retry_after)
         self._refused = True
         self._back(scout)
 
     def answered(self, *, scout: bool) -> None:
-        """This request ended in anything but a refusal; a scout's way is clear for all.
+        """Note that a request was not refused. If it was the scout, all others may pass.
 
-        An older request that is answered late says nothing about now.
+        An older request that is answered late says nothing about the present.
         """
         if scout:
             self._refused = False
@@ -111,10 +111,9 @@ _gates: dict[str, Gate] = {}
 
 
 def gate(endpoint: str, pace: Pace) -> Gate:
-    """The gate of this endpoint, at least as strict as `pace`. Call on the background loop."""
-    known = _gates.get(endpoint)
-    if known is None:
-        known = _gates[endpoint] = Gate(pace)
+    """Return the endpoint's gate, at least as strict as `pace`. Call on the background loop."""
+    if endpoint in _gates:
+        _gates[endpoint].tighten(pace)
     else:
-        known.tighten(pace)
-    return known
+        _gates[endpoint] = Gate(pace)
+    return _gates[endpoint]

@@ -1,4 +1,4 @@
-"""Replies kept for the same request: in memory for this process, or in SQLite for this user.
+"""A cache of replies to identical requests: in memory for this process, or in SQLite.
 
 The key covers provider, endpoint, model, every sampling parameter, the schema and the whole prompt.
 Failures and simulated replies are never stored.
@@ -26,13 +26,13 @@ BUSY_SECONDS = 10.0
 
 
 class Cache(Protocol):
-    """Texts by key."""
+    """Stores texts by key."""
 
     def get(self, key: str) -> str | None:
-        """The text of a reply, None if there is none."""
+        """Return a reply's text, or None."""
 
     def put(self, key: str, text: str) -> None:
-        """Keep a reply's text."""
+        """Store a reply's text."""
 
 
 def key_of(
@@ -42,8 +42,10 @@ def key_of(
     schema: JsonSchema | None,
     payer: str | None = None,
 ) -> str:
-    """SHA-256 over everything that decides a reply, and whose it is: a hit would tell one user of a
-    server what another has asked."""
+    """Return a SHA-256 of everything that decides a reply, and of the user.
+
+    Without the user, a hit would reveal what other users of a server have asked.
+    """
     parts = [binding.spec, binding.endpoint, asdict(sampling), list(texts), schema, payer]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -69,7 +71,7 @@ class _Memory:
 
 
 class _Sqlite:
-    """Replies in a file; a file that cannot be used is as good as an empty cache."""
+    """Replies in a file. A file that cannot be used is treated as empty."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -101,7 +103,7 @@ _memory = _Memory()
 
 
 def cache(kind: Kind) -> Cache | None:
-    """The cache of this kind, None for `off`."""
+    """Return the cache of this kind, None for `off`."""
     match kind:
         case "off":
             return None

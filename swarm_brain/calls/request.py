@@ -1,4 +1,4 @@
-"""A call and its reply, as data."""
+"""A call to a model and its reply, as data."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from swarm_brain.calls.reply_cache import Cache
 from swarm_brain.graph.errors import ModelError
 from swarm_brain.models.binding import JsonSchema, Sampling
 from swarm_brain.spending.ledger import Amount, Ledger
-from swarm_brain.spending.reservations import Journal
+from swarm_brain.spending.reservations import Reservations
 
 
 @dataclass(frozen=True)
 class Call:
-    """One question to one model. `schema` asks for JSON; `label` names the asking expert.
+    """One question to one model.
 
-    `ledger` is the account of the run, `journal` its copy outside the process; `answering` lets the
-    call spend what is set aside for the answer; `wanted_tokens` is the reply's length without a
-    budget. A reply is kept in `cache` if it is `readable`. `payer` is who has signed in at a
-    server, None for the local user: against their limits for a day the call counts.
+    `label` names the expert that asks, `run` its run. `schema` asks for JSON. `ledger` is the run's
+    account and `reservations` its copy outside the process; `answering` lets the call spend what is
+    set aside for the answer. `wanted_tokens` is the reply's length without a budget. A `readable`
+    reply is saved in `cache`. `payer` is the user of a server whose daily quota the call counts
+    against, None for the local user.
     """
 
     messages: Sequence[BaseMessage]
@@ -34,7 +35,7 @@ class Call:
     answering: bool = False
     wanted_tokens: int | None = None
     cache: Cache | None = None
-    journal: Journal | None = None
+    reservations: Reservations | None = None
     readable: Callable[[str], bool] = lambda _: True
     payer: str | None = None
     run: str | None = None
@@ -42,11 +43,12 @@ class Call:
 
 @dataclass
 class Reply:
-    """What came back. `attempts` are requests on the wire, `errors` those of them that failed.
+    """The outcome of a call: a text, or an `error`.
 
-    Token counts are None where no attempt succeeded; `estimated` says that we counted them.
-    `charged` is what the ledger was charged, failed attempts that may have been billed included.
-    `lowered` says that the budget allowed a shorter reply than was asked for, and it was used up.
+    `attempts` counts the requests that were sent, `errors` those that failed. Token counts are None
+    if no attempt succeeded, and `estimated` if the endpoint did not report them. `charged` includes
+    failed attempts that may have been billed. `lowered`: the budget shortened the reply, and the
+    reply used all of it.
     """
 
     text: str = ""

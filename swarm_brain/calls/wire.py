@@ -1,4 +1,4 @@
-"""One request on the wire: sent, timed, its failure translated, its usage read."""
+"""One request on the wire: send it, watch the clock, translate its failure, read its usage."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ async def send(
     shown: Callable[[], None],
     arguments: dict[str, Any],
 ) -> AIMessage:
-    """Send one request; `shown` is called when words of it have been streamed.
+    """Send one request and return its message; call `shown` when words have been streamed.
 
-    Raises ModelError for whatever the vendor raises.
+    Raises ModelError for anything the vendor raises.
     """
     try:
         async with asyncio.timeout(call.timeout) as deadline:
@@ -48,12 +48,12 @@ async def send(
         raise ModelError(
             "timeout", f"{binding.spec}: no answer within {call.timeout:g} s"
         ) from None
-    except Exception as error:  # noqa: BLE001  foreign errors are translated here, once
+    except Exception as error:  # noqa: BLE001  any vendor's error is translated here
         raise error_map.translate(error, binding.origin) from None
 
 
 class _Watch(AsyncCallbackHandler):
-    """Moves the deadline on with every streamed token, and tells that some were shown."""
+    """Extends the deadline with every streamed token, and reports that some were shown."""
 
     def __init__(
         self, shown: Callable[[], None], deadline: asyncio.Timeout, timeout: float
@@ -61,7 +61,7 @@ class _Watch(AsyncCallbackHandler):
         self._shown, self._deadline, self._timeout = shown, deadline, timeout
 
     async def on_llm_new_token(self, token: Any, **kwargs: Any) -> None:
-        """A stream that goes on is no timeout."""
+        """Extend the deadline: a stream that continues has not timed out."""
         if token:
             self._shown()
         if not self._deadline.expired():
@@ -69,7 +69,7 @@ class _Watch(AsyncCallbackHandler):
 
 
 def usage(message: AIMessage) -> tuple[int, int, int | None] | None:
-    """Input, output and cached tokens as the endpoint reports them; None if it reports nonsense."""
+    """Return input, output and cached tokens as reported; None if the report makes no sense."""
     reported: Any = message.usage_metadata
     if not reported:
         return None

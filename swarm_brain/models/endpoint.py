@@ -117,7 +117,7 @@ def bind(
 
     def price(inputs: int, cached: int, outputs: int) -> float | None:
         if stated is not None:
-            return pricing.by(stated, inputs, cached, outputs)
+            return pricing.at(stated, inputs, cached, outputs)
         return pricing.price(spec, base, inputs, cached, outputs)
 
     return Binding(

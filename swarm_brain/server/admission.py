@@ -20,7 +20,7 @@ from swarm_brain.config import server_settings
 from swarm_brain.graph.errors import BrainError, ModelError
 from swarm_brain.server.api_keys import Owner
 from swarm_brain.server.problems import Problem
-from swarm_brain.spending import accounts, quota
+from swarm_brain.spending import quota
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ def arrive(payer: str, per_minute: int, now: float) -> float:
 
     Return the seconds to wait, 0 if it was counted. `now` is in seconds since the epoch.
     """
-    with accounts.book().writing() as execute:
+    with quota.accounts().writing() as execute:
         execute("DELETE FROM arrivals WHERE payer = ? AND at <= ?", [payer, now - MINUTE])
         rows = execute(
             "SELECT at FROM arrivals WHERE payer = ? ORDER BY at DESC LIMIT 1 OFFSET ?",

@@ -1,8 +1,8 @@
-"""What a run may spend, and which endpoints it has given up on. One ledger per run id.
+"""What a run may spend and has spent, and the endpoints it has given up on.
 
 Every request reserves its worst case before it is sent and settles afterwards, so that parallel
-experts cannot spend the same balance twice. What the answering expert needs is set aside: others
-reserve from the rest.
+experts cannot spend the same balance twice. What the answering expert needs is set aside; others
+reserve from the rest. There is one ledger per run.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from dataclasses import dataclass, field, replace
 
 from swarm_brain.graph.errors import ModelError
 
-CIRCUIT_FAILURES = 3  # consecutive final failures after which a run leaves an endpoint alone
+CIRCUIT_FAILURES = 3  # consecutive final failures after which a run stops asking an endpoint
 LEAST_REPLY_TOKENS = 64
 MOST_LEDGERS = 10_000
-# Share of a time budget that is kept for the answering expert.
+# Share of a time budget that is set aside for the answering expert.
 ANSWER_SHARE_OF_TIME = 0.25
 
 
 @dataclass(frozen=True)
 class Amount:
-    """Tokens (input plus output) and dollars; dollars are None where no price is known."""
+    """Tokens (input plus output) and dollars; dollars are None if no price is known."""
 
     tokens: int = 0
     usd: float | None = 0.0
@@ -34,7 +34,7 @@ class Amount:
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits of a run; None: unlimited. `started` is seconds since the epoch."""
+    """Limits of a run; None means unlimited. `started` is seconds since the epoch."""
 
     tokens: int | None = None
     usd: float | None = None
@@ -44,7 +44,7 @@ class Budget:
 
 @dataclass
 class Ledger:
-    """The account of one run. `answer` is what is set aside for the answering expert."""
+    """The account of one run; `answer` is set aside for the answering expert."""
 
     budget: Budget = field(default_factory=Budget)
     spent: Amount = field(default_factory=Amount)
@@ -61,21 +61,21 @@ class Ledger:
         return self.budget.tokens is not None or self.budget.usd is not None
 
     def affordable_tokens(self, *, answering: bool) -> int | None:
-        """Tokens that one more request may take in all; None: unlimited."""
+        """Return the tokens that one more request may use; None means unlimited."""
         if self.budget.tokens is None:
             return None
         aside = 0 if answering else self.answer.tokens
         return self.budget.tokens - self.spent.tokens - self.reserved.tokens - aside
 
     def affordable_usd(self, *, answering: bool) -> float | None:
-        """Dollars that one more request may take; None: unlimited."""
+        """Return the dollars that one more request may cost; None means unlimited."""
         if self.budget.usd is None:
             return None
         aside = 0.0 if answering else (self.answer.usd or 0.0)
         return self.budget.usd - (self.spent.usd or 0) - (self.reserved.usd or 0) - aside
 
     def reserve(self, worst: Amount, *, answering: bool) -> None:
-        """Set the worst case of a request aside. Raises ModelError("budget") if it is not there."""
+        """Reserve the worst case of a request. Raises ModelError("budget") if it is not left."""
         with self._lock:
             if self.exceeded_by:
                 raise ModelError("budget", self.exceeded_by)
@@ -92,10 +92,10 @@ class Ledger:
             self.reserved += worst
 
     def settle(self, worst: Amount, actual: Amount, endpoint: str, *, answering: bool) -> None:
-        """Exchange a reservation for what the request took.
+        """Replace a reservation by what the request used.
 
-        The answer's reserve is free once the answer was asked for. An endpoint that reports more
-        than the bound stops all further calls, and is named.
+        Once the answer was asked for, nothing is set aside for it any more. An endpoint that
+        reports more than the bound stops all further calls.
         """
         with self._lock:
             self.reserved += Amount(-worst.tokens, None if worst.usd is None else -worst.usd)
@@ -109,24 +109,24 @@ class Ledger:
                 )
 
     def seconds_left(self, *, answering: bool) -> float | None:
-        """Wall time left for a request; None: unlimited."""
+        """Return the seconds left for a request; None means unlimited."""
         if self.budget.seconds is None:
             return None
         aside = 0.0 if answering else self.budget.seconds * ANSWER_SHARE_OF_TIME
         return self.budget.started + self.budget.seconds - aside - time.time()
 
     def limit(self, budget: Budget) -> None:
-        """Take over new limits; the clock goes on as it went."""
+        """Replace the limits; the clock keeps running."""
         with self._lock:
             self.budget = replace(budget, started=self.budget.started)
 
     def hold(self) -> None:
-        """Stop the clock while a person is asked."""
+        """Stop the clock while a person decides."""
         with self._lock:
             self._held_at = self._held_at or time.time()
 
     def go_on(self) -> None:
-        """Start the clock again: waiting took no time."""
+        """Start the clock again; the wait does not count."""
         with self._lock:
             if self._held_at is not None:
                 waited = time.time() - self._held_at
@@ -134,11 +134,11 @@ class Ledger:
                 self._held_at = None
 
     def given_up(self, endpoint: str) -> bool:
-        """Whether the circuit of this endpoint is open for the rest of the run."""
+        """Whether this endpoint is not asked any more in this run."""
         return self.failures.get(endpoint, 0) >= CIRCUIT_FAILURES
 
     def ended(self, endpoint: str, *, well: bool) -> None:
-        """Count a call's final result for the circuit."""
+        """Count a call's final outcome for the circuit."""
         self.failures[endpoint] = 0 if well else self.failures.get(endpoint, 0) + 1
 
 
@@ -147,21 +147,21 @@ _lock = threading.Lock()
 
 
 def known_ledger(run_id: str) -> Ledger | None:
-    """The ledger of this run, if this process has one."""
+    """Return the ledger of this run, if this process has one."""
     with _lock:
         return _ledgers.get(run_id)
 
 
 def open_ledger(run_id: str, budget: Budget, spent: Amount, answer: Amount) -> Ledger:
-    """The ledger of this run; made with what was spent before if this process has none yet."""
+    """Return the ledger of this run, created with what was spent before if there is none."""
     with _lock:
-        found = _ledgers.setdefault(run_id, Ledger(budget, spent, answer=answer))
+        ledger = _ledgers.setdefault(run_id, Ledger(budget, spent, answer=answer))
         while len(_ledgers) > MOST_LEDGERS:  # of runs that were abandoned
             _ledgers.pop(next(iter(_ledgers)))
-        return found
+        return ledger
 
 
 def close_ledger(run_id: str) -> None:
-    """Forget a run that has ended."""
+    """Drop the ledger of a run that has ended."""
     with _lock:
         _ledgers.pop(run_id, None)

@@ -1,6 +1,6 @@
-"""What tokens cost: the user's own prices, then ours, then the open table `genai-prices`.
+"""Prices of tokens: the user's own, then the shipped ones, then the table of `genai-prices`.
 
-Unknown is None, never 0.
+An unknown price is None, never 0.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from pathlib import Path
 from swarm_brain.config import Price, own_prices
 
 MILLION = 1_000_000
-OURS = Path(__file__).with_name("prices.toml")
+SHIPPED = Path(__file__).with_name("prices.toml")
 
 
 def price(spec: str, base_url: str, inputs: int, cached: int, outputs: int) -> float | None:
-    """Dollars for one call; `inputs` counts the cached tokens too."""
-    known = own_prices().get(spec) or _shipped().get(spec)
-    if known is None:
+    """Return the dollars of one call; `inputs` includes the cached tokens."""
+    stated = own_prices().get(spec) or _shipped().get(spec)
+    if stated is None:
         return _from_table(spec.partition(":")[2], base_url, inputs, cached, outputs)
-    return by(known, inputs, cached, outputs)
+    return at(stated, inputs, cached, outputs)
 
 
-def by(known: Price, inputs: int, cached: int, outputs: int) -> float:
-    """Dollars for one call at this price."""
-    cached_rate = known.input if known.cached_input is None else known.cached_input
-    dollars = (inputs - cached) * known.input + cached * cached_rate + outputs * known.output
+def at(price: Price, inputs: int, cached: int, outputs: int) -> float:
+    """Return the dollars of one call at this price."""
+    cached_rate = price.input if price.cached_input is None else price.cached_input
+    dollars = (inputs - cached) * price.input + cached * cached_rate + outputs * price.output
     return dollars / MILLION
 
 
 @lru_cache(maxsize=1)
 def _shipped() -> Mapping[str, Price]:
-    entries = tomllib.loads(OURS.read_text(encoding="utf-8"))["prices"]
+    entries = tomllib.loads(SHIPPED.read_text(encoding="utf-8"))["prices"]
     return {spec: Price.model_validate(entry) for spec, entry in entries.items()}
 
 

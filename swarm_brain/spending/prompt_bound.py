@@ -1,9 +1,9 @@
-"""How many tokens a prompt has at most.
+"""An upper bound for the tokens of a prompt.
 
-Exact where the binding has a tokenizer, plus the chat template's overhead. Elsewhere an upper bound
-from the text: half a token for each ASCII byte (English has about four bytes to a token, digits and
-code up to one in two), one token for each other byte. An endpoint that reports more teaches us: the
-largest ratio of reported to bounded tokens that it has shown corrects all later bounds.
+With a tokenizer it is exact, plus the overhead of the chat template. Without one it comes from the
+text: half a token per ASCII byte (English has about four bytes per token, digits and code down to
+two) and one token per other byte. If an endpoint reports more than the bound, the largest ratio it
+has shown corrects all later bounds.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from collections.abc import Sequence
 
 from swarm_brain.models.binding import Binding
 
-TEMPLATE_TOKENS = 16  # of a chat template around each message, rounded up
+TEMPLATE_TOKENS = 16  # that a chat template adds to each message, at most
 
 _ratios: dict[str, float] = {}
 
 
 def prompt_bound(binding: Binding, texts: Sequence[str]) -> int:
-    """Tokens of a prompt made of these messages at most. Blocks where the tokenizer is remote."""
+    """Return the most tokens these messages may have. Blocks if the tokenizer is remote."""
     ratio = _ratios.get(binding.endpoint, 1.0)
     return -(-int(_uncorrected(binding, texts) * ratio * 1000) // 1000)
 
 
 def learn(binding: Binding, texts: Sequence[str], reported: int) -> None:
-    """Take note of what the endpoint counted."""
+    """Learn from what the endpoint counted."""
     if binding.count_tokens is None:
         ratio = reported / _uncorrected(binding, texts)
         _ratios[binding.endpoint] = max(_ratios.get(binding.endpoint, 1.0), ratio)

@@ -1,32 +1,45 @@
-"""Limits for a day (UTC): of dollars for all runs here, of dollars and tokens for each key.
+"""Daily quotas (UTC): dollars for all runs here, dollars and tokens for each key.
 
-The first is SWARM_BRAIN_DAILY_USD, the others stand in the keys' tables of `swarm-brain.toml`. Each
-request reserves its worst case, and settles afterwards; what a killed process had reserved stays
-charged.
+The first is SWARM_BRAIN_DAILY_USD, the others are set in the `[keys]` tables of `swarm-brain.toml`.
+Each request reserves its worst case and settles afterwards. What a killed process had reserved
+stays charged.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
-from swarm_brain.config import key_table, positive_number
-from swarm_brain.database.transactions import Execute
+from swarm_brain.config import data_folder, key_table, positive_number, variable
+from swarm_brain.database.transactions import Database, Execute, Postgres, Sqlite
 from swarm_brain.graph.errors import BrainError, ModelError
-from swarm_brain.spending.accounts import book
 from swarm_brain.spending.ledger import Amount
 
 log = logging.getLogger(__name__)
 
 VARIABLE = "SWARM_BRAIN_DAILY_USD"
-EVERYBODY = ""  # the payer in whose name all spending is booked
+EVERYBODY = ""  # the payer under which all spending is booked
+
+FILE = "accounts.sqlite"
+WRITERS_LOCK = 7_305_641_211  # of Postgres's advisory locks
+TABLES = (
+    """CREATE TABLE IF NOT EXISTS spending (
+         day TEXT NOT NULL, payer {name} NOT NULL, usd DOUBLE PRECISION NOT NULL,
+         tokens BIGINT NOT NULL, PRIMARY KEY (day, payer))""",
+    """CREATE TABLE IF NOT EXISTS arrivals (
+         payer {name} NOT NULL, at DOUBLE PRECISION NOT NULL)""",
+    "CREATE INDEX IF NOT EXISTS arrivals_by_payer ON arrivals (payer, at)",
+)
+_opening = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Allowance:
-    """What a payer may take in a day; None: not limited."""
+    """What a payer may use in a day; None means no limit."""
 
     payer: str
     usd: float | None
@@ -34,13 +47,13 @@ class Allowance:
 
     @property
     def name(self) -> str:
-        """Where its limits are set."""
+        """Return the name of the setting that holds the limits."""
         return f"keys.{self.payer}" if self.payer else VARIABLE
 
 
 @dataclass(frozen=True)
 class Booking:
-    """What was set aside for one request, on which day, in whose names."""
+    """What was reserved for one request, on which day and for which payers."""
 
     day: str
     payers: tuple[str, ...]
@@ -49,33 +62,31 @@ class Booking:
 
 @dataclass(frozen=True)
 class Left:
-    """What may still be taken today; None: not limited."""
+    """What may still be used today; None means no limit."""
 
     usd: float | None = None
     tokens: int | None = None
 
 
 def allowances(payer: str | None) -> list[Allowance]:
-    """The limits that hold for this payer (None: the local user).
+    """Return the limits of this payer (None: the local user).
 
-    Raises ModelError("budget") for a key that has been taken away, ConfigError for settings that
-    cannot be read.
+    Raises ModelError("budget") for a key that was removed, ConfigError for unreadable settings.
     """
     usd = positive_number("SWARM_BRAIN_DAILY_USD")
-    found = [] if usd is None else [Allowance(EVERYBODY, usd)]
-    known = key_table()
-    if payer is None or not known:
-        return found
-    if payer not in known:
+    limits = [] if usd is None else [Allowance(EVERYBODY, usd)]
+    if payer is None or not (keys := key_table()):
+        return limits
+    if payer not in keys:
         raise ModelError("budget", f"there is no key {payer} any more")
-    entry = known[payer]
-    if entry.daily_usd is not None or entry.daily_tokens is not None:
-        found.append(Allowance(payer, entry.daily_usd, entry.daily_tokens))
-    return found
+    key = keys[payer]
+    if key.daily_usd is not None or key.daily_tokens is not None:
+        limits.append(Allowance(payer, key.daily_usd, key.daily_tokens))
+    return limits
 
 
 def refusal(allowance: Allowance, used: Amount, worst: Amount) -> str | None:
-    """Why a request cannot be paid by this allowance; None if it can. Pure."""
+    """Return why this allowance does not cover a request, None if it does."""
     if allowance.usd is not None:
         if worst.usd is None:
             return f"{allowance.name} limits dollars, and the price of this model is unknown"
@@ -87,16 +98,16 @@ def refusal(allowance: Allowance, used: Amount, worst: Amount) -> str | None:
 
 
 def reserve(payer: str | None, worst: Amount) -> Booking | None:
-    """Set a request's worst case aside; None where nothing is limited. Blocking.
+    """Reserve a request's worst case; None if nothing is limited. Blocking.
 
-    Raises ModelError("budget") if the day has not so much, MemoryUnavailable if it cannot be
-    written down: a limit that cannot be kept is an error, not a shrug.
+    Raises ModelError("budget") if the day's rest does not cover it, and MemoryUnavailable if it
+    cannot be written: a limit that cannot be enforced is an error.
     """
     limits = allowances(payer)
     if not limits:
         return None
     day = today()
-    with book().writing() as execute:
+    with accounts().writing() as execute:
         for allowance in limits:
             key = [day, allowance.payer]
             execute("INSERT INTO spending VALUES (?, ?, 0, 0) ON CONFLICT DO NOTHING", key)
@@ -110,19 +121,19 @@ def reserve(payer: str | None, worst: Amount) -> Booking | None:
 
 
 def settle(booking: Booking, spent: Amount) -> None:
-    """Exchange a reservation for what the request took, on the day on which it was made.
+    """Replace a reservation by what the request used, on the day of the reservation. Blocking.
 
-    An unknown cost stays as reserved, and so does all where nothing can be written: the reply has
-    been paid for and is not thrown away for this. Blocking.
+    An unknown cost stays as reserved. So does everything if nothing can be written: the reply was
+    paid for, and is not discarded for this.
     """
     usd = 0.0 if spent.usd is None else spent.usd - (booking.worst.usd or 0)
     change = Amount(spent.tokens - booking.worst.tokens, usd)
     try:
-        with book().writing() as execute:
+        with accounts().writing() as execute:
             for payer in booking.payers:
                 _add(execute, change, [booking.day, payer])
     except BrainError as error:
-        log.warning("what a call took stays at its reservation: %s", error)
+        log.warning("a call stays charged at its worst case: %s", error)
 
 
 def _add(execute: Execute, amount: Amount, key: list[str]) -> None:
@@ -132,20 +143,20 @@ def _add(execute: Execute, amount: Amount, key: list[str]) -> None:
     )
 
 
-async def reserved(payer: str | None, worst: Amount) -> Booking | None:
-    """`reserve` for async code; nothing is opened where nothing is limited."""
+async def areserve(payer: str | None, worst: Amount) -> Booking | None:
+    """`reserve` for async code. Opens no database if nothing is limited."""
     return await asyncio.to_thread(reserve, payer, worst) if allowances(payer) else None
 
 
-async def settled(booking: Booking | None, spent: Amount) -> None:
+async def asettle(booking: Booking | None, spent: Amount) -> None:
     """`settle` for async code."""
     if booking is not None:
         await asyncio.to_thread(settle, booking, spent)
 
 
 def used(payer: str | None) -> Amount:
-    """What this payer's limited calls have taken today, reservations included. Blocking."""
-    with book().reading() as execute:
+    """Return what this payer's calls have used today, reservations included. Blocking."""
+    with accounts().reading() as execute:
         rows = execute(
             "SELECT tokens, usd FROM spending WHERE day = ? AND payer = ?",
             [today(), payer or EVERYBODY],
@@ -154,28 +165,49 @@ def used(payer: str | None) -> Amount:
 
 
 def left(payer: str | None) -> Left:
-    """What this payer may still take today, by all limits that hold for them. Blocking.
+    """Return what this payer may still use today under all limits. Blocking.
 
     Raises what `reserve` raises.
     """
     usd: list[float] = []
     tokens: list[int] = []
     for allowance in allowances(payer):
-        taken = used(allowance.payer)
+        so_far = used(allowance.payer)
         if allowance.usd is not None:
-            usd.append(max(0.0, allowance.usd - (taken.usd or 0)))
+            usd.append(max(0.0, allowance.usd - (so_far.usd or 0)))
         if allowance.tokens is not None:
-            tokens.append(max(0, allowance.tokens - taken.tokens))
+            tokens.append(max(0, allowance.tokens - so_far.tokens))
     return Left(min(usd, default=None), min(tokens, default=None))
 
 
 def today() -> str:
-    """The date in UTC."""
+    """Return the date in UTC."""
     return datetime.now(UTC).date().isoformat()
 
 
 def seconds_to_midnight(now: datetime | None = None) -> int:
-    """How long until the next day begins in UTC, rounded up."""
+    """Return the seconds until the next day in UTC, rounded up."""
     now = now or datetime.now(UTC)
     midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     return max(1, -int((now - midnight).total_seconds() // 1))
+
+
+def accounts() -> Database:
+    """Return the database of spending and arrivals: this user's file, or the shared Postgres.
+
+    `spending` has a row for each day and payer, `arrivals` one for each recent request. Blocking.
+    Raises MemoryUnavailable or ConfigError.
+    """
+    url = variable("SWARM_BRAIN_DATABASE_URL")
+    with _opening:
+        return _postgres(url) if url else _sqlite(str(data_folder() / FILE))
+
+
+@lru_cache(maxsize=2)
+def _sqlite(path: str) -> Database:
+    return Sqlite(path, TABLES)
+
+
+@lru_cache(maxsize=2)
+def _postgres(url: str) -> Database:
+    return Postgres(url, TABLES, WRITERS_LOCK)

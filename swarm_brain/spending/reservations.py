@@ -1,7 +1,7 @@
-"""What the calls of a run have reserved and spent, kept outside the process.
+"""The requests of a run, kept outside its process: first as reserved, then as settled.
 
-A killed process leaves its open entries behind. Whoever resumes the run charges them at their
-reservation, because nobody knows how far the endpoint got with them. An entry is one request.
+A killed process leaves its open reservations behind. Whoever resumes the run charges them in full,
+because nobody knows how far the endpoint got with them.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import uuid
 from collections.abc import Coroutine, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
-from typing import Any
 
 from langgraph.store.base import BaseStore, PutOp
 
 from swarm_brain.spending.ledger import Amount
 
 log = logging.getLogger(__name__)
-MOST_ENTRIES = 10_000
+MOST_RESERVATIONS = 10_000
+Namespace = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One request: at first what it takes at worst, then, `settled`, what it took."""
+class Reservation:
+    """One request: its worst case, and once it is `settled`, what it used."""
 
     expert: str
     step: int
@@ -35,79 +35,76 @@ class Entry:
 
     @property
     def amount(self) -> Amount:
-        """What it is charged at."""
+        """Return what the request is charged."""
         return Amount(self.input_tokens + self.output_tokens, self.usd)
 
 
 @dataclass
-class Journal:
-    """The entries of one expert's calls in one run. `namespace` is the run's place in the store.
+class Reservations:
+    """Writes the reservations of one expert's calls in one run, under the run's `namespace`.
 
-    Stores belong to the loop on which they were opened, calls run on another: so each access is
-    carried over to `loop`. A journal that cannot be written stops no call.
+    A store belongs to the loop that opened it, and calls run on another, so each access is carried
+    over to `loop`. A store that fails stops no call.
     """
 
     store: BaseStore
-    namespace: tuple[str, ...]
+    namespace: Namespace
     expert: str
     step: int
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
-    async def opened(self, input_tokens: int, output_tokens: int, usd: float | None) -> str:
-        """Write down a request that is about to be sent; the entry's key."""
+    async def open(self, input_tokens: int, output_tokens: int, usd: float | None) -> str:
+        """Save the worst case of a request that is about to be sent; return its key."""
         key = f"{self.expert}-{self.step}-{uuid.uuid4().hex}"
-        entry = Entry(self.expert, self.step, input_tokens, output_tokens, usd)
-        await self._put(key, entry)
+        await self._put(key, Reservation(self.expert, self.step, input_tokens, output_tokens, usd))
         return key
 
-    async def settled(
+    async def settle(
         self, key: str, input_tokens: int, output_tokens: int, usd: float | None
     ) -> None:
-        """Write down what a request took."""
-        entry = Entry(self.expert, self.step, input_tokens, output_tokens, usd, settled=True)
-        await self._put(key, entry)
+        """Save what a request used in place of its worst case."""
+        usage = Reservation(self.expert, self.step, input_tokens, output_tokens, usd, settled=True)
+        await self._put(key, usage)
 
-    async def _put(self, key: str, entry: Entry) -> None:
-        await self._there(
-            self.store.aput(self.namespace, key, asdict(entry), index=False),
-            # Interrupted, the store may be closed already; the reservation stands, which is more.
-            harmless=entry.settled,
-        )
-
-    async def _there(self, work: Coroutine[Any, Any, Any], *, harmless: bool) -> None:
+    async def _put(self, key: str, reservation: Reservation) -> None:
+        put = self.store.aput(self.namespace, key, asdict(reservation), index=False)
         try:
-            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
+            await self._on_loop(put)
         except Exception as error:  # noqa: BLE001  any store, any fault; the call goes on
-            if not harmless:
-                _warn_once(self.namespace, "what calls take is not kept", type(error).__name__)
+            # After an interrupt the store may be closed; the worst case stands then, which is more.
+            if not reservation.settled:
+                _warn_once(self.namespace, "saved", type(error).__name__)
+
+    async def _on_loop(self, work: Coroutine[object, object, None]) -> None:
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
 
 
 @lru_cache(maxsize=1_000)
-def _warn_once(namespace: tuple[str, ...], what: str, error: str) -> None:
-    """Once for each run: a store that is gone fails at every call."""
-    log.warning("%s: %s", what, error)
+def _warn_once(namespace: Namespace, verb: str, error: str) -> None:
+    """Warn once for each run: a store that is gone fails at every call."""
+    log.warning("the usage of calls cannot be %s: %s", verb, error)
 
 
-async def entries(store: BaseStore, namespace: tuple[str, ...]) -> list[Entry]:
-    """All entries of a run; none where the store fails."""
+async def read(store: BaseStore, namespace: Namespace) -> list[Reservation]:
+    """Return all reservations of a run; none if the store fails."""
     try:
-        found = await store.asearch(namespace, limit=MOST_ENTRIES)
+        items = await store.asearch(namespace, limit=MOST_RESERVATIONS)
     except Exception as error:  # noqa: BLE001  as above
-        _warn_once(namespace, "what calls took cannot be read", type(error).__name__)
+        _warn_once(namespace, "read", type(error).__name__)
         return []
-    return [Entry(**item.value) for item in found]
+    return [Reservation(**item.value) for item in items]
 
 
-async def forget(store: BaseStore, namespace: tuple[str, ...]) -> None:
-    """Drop the entries of a run that has ended."""
+async def clear(store: BaseStore, namespace: Namespace) -> None:
+    """Delete the reservations of a run that has ended."""
     try:
-        found = await store.asearch(namespace, limit=MOST_ENTRIES)
-        if found:
-            await store.abatch([PutOp(namespace, item.key, None) for item in found])
+        items = await store.asearch(namespace, limit=MOST_RESERVATIONS)
+        if items:
+            await store.abatch([PutOp(namespace, item.key, None) for item in items])
     except Exception as error:  # noqa: BLE001  as above
-        _warn_once(namespace, "what calls took cannot be cleared", type(error).__name__)
+        _warn_once(namespace, "cleared", type(error).__name__)
 
 
-def total(items: Sequence[Entry]) -> Amount:
-    """What these entries are charged at together."""
-    return sum((entry.amount for entry in items), Amount())
+def total(reservations: Sequence[Reservation]) -> Amount:
+    """Return what these requests are charged together."""
+    return sum((reservation.amount for reservation in reservations), Amount())

@@ -329,7 +329,7 @@ def test_no_setting_of_a_run_can_hold_a_key():
         Context(api_key=KEY)
 
 
-def test_a_hard_question_reads_the_file_once(monkeypatch, script):
+def test_a_hard_question_reads_the_file_once(monkeypatch):
     from swarm_brain.graph.brain import graph
 
     path, reads, read = config(LAB, monkeypatch), [], Path.read_bytes
@@ -339,7 +339,9 @@ def test_a_hard_question_reads_the_file_once(monkeypatch, script):
         return read(self)
 
     monkeypatch.setattr(Path, "read_bytes", counting)
-    result = graph.invoke({"question": "Why?"}, context={"model": "lab:m", "effort": "high"})
+    Path("replies.json").write_text('[{"reply": {"defects": []}}]', encoding="utf-8")
+    context = {"model": "scripted:replies.json", "effort": "high"}
+    result = graph.invoke({"question": "Why?"}, context=context)
     assert result["usage"]["calls"] == 8
     assert reads.count(path) == 1
     path.write_text(LAB + "max_tokens = 99\n")

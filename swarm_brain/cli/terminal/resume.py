@@ -75,4 +75,4 @@ async def forget_calls(opened: Session, thread: str) -> None:
         saved = await opened.must().aget_tuple(config_of(thread))
         run_id = saved and saved.checkpoint["channel_values"].get("run_id")
         if opened.store is not None and run_id:
-            await reservations.forget(opened.store, Space().calls(run_id))
+            await reservations.clear(opened.store, Space().calls(run_id))
