@@ -38,6 +38,7 @@ __all__ = [
     "ModelUnavailable",
     "NotText",
     "QuestionTooLong",
+    "RunCancelled",
     "ServerError",
     "ThreadError",
     "TopologyError",

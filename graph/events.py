@@ -158,6 +158,7 @@ class Answered(TypedDict):
     defects: list[Defect]
     edges: list[Reached] | None
     attempts: int
+    errors: int
     input_tokens: int | None
     output_tokens: int | None
     cached_tokens: int | None

@@ -118,6 +118,7 @@ def answered(signal: Signal, edges: list[Reached] | None) -> Answered:
         "defects": signal["defects"],
         "edges": edges,
         "attempts": signal["attempts"],
+        "errors": signal["errors"],
         "input_tokens": signal["input_tokens"],
         "output_tokens": signal["output_tokens"],
         "cached_tokens": signal["cached_tokens"],

@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
-import logging
 import threading
+import uuid
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, cast
+from collections.abc import Iterable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TypedDict
 
 from langgraph.store.base import BaseStore
 
 from swarm_brain.calls.background_loop import wait_for
 from swarm_brain.config import key_for, use_keys
-from swarm_brain.graph.brain import Brain, compile_brain, graph
+from swarm_brain.graph.brain import compile_brain
 from swarm_brain.graph.context import Context, make_context
-from swarm_brain.graph.signal import Signal
-from swarm_brain.graph.state import RESULT_KEYS, Result
+from swarm_brain.graph.events import Answered
+from swarm_brain.graph.loading import load
+from swarm_brain.graph.state import Result
 from swarm_brain.memory.opening import in_process
-
-log = logging.getLogger(__name__)
+from swarm_brain.runs.live import Start, events
 
 LOCAL_MODEL = "Qwen/Qwen2.5-72B-Instruct"
+SETTINGS = {  # of a brain, by the name that Context gives them where it is another
+    "activation_threshold": "threshold",
+    "max_propagation_depth": "max_steps",
+    "global_workspace_capacity": "capacity",
+}
+LEGACY = (
+    "timeout_seconds", "quantization", "gpu_count", "neurons_per_gpu", "total_neurons",
+    "connection_strength_threshold", "broadcast_threshold", "consciousness_threshold",
+    "phi_threshold", "integration_window", "hebbian_learning_rate", "connection_decay_rate",
+    "short_term_capacity", "episodic_capacity", "parallel_execution",
+)  # fmt: skip
 
 
 @dataclass
-class BrainConfig:
-    """Settings of a brain, changeable between questions.
-
-    `model_name` None means the default of the way chosen: Llama 3.1 405B over the API, Qwen 2.5 72B
-    locally. `timeout` is in seconds. Settings below the line existed in the old package; they are
-    accepted and have no effect.
-    """
-
+class _Settings:
     model_name: str | None = None
     max_tokens: int | None = None
     temperature: float = 0.7
@@ -45,44 +50,45 @@ class BrainConfig:
     effort: str = "auto"
     seed: int | None = None
     consolidation_interval: int | None = None
-    # ---- accepted, without effect
-    timeout_seconds: float | None = None
-    quantization: str | None = None
-    gpu_count: int | None = None
-    neurons_per_gpu: int | None = None
-    total_neurons: int | None = None
-    connection_strength_threshold: float | None = None
-    broadcast_threshold: float | None = None
-    consciousness_threshold: float | None = None
-    phi_threshold: float | None = None
-    integration_window: float | None = None
-    hebbian_learning_rate: float | None = None
-    connection_decay_rate: float | None = None
-    short_term_capacity: int | None = None
-    episodic_capacity: int | None = None
-    parallel_execution: bool | None = None
 
-    def settings(self) -> dict[str, Any]:
-        """These settings under the names that Context gives them."""
+
+class BrainConfig(_Settings):
+    """Settings of a brain, changeable between questions.
+
+    `model_name` None means the default: Llama 3.1 405B over the API, Qwen 2.5 72B locally.
+    `timeout` is in seconds. The old package's other settings have no effect: they are accepted with
+    a DeprecationWarning.
+    """
+
+    def __init__(self, *values: object, **named: object) -> None:
+        known = len(_Settings.__dataclass_fields__)
+        legacy = dict(zip(LEGACY, values[known:], strict=False))
+        legacy |= {name: named.pop(name) for name in LEGACY if name in named}
+        super().__init__(*values[:known], **named)  # type: ignore[arg-type]  # checked when asked
+        if ignored := [name for name, value in legacy.items() if value is not None]:
+            message = f"without effect: {', '.join(ignored)}"
+            warnings.warn(message, DeprecationWarning, stacklevel=2)
+
+    def settings(self) -> dict[str, object]:
+        """Return these settings under the names that Context gives them."""
         return {
-            "max_tokens": self.max_tokens,
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "timeout": self.timeout,
-            "threshold": self.activation_threshold,
-            "max_steps": self.max_propagation_depth,
-            "capacity": self.global_workspace_capacity,
-            "max_revisions": self.max_revisions,
-            "effort": self.effort,
-            "seed": self.seed,
-            "consolidation_interval": self.consolidation_interval,
+            SETTINGS.get(name, name): value
+            for name, value in vars(self).items()
+            if name != "model_name"
         }
 
-    def __post_init__(self) -> None:
-        names = [field.name for field in fields(self)]
-        old = names[names.index("timeout_seconds") :]
-        if given := [name for name in old if getattr(self, name) is not None]:
-            warnings.warn(f"without effect: {', '.join(given)}", DeprecationWarning, stacklevel=3)
+
+class NeuronStats(TypedDict):
+    """What an expert did: its requests, failed ones among them, tokens and mean seconds."""
+
+    neuron_id: str
+    total_api_calls: int
+    total_api_errors: int
+    api_success_rate: float
+    simulated_replies: int
+    input_tokens: int
+    output_tokens: int
+    mean_latency_s: float
 
 
 class Neuron:
@@ -90,29 +96,29 @@ class Neuron:
 
     def __init__(self, neuron_id: str) -> None:
         self.neuron_id = neuron_id
-        self._signals: list[Signal] = []
+        self._answers: list[Answered] = []
         self._lock = threading.Lock()
 
-    def record(self, signal: Signal) -> None:
+    def record(self, event: Answered) -> None:
         """Count one run of this expert."""
         with self._lock:
-            self._signals.append({**signal, "content": "", "gates": {}, "defects": []})
+            self._answers.append({**event, "content": "", "gates": {}, "defects": []})
 
-    def get_stats(self) -> dict[str, Any]:
-        """Attempts on the wire, failed ones, tokens, mean seconds; simulated replies apart."""
+    def get_stats(self) -> NeuronStats:
+        """Return its statistics; simulated replies are counted apart."""
         with self._lock:
-            signals = list(self._signals)
-        calls = sum(signal["attempts"] for signal in signals)
-        errors = sum(signal["errors"] for signal in signals)
-        asked = [signal["latency_s"] for signal in signals if signal["attempts"]]
+            answers = list(self._answers)
+        calls = sum(answer["attempts"] for answer in answers)
+        errors = sum(answer["errors"] for answer in answers)
+        asked = [answer["latency_s"] for answer in answers if answer["attempts"]]
         return {
             "neuron_id": self.neuron_id,
             "total_api_calls": calls,
             "total_api_errors": errors,
             "api_success_rate": (calls - errors) / calls if calls else 0.0,
-            "simulated_replies": sum(signal["status"] == "simulated" for signal in signals),
-            "input_tokens": sum(signal["input_tokens"] or 0 for signal in signals),
-            "output_tokens": sum(signal["output_tokens"] or 0 for signal in signals),
+            "simulated_replies": sum(answer["status"] == "simulated" for answer in answers),
+            "input_tokens": sum(answer["input_tokens"] or 0 for answer in answers),
+            "output_tokens": sum(answer["output_tokens"] or 0 for answer in answers),
             "mean_latency_s": sum(asked) / len(asked) if asked else 0.0,
         }
 
@@ -120,17 +126,17 @@ class Neuron:
 class Orchestrator:
     """Holds the experts under the old package's name: `neurons`, by id."""
 
-    def __init__(self, names: Mapping[str, Any]) -> None:
+    def __init__(self, names: Iterable[str]) -> None:
         self.neurons = {name: Neuron(name) for name in names}
 
 
 class PhiBrain:
     """A brain that answers questions: `brain.think("...")["final_output"]`.
 
-    `model` is a `provider:model`; `use_api` takes Hyperbolic, `load_models` the local HuggingFace
-    pipeline, neither takes what `swarm-brain doctor` shows. `use_api` without a key answers in
-    simulation and says so. An `api_key` stays in this process. Memories are kept in `store`;
-    without one as long as the brain lives, and nowhere else.
+    `model` is a `provider:model`. Without it, `use_api` asks Hyperbolic, `load_models` a local
+    HuggingFace pipeline, and neither of them what `swarm-brain doctor` shows. `use_api` without a
+    key answers in simulation and says so. An `api_key` stays in this process. Memories are saved in
+    `store`; without one they live as long as the brain.
     """
 
     def __init__(
@@ -146,9 +152,9 @@ class PhiBrain:
         self.config = config or BrainConfig()
         self._keys = {"hyperbolic": api_key.strip()} if api_key and api_key.strip() else {}
         self._use_api, self._load_models, self._model = use_api, load_models, model
-        self._brain: Brain = compile_brain(store=store or in_process())
-        names = [name for name in graph.nodes if not name.startswith("__")]
-        self.orchestrator = Orchestrator(dict.fromkeys(n for n in names if n not in _FRAME))
+        topology = load()
+        self._brain = compile_brain(topology, store=store or in_process())
+        self.orchestrator = Orchestrator(topology.experts)
 
     def __repr__(self) -> str:
         return f"PhiBrain(model={self._spec()[0]!r})"
@@ -191,35 +197,27 @@ class PhiBrain:
         return result
 
     async def _run(self, question: str, context: Context) -> Result:
-        result: dict[str, Any] = {}
-        modes: Any = ["updates", "values"]
-        part: Any
-        async for mode, part in self._brain.astream(
-            {"question": question}, context=context, stream_mode=modes
-        ):
-            if mode == "values":
-                result = dict(part)
-                continue
-            for update in part.values():
-                for signal in (update or {}).get("signals") or []:
-                    self.orchestrator.neurons[signal["source"]].record(signal)
-        return cast(Result, {key: result[key] for key in RESULT_KEYS})
+        start = Start({"question": question}, {}, None, uuid.uuid4().hex)
+        async with aclosing(events(self._brain, start, context)) as run:
+            async for event in run:
+                if event["event"] == "answered":
+                    self.orchestrator.neurons[event["expert"]].record(event)
+                elif event["event"] == "finished":
+                    return event["result"]
+        raise RuntimeError("a run that cannot pause has ended without a result")
 
     def _spec(self) -> tuple[str, str | None]:
         """The model to ask, and what is wrong if that is only the simulation."""
-        named = self.config.model_name
-        if self._model or (named and ":" in named):
-            return self._model or named or "", None
+        name = self.config.model_name
+        if self._model or (name and ":" in name):
+            return self._model or name or "", None
         if self._load_models:
-            return f"huggingface:{named or LOCAL_MODEL}", None
+            return f"huggingface:{name or LOCAL_MODEL}", None
         hyperbolic = self._use_api or bool(self._keys)
         with use_keys(self._keys):
             if hyperbolic and not key_for("hyperbolic", "HYPERBOLIC_API_KEY"):
                 return "simulation:", "no API key: pass api_key or set HYPERBOLIC_API_KEY"
-            if hyperbolic or (named and key_for("hyperbolic", "HYPERBOLIC_API_KEY")):
-                return f"hyperbolic:{named or ''}", None
-        ignored = f"model_name {named!r} not used: say use_api, load_models or model"
-        return "auto", ignored if named else None
-
-
-_FRAME = frozenset({"begin", "finish"})
+            if hyperbolic or (name and key_for("hyperbolic", "HYPERBOLIC_API_KEY")):
+                return f"hyperbolic:{name or ''}", None
+        ignored = f"model_name {name!r} not used: give use_api, load_models or model"
+        return "auto", ignored if name else None

@@ -34,6 +34,7 @@ const answered = (expert: string, step: number, more: object = {}): Event => ({
   defects: [],
   edges: [],
   attempts: 1,
+  errors: 0,
   input_tokens: 10,
   output_tokens: 5,
   cached_tokens: null,

@@ -14,6 +14,7 @@ export interface Answered {
   defects: Defect[];
   edges: Reached[] | null;
   attempts: number;
+  errors: number;
   input_tokens: number | null;
   output_tokens: number | null;
   cached_tokens: number | null;
