@@ -113,10 +113,10 @@ async def watched(work: Callable[[], Awaitable[object]]) -> tuple[float, float]:
             await asyncio.sleep(TICK_SECONDS)
             longest = max(longest, time.perf_counter() - before - TICK_SECONDS)
 
-    ticker = asyncio.create_task(tick())
-    await asyncio.sleep(0)
     gc.collect()
     gc.freeze()  # a collection of all that the benchmark has made is not what is measured
+    ticker = asyncio.create_task(tick())
+    await asyncio.sleep(0)
     started = time.perf_counter()
     await work()
     seconds = time.perf_counter() - started

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateUpdate
@@ -59,8 +58,8 @@ def _check(
 
 def _written(
     topology: Topology, before: SavedState, signal: Signal, text: str | None
-) -> dict[str, Any]:
-    """What this expert's node writes: the signal as it was, or with other words, read anew."""
+) -> dict[str, object]:
+    """Return what this expert's node writes: its signal as it was, or read from new text."""
     expert, state = topology.experts[signal["source"]], before.values
     if text is not None:
         signal = rewritten(past_turn(topology, state, expert.name), signal, text)

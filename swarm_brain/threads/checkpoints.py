@@ -30,7 +30,7 @@ NOT_BEGUN = {START, BEGIN}  # until `begin` has run, the state is still that of 
 TRIGGER = "branch:to:"  # LangGraph's name of the channel that wakes a node, before the node's own
 
 
-class Entry(NamedTuple):
+class IndexEntry(NamedTuple):
     """One checkpoint in the index of a thread. `source` and `step` are LangGraph's metadata."""
 
     id: str
@@ -70,7 +70,7 @@ class SavedState:
 class _Indexed(Protocol):
     """A checkpointer that can list its checkpoints without decoding them."""
 
-    async def index(self, threads: Sequence[str]) -> list[tuple[str, Entry]]: ...
+    async def index(self, threads: Sequence[str]) -> list[tuple[str, IndexEntry]]: ...
 
 
 def config_of(thread: str | None) -> RunnableConfig:
@@ -130,9 +130,9 @@ async def _read(saver: Saver, config: RunnableConfig | None) -> SavedState | Non
     return saved_state(saved) if saved else None
 
 
-async def _index(saver: Saver, threads: Sequence[str]) -> dict[str, list[Entry]]:
+async def _index(saver: Saver, threads: Sequence[str]) -> dict[str, list[IndexEntry]]:
     """Return the entries of each thread that has checkpoints, the oldest first."""
-    entries: dict[str, list[Entry]] = {}
+    entries: dict[str, list[IndexEntry]] = {}
     if isinstance(saver, _Indexed):
         for thread, entry in await saver.index(threads):
             entries.setdefault(thread, []).append(entry)
@@ -143,10 +143,10 @@ async def _index(saver: Saver, threads: Sequence[str]) -> dict[str, list[Entry]]
     return entries
 
 
-def _entry(saved: CheckpointTuple) -> Entry:
+def _entry(saved: CheckpointTuple) -> IndexEntry:
     config, metadata = saved.parent_config, saved.metadata
     parent = config["configurable"]["checkpoint_id"] if config else None
-    return Entry(saved.checkpoint["id"], parent, metadata["source"], metadata["step"])
+    return IndexEntry(saved.checkpoint["id"], parent, metadata["source"], metadata["step"])
 
 
 def _at(checkpoint_id: str) -> dict[str, str]:
@@ -160,15 +160,15 @@ class _End(NamedTuple):
     certain: bool
 
 
-def _ends(entries: Sequence[Entry]) -> list[_End]:
+def _ends(entries: Sequence[IndexEntry]) -> list[_End]:
     """Return the last checkpoint of each run, the oldest first. Pure.
 
     A run grows by steps of one from its parent. Where that does not hold, because a state was
     edited or only the end of a run was saved, a new run may begin.
     """
     steps = {entry.id: entry.step for entry in entries}
-    first_of: dict[str, Entry] = {}  # by checkpoint: the one that its run begins with
-    members: dict[Entry, list[str]] = {}
+    first_of: dict[str, IndexEntry] = {}  # by checkpoint: the one that its run begins with
+    members: dict[IndexEntry, list[str]] = {}
     for entry in entries:
         continues = entry.source == "loop" and steps.get(entry.parent or "") == entry.step - 1
         first = first_of[entry.parent or ""] if continues else entry
@@ -206,7 +206,7 @@ def _next(checkpoint: Checkpoint) -> tuple[str, ...]:
             continue
         waits = isinstance(values[channel], tuple | list) and not values[channel][1]
         known = seen.get(node, {}).get(channel)
-        if not waits and (known is None or version > known):  # type: ignore[operator]
+        if not waits and (known is None or version > known):  # type: ignore[operator]  # one type in a thread
             ready.append(node)
     return tuple(sorted(ready))
 

@@ -25,7 +25,7 @@ from swarm_brain.database.connection import (
     unavailable,
 )
 from swarm_brain.graph.errors import MemoryUnavailable, ThreadError
-from swarm_brain.threads.checkpoints import Entry
+from swarm_brain.threads.checkpoints import IndexEntry
 from swarm_brain.threads.saver import BUSY, LATEST_FIRST, CompressedSerializer, Threads
 
 # Two processes that open a new database at once must not both make its tables.
@@ -87,9 +87,9 @@ class PostgresThreads(Threads, AsyncPostgresSaver):
     async def ids(self) -> list[str]:
         return [row["thread_id"] for row in await self._rows(LATEST_FIRST)]
 
-    async def index(self, threads: Sequence[str]) -> list[tuple[str, Entry]]:
+    async def index(self, threads: Sequence[str]) -> list[tuple[str, IndexEntry]]:
         rows = await self._rows(_INDEX, [list(threads)])
-        return [(thread, Entry(*entry)) for thread, *entry in (row.values() for row in rows)]
+        return [(thread, IndexEntry(*entry)) for thread, *entry in (row.values() for row in rows)]
 
     async def _rows(self, sql: str, parameters: Sequence[object] = ()) -> list[DictRow]:
         with self._translated():

@@ -19,7 +19,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from swarm_brain.graph.errors import MemoryUnavailable
-from swarm_brain.threads.checkpoints import Entry
+from swarm_brain.threads.checkpoints import IndexEntry
 
 BUSY = "The thread {} is running in another process."
 LATEST_FIRST = """SELECT thread_id FROM checkpoints
@@ -67,7 +67,7 @@ class Threads(BaseCheckpointSaver[str]):
         """Return the ids of all threads, the latest first."""
 
     @abstractmethod
-    async def index(self, threads: Sequence[str]) -> list[tuple[str, Entry]]:
+    async def index(self, threads: Sequence[str]) -> list[tuple[str, IndexEntry]]:
         """Return (thread, entry) for every checkpoint of these threads, without decoding any."""
 
     @abstractmethod

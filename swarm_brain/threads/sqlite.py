@@ -14,7 +14,7 @@ import aiosqlite
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from swarm_brain.graph.errors import MemoryUnavailable, ThreadError
-from swarm_brain.threads.checkpoints import Entry
+from swarm_brain.threads.checkpoints import IndexEntry
 from swarm_brain.threads.saver import BUSY, LATEST_FIRST, CompressedSerializer, Threads
 
 BUSY_SECONDS = 10.0
@@ -45,11 +45,11 @@ class SqliteThreads(Threads, AsyncSqliteSaver):
                 rows = await self.conn.execute_fetchall(LATEST_FIRST)
         return [row[0] for row in rows]
 
-    async def index(self, threads: Sequence[str]) -> list[tuple[str, Entry]]:
+    async def index(self, threads: Sequence[str]) -> list[tuple[str, IndexEntry]]:
         async with self.lock:
             with self._translated():
                 rows = await self.conn.execute_fetchall(_INDEX, [json.dumps(list(threads))])
-        return [(thread, Entry(*entry)) for thread, *entry in rows]
+        return [(thread, IndexEntry(*entry)) for thread, *entry in rows]
 
     async def keep_last(self, number: int) -> int:
         async with self.lock:

@@ -8,7 +8,14 @@ from langgraph.checkpoint.memory import InMemorySaver
 from swarm_brain.graph.brain import compile_brain
 from swarm_brain.graph.errors import ThreadError
 from swarm_brain.threads import checkpoints, history
-from swarm_brain.threads.checkpoints import Entry, _ends, config_of, count_runs, last_states, latest
+from swarm_brain.threads.checkpoints import (
+    IndexEntry,
+    _ends,
+    config_of,
+    count_runs,
+    last_states,
+    latest,
+)
 from tests.saved_threads import RUNS, copy
 
 
@@ -99,12 +106,12 @@ async def test_a_pruned_thread_shows_the_runs_that_are_left(threads, kept):
     assert await count_runs(threads, ["conversation"]) == {"conversation": len(left)}
 
 
-def entries(*rows: str) -> list[Entry]:
+def entries(*rows: str) -> list[IndexEntry]:
     """Entries from "id parent source step"."""
     made = []
     for row in rows:
         name, parent, source, step = row.split()
-        made.append(Entry(name, None if parent == "-" else parent, source, int(step)))
+        made.append(IndexEntry(name, None if parent == "-" else parent, source, int(step)))
     return made
 
 
