@@ -1,5 +1,5 @@
-# Two images from one file: `serve`, our own server (the default), and `aegra`, a worker or front of a
-# cluster. docs/deploy.md says how they are used. Nothing secret is in them; keys come at run time.
+# Two images from one file: `serve`, our own server (the default), and `aegra`, a worker or the front of
+# a cluster. docs/deploy.md explains their use. They contain nothing secret: keys come at run time.
 
 FROM python:3.12-slim-bookworm AS wheel
 WORKDIR /src
@@ -51,7 +51,7 @@ COPY evals evals
 COPY swarm_brain swarm_brain
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
   CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
-# Not `aegra serve`, which does not pass SIGTERM on to the server that it starts.
+# Not `aegra serve`: it does not pass SIGTERM on to the server that it starts.
 CMD ["python", "-m", "uvicorn", "aegra_api.main:app", "--host", "0.0.0.0", "--port", "8000"]
 
 FROM runtime AS serve

@@ -94,6 +94,15 @@ def test_links_lead_somewhere(page: Path):
             assert heading in anchors, link
 
 
+FILE = re.compile(r"`((?:graph|nodes|prompts|evals|swarm_brain|tests|docs|benchmarks)/\w[\w./-]*)`")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_files_exist(page: Path):
+    missing = [name for name in FILE.findall(page.read_text("utf-8")) if not (ROOT / name).exists()]
+    assert missing == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_commands_exist_with_their_options(page: Path):
     text = page.read_text(encoding="utf-8")
