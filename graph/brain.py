@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any, cast
 
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -16,9 +16,10 @@ from swarm_brain.calls.background_loop import wait_for
 from swarm_brain.graph import propagation
 from swarm_brain.graph.compiled import Brain, BrainResult
 from swarm_brain.graph.context import Context
+from swarm_brain.graph.kinds import Kind
 from swarm_brain.graph.loading import load
 from swarm_brain.graph.state import BEGIN, FINISH, BrainInput, BrainOutput, BrainState, Update
-from swarm_brain.graph.topology import Kind, Topology
+from swarm_brain.graph.topology import Topology
 from swarm_brain.nodes.begin import begin
 from swarm_brain.nodes.expert import run_expert
 from swarm_brain.nodes.finish import finish
@@ -29,8 +30,6 @@ __all__ = ["Brain", "BrainResult", "build", "compile_brain", "graph"]
 Work = Callable[[BrainState, RunnableConfig], Awaitable[Update]]
 Builder = StateGraph[BrainState, Context, BrainInput, BrainOutput]
 
-# Why an expert of this kind wakes nobody.
-ENDS: Mapping[Kind, str] = {"synthesis": "answer", "critic": "sound, or no revision left"}
 SPARE_SUPERSTEPS = 8  # begin, finish, the revision, and room for a client's own
 PARALLEL_NODES = 64  # LangGraph's default pool for invoke() has cpu + 4 threads
 
@@ -157,9 +156,9 @@ def _routes(topology: Topology, source: str) -> Routes:
     routes = {
         target.name: _label(topology, source, target.name) for target in topology.targets(source)
     }
-    if expert.kind == "critic":
+    if expert.traits.checks:
         routes[topology.synthesis.name] = "quoted defect"
-    return routes | {FINISH: ENDS.get(expert.kind, "no edge fires")} if routes else {}
+    return routes | {FINISH: expert.traits.end} if routes else {}
 
 
 def _label(topology: Topology, source: str, target: str) -> str:

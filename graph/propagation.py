@@ -97,7 +97,7 @@ def reached(topology: Topology, effort: Effort, *, recalled: bool) -> set[str]:
 
 def memories(topology: Topology) -> set[str]:
     """Return the experts of kind memory that `begin` may wake."""
-    return {expert.name for expert in topology.targets(BEGIN) if expert.kind == "memory"}
+    return {expert.name for expert in topology.targets(BEGIN) if expert.traits.recalls}
 
 
 def entries(
@@ -198,9 +198,9 @@ def activations(topology: Topology, cause: Cause, rules: Rules) -> Iterator[Acti
     if cause.source != topology.synthesis.name or not cause.answers:  # else it is a revision
         for target in topology.targets(cause.source, rules.effort):
             reachable = topology.levels[target.name] <= last and not cause.stopped
-            if reachable and (target.kind != "critic" or cause.usable):
+            if reachable and (cause.usable or not target.traits.checks):
                 yield _activation(topology, target, cause, rules)
-    if topology.experts[cause.source].kind == "critic" and cause.answers:
+    if topology.experts[cause.source].traits.checks and cause.answers:
         revised = cause.defects and cause.answers <= rules.max_revisions
         yield Activation(topology.synthesis.name, None, NEUTRAL if revised else 0.0, revised)
 
@@ -209,7 +209,7 @@ def _activation(topology: Topology, target: Expert, cause: Cause, rules: Rules) 
     edge = [e for e in target.woken_by if e.source == cause.source and e.counts(rules.effort)][-1]
     gate = dict(cause.gates).get(target.name, NEUTRAL) if target.gated else None
     # A poor restatement of the question must not silence those who answer without a gate.
-    heeded = cause.usable and (target.gated or target.kind != "proposer")
+    heeded = cause.usable and (target.gated or not target.traits.drafts)
     strength = cause.salience if heeded else NEUTRAL
     activation = round(edge.weight * strength * (NEUTRAL if gate is None else gate), 4)
     return Activation(target.name, gate, activation, activation >= rules.threshold)

@@ -10,11 +10,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
 
+from swarm_brain.graph.kinds import KINDS, Kind, Traits
 from swarm_brain.graph.state import BEGIN, Effort
 
 __all__ = ["Edge", "Expert", "Kind", "Topology"]
 
-Kind = Literal["intake", "gate", "memory", "proposer", "synthesis", "critic"]
 Experts = Annotated[Mapping[str, "Expert"], AfterValidator(MappingProxyType), PlainSerializer(dict)]
 
 
@@ -48,6 +48,11 @@ class Expert(BaseModel):
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
     timeout: float | None = Field(None, gt=0)
+
+    @property
+    def traits(self) -> Traits:
+        """What it has in common with other experts of its kind."""
+        return KINDS[self.kind]
 
     @property
     def role(self) -> str:

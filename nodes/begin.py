@@ -193,9 +193,9 @@ def prospect(topology: Topology, question: str, context: Context) -> Prospect:
     case = _case(topology, context, query, bindings, " " * room)
     plan = make_plan(case, _effort(context, query))
     _, last = propagation.steps_planned(topology, plan.max_steps)
-    critics = {critic.name for critic in topology.of_kind("critic")}
+    reached = [topology.experts[name] for name in topology.reached(plan.effort)]
     criticised = any(
-        topology.levels[name] <= last for name in critics & topology.reached(plan.effort)
+        expert.traits.checks and topology.levels[expert.name] <= last for expert in reached
     )
     worst = plan.worst + plan.answer if criticised and context.max_revisions else plan.worst
     return Prospect(plan, plan.calls, worst, criticised, bindings[context.model][0].spec)

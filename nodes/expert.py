@@ -138,7 +138,7 @@ async def _asked(
 ) -> Reply:
     """The model's reply; a simulated one if it failed and the settings say so."""
     call = _call(turn, shown, decision, account)
-    if turn.expert.kind == "synthesis" and prompt.answer(turn.topology, turn.signals):
+    if turn.answers and prompt.answer(turn.topology, turn.signals):
         report.revised(emit.DEFECT_FOUND)
     reply = await ask(turn.binding, call, turn.config, report.revised)
     if simulates(reply, turn.context):

@@ -119,8 +119,8 @@ def _cost(case: Case, name: str, names: set[str], most: int | None) -> Amount:
         int(_reply(case, other, most) * growth) + TAG_TOKENS
         for other in _heard(case, expert, names)
     )
-    gated = [f"{e.name}: {e.role}" for e in case.topology.gated] if expert.kind == "gate" else []
-    recalled = [case.recalled] if expert.kind == "memory" else []
+    gated = [f"{e.name}: {e.role}" for e in case.topology.gated] if expert.traits.gates else []
+    recalled = [case.recalled] if expert.traits.recalls else []
     texts = [expert.prompt, "\n".join([case.text, *gated, *recalled])]
     bound = prompt_bound(binding, texts) + heard + 2 * TAG_TOKENS
     reply = _reply(case, expert, most)
@@ -136,7 +136,7 @@ def _heard(case: Case, expert: Expert, names: set[str]) -> Iterator[Expert]:
     """Whose words may be in this expert's prompt: all speakers of earlier waves at most."""
     levels = case.topology.levels
     for other in case.topology.experts.values():
-        speaks = other.kind not in ("gate", "critic") or other.name in expert.hears
+        speaks = other.traits.speaks or other.name in expert.hears
         if other.name in names and levels[other.name] < levels[expert.name] and speaks:
             yield other
 

@@ -12,12 +12,13 @@ import json
 import math
 import random
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
 from swarm_brain.graph.errors import ModelError
+from swarm_brain.graph.kinds import Kind
 from swarm_brain.graph.propagation import usable
 from swarm_brain.graph.signal import Signal
 from swarm_brain.graph.state import Recall
@@ -67,7 +68,7 @@ def drafts(topology: Topology, signals: Iterable[Signal]) -> list[Signal]:
     last = {
         signal["source"]: signal
         for signal in signals
-        if topology.experts[signal["source"]].kind == "proposer" and usable(signal)
+        if topology.experts[signal["source"]].traits.drafts and usable(signal)
     }
     return list(last.values())
 
@@ -83,14 +84,13 @@ def heard(turn: ExpertTurn) -> list[Signal]:
     expert, workspace = turn.expert, turn.state["workspace"]
     entries = workspace["broadcasts"] if turn.context.use_global_workspace else []
     broadcast = {(entry["source"], entry["step"]) for entry in entries}
-    apart = {"synthesis": {"proposer", "synthesis"}, "critic": {"synthesis"}}.get(expert.kind, ())
     return [
         signal
         for signal in turn.signals
         if usable(signal)
         and (signal["source"] in expert.hears or (signal["source"], signal["step"]) in broadcast)
         and signal["source"] != expert.name
-        and turn.topology.experts[signal["source"]].kind not in apart
+        and turn.topology.experts[signal["source"]].kind not in expert.traits.apart
     ]
 
 
@@ -100,13 +100,12 @@ def parts(turn: ExpertTurn) -> list[Part]:
         *_instructions(turn),
         *_conversation(turn),
         Part("question", turn.state["query"]),
-        *_for_kind(turn),
+        *_own_parts(turn, BEFORE_HEARD),
         *(
             Part(_heard_from(turn, signal), signal["content"], 1 + signal["salience"])
             for signal in heard(turn)
         ),
-        *_drafts(turn),
-        *_under_review(turn),
+        *_own_parts(turn, AFTER_HEARD),
         *_form(turn),
     ]
 
@@ -115,9 +114,7 @@ def _instructions(turn: ExpertTurn) -> list[Part]:
     """How the asker wants to be answered: for all who read or write the answer, not for those who
     only decide who is needed or say what is known."""
     text = turn.state.get("instructions", "")
-    if not text or turn.expert.kind in ("gate", "memory"):
-        return []
-    return [Part("instructions", text)]
+    return [Part("instructions", text)] if text and turn.expert.traits.instructions else []
 
 
 def _form(turn: ExpertTurn) -> list[Part]:
@@ -131,7 +128,7 @@ def _form(turn: ExpertTurn) -> list[Part]:
 def _heard_from(turn: ExpertTurn, signal: Signal) -> str:
     """The tag of what was heard; of a memory expert also whether anything was recalled."""
     tag = f'heard from="{signal["source"]}"'
-    if turn.topology.experts[signal["source"]].kind != "memory":
+    if not turn.topology.experts[signal["source"]].traits.recalls:
         return tag
     recalled = turn.state["memory"]["recalled"]
     known = "recalled, and the model's own knowledge" if recalled else "the model's own knowledge"
@@ -139,7 +136,7 @@ def _heard_from(turn: ExpertTurn, signal: Signal) -> str:
 
 
 def _conversation(turn: ExpertTurn) -> list[Part]:
-    if turn.expert.kind in ("gate", "critic"):
+    if not turn.expert.traits.conversation:
         return []
     turns, digest = turn.state["memory"]["turns"], turn.state["memory"]["digest"]
     before = [Part('earlier kind="digest"', digest, rank=-1)] if digest else []
@@ -149,11 +146,19 @@ def _conversation(turn: ExpertTurn) -> list[Part]:
     ]
 
 
-def _for_kind(turn: ExpertTurn) -> list[Part]:
-    if turn.expert.kind == "gate":
-        listed = "\n".join(f"{other.name}: {other.role}" for other in turn.topology.gated)
-        return [Part("experts", listed)]
-    return recalled(turn.state["memory"]["recalled"]) if turn.expert.kind == "memory" else []
+def _own_parts(turn: ExpertTurn, parts: KindParts) -> list[Part]:
+    """What only experts of its kind are shown."""
+    own = parts.get(turn.expert.kind)
+    return own(turn) if own else []
+
+
+def _gated_experts(turn: ExpertTurn) -> list[Part]:
+    listed = "\n".join(f"{other.name}: {other.role}" for other in turn.topology.gated)
+    return [Part("experts", listed)]
+
+
+def _memories(turn: ExpertTurn) -> list[Part]:
+    return recalled(turn.state["memory"]["recalled"])
 
 
 def recalled(items: Iterable[Recall]) -> list[Part]:
@@ -181,27 +186,34 @@ def _plain(text: str) -> str:
 
 
 def _drafts(turn: ExpertTurn) -> list[Part]:
-    """Every real draft whole, anonymised, in an order that depends on the seed alone."""
-    if turn.expert.kind != "synthesis":
-        return []
+    """Every real draft whole, anonymised, in an order that only depends on the seed."""
     texts = [signal["content"] for signal in drafts(turn.topology, turn.signals)]
     random.Random(turn.state["seed"]).shuffle(texts)  # noqa: S311
-    return [
+    shown = [
         Part(f'draft name="{chr(ord("A") + at % 26)}"', text, cuttable=True)
         for at, text in enumerate(texts)
     ]
+    return [*shown, *_earlier_answer(turn)]
 
 
-def _under_review(turn: ExpertTurn) -> list[Part]:
-    """The answer for a critic; for a revision also the defects found in it."""
+def _earlier_answer(turn: ExpertTurn) -> list[Part]:
+    """For a revision: the answer, and the defects found in it."""
     current = answer(turn.topology, turn.signals)
-    if current is None or turn.expert.kind not in ("critic", "synthesis"):
+    if current is None:
         return []
-    if turn.expert.kind == "critic":
-        return [Part("answer", current["content"], cuttable=True)]
     defects = [defect for signal in turn.signals for defect in signal["defects"]]
     listed = "\n".join(f'- "{defect["quote"]}": {defect["problem"]}' for defect in defects)
     return [Part("earlier_answer", current["content"], cuttable=True), Part("defects", listed)]
+
+
+def _answer(turn: ExpertTurn) -> list[Part]:
+    current = answer(turn.topology, turn.signals)
+    return [Part("answer", current["content"], cuttable=True)] if current else []
+
+
+KindParts = Mapping[Kind, Callable[[ExpertTurn], list[Part]]]
+BEFORE_HEARD: KindParts = {"gate": _gated_experts, "memory": _memories}
+AFTER_HEARD: KindParts = {"synthesis": _drafts, "critic": _answer}
 
 
 def messages(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from swarm_brain.calls.request import Reply
 from swarm_brain.graph import propagation
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.errors import FailureKind
+from swarm_brain.graph.kinds import Kind
 from swarm_brain.graph.signal import Defect, Signal
 from swarm_brain.graph.topology import Expert
 from swarm_brain.graph.workspace import Broadcast
@@ -73,15 +74,6 @@ def simulates(reply: Reply, context: Context) -> bool:
     return failed and context.on_error == "simulate"
 
 
-def schema_for(turn: ExpertTurn) -> JsonSchema | None:
-    """Return the JSON schema that this expert replies in; None for plain text."""
-    if turn.answers:
-        return turn.context.answer_schema
-    if turn.expert.kind == "gate":
-        return parse.gates_schema(turn.topology.gated)
-    return parse.defects_schema() if turn.expert.kind == "critic" else None
-
-
 def signal_of(turn: ModelTurn, reply: Reply) -> Signal:
     """Return the signal of a reply."""
     signal = _costs(turn, reply)
@@ -143,27 +135,54 @@ def rewritten(turn: ExpertTurn, signal: Signal, text: str) -> Signal:
     return with_meaning(fresh, meaning(turn, text))
 
 
+def schema_for(turn: ExpertTurn) -> JsonSchema | None:
+    """Return the JSON schema that this expert replies in; None for plain text."""
+    if turn.answers:
+        return turn.context.answer_schema
+    form = FORMS.get(turn.expert.kind)
+    return form.schema(turn) if form else None
+
+
 def meaning(turn: ExpertTurn, text: str) -> Meaning:
     """Return what the words mean for the graph, by the expert's kind."""
-    match turn.expert.kind:
-        case "gate":
-            gated = turn.topology.gated
-            gates = parse.read_gates(text, [other.name for other in gated])
-            if gates is None and gated:
-                return Meaning(text, unreadable="no gate of a listed expert is stated in it")
-            return Meaning(text, salience=propagation.NEUTRAL, gates=gates or {})
-        case "critic":
-            defects = parse.read_defects(text)
-            if defects is None:
-                return Meaning(text, unreadable="no list of defects is stated in it")
-            current = prompt.answer(turn.topology, turn.signals)
-            standing = propagation.standing(defects, current["content"] if current else "")
-            return Meaning(text, salience=propagation.NEUTRAL, defects=standing)
+    if form := FORMS.get(turn.expert.kind):
+        return form.read(turn, text)
     if turn.answers and turn.context.answer_schema is not None:
         return _formed(turn, text)
     heard = [signal["content"] for signal in prompt.heard(turn)]
     salience = propagation.salience(text, turn.state["query"], heard, turn.context)
     return Meaning(text, verdict=parse.read_verdict(text), salience=salience)
+
+
+def _gates(turn: ExpertTurn, text: str) -> Meaning:
+    gated = [other.name for other in turn.topology.gated]
+    gates = parse.read_gates(text, gated)
+    if gates is None and gated:
+        return Meaning(text, unreadable="no gate of a listed expert is stated in it")
+    return Meaning(text, salience=propagation.NEUTRAL, gates=gates or {})
+
+
+def _defects(turn: ExpertTurn, text: str) -> Meaning:
+    defects = parse.read_defects(text)
+    if defects is None:
+        return Meaning(text, unreadable="no list of defects is stated in it")
+    current = prompt.answer(turn.topology, turn.signals)
+    standing = propagation.standing(defects, current["content"] if current else "")
+    return Meaning(text, salience=propagation.NEUTRAL, defects=standing)
+
+
+@dataclass(frozen=True)
+class Form:
+    """The form of replies that are not plain text: its JSON schema, and how to read it."""
+
+    schema: Callable[[ExpertTurn], JsonSchema]
+    read: Callable[[ExpertTurn, str], Meaning]
+
+
+FORMS: Mapping[Kind, Form] = {
+    "gate": Form(lambda turn: parse.gates_schema(turn.topology.gated), _gates),
+    "critic": Form(lambda _: parse.defects_schema(), _defects),
+}
 
 
 def _formed(turn: ExpertTurn, text: str) -> Meaning:
@@ -182,7 +201,7 @@ def readable(turn: ExpertTurn, text: str) -> bool:
 
 def candidates(expert: Expert, signal: Signal) -> list[Broadcast]:
     """Return the signal as a candidate for the workspace. Gates and defects are not broadcast."""
-    if expert.kind in ("gate", "critic") or not propagation.usable(signal):
+    if not expert.traits.speaks or not propagation.usable(signal):
         return []
     entry: Broadcast = {
         "source": signal["source"],

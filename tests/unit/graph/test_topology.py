@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
 from swarm_brain.graph.brain import Brain, compile_brain
 from swarm_brain.graph.errors import TopologyError
+from swarm_brain.graph.kinds import KINDS, Kind
 from swarm_brain.graph.loading import FOLDER, load
 from tests.fakes import Script
 
@@ -429,6 +431,11 @@ def test_levels_are_the_length_of_the_path(tmp_path):
         "synthesis": 4,
         "meta_cognitive": 5,
     }
+
+
+def test_every_kind_is_described():
+    assert set(KINDS) == set(get_args(Kind))
+    assert {expert.kind for expert in load().experts.values()} == set(KINDS)
 
 
 def test_a_shipped_topology_is_loaded_once_and_cannot_be_changed():
