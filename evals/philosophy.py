@@ -162,7 +162,8 @@ def main(
     err = Console(file=sys.stderr, highlight=False)
     keys = {"hyperbolic": api_key.strip()} if api_key and api_key.strip() else {}
     settings = settings_of(context)
-    model, note = model_of(settings.get("model"), use_api, load_models, keys)
+    requested = make_context(settings).model if "model" in settings else None
+    model, note = model_of(requested, use_api, load_models, keys)
     if note:
         err.print(note, style="yellow", markup=False)
     folder = folder_of(output)

@@ -12,6 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from swarm_brain import observers
 from swarm_brain.graph import propagation
 from swarm_brain.graph.context import Context
+from swarm_brain.graph.events import Answered
 from swarm_brain.graph.signal import ExpertReport, Signal
 from swarm_brain.graph.state import BrainOutput, BrainState, Provenance, StopReason, Usage
 from swarm_brain.graph.topology import Topology
@@ -240,7 +241,7 @@ def report(signal: Signal) -> ExpertReport:
     return cast(ExpertReport, copied | different)
 
 
-def usage(signals: Sequence[Signal]) -> Usage:
+def usage(signals: Sequence[Signal] | Sequence[Answered]) -> Usage:
     """The run's totals. A total is None where a model replied and its share is unknown."""
     replied = [s for s in signals if s["output_tokens"] is not None]
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 Question = Annotated[str, typer.Argument(help="The question; - reads standard input.")]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Print the most it can take: calls, tokens and dollars.")
+    bool,
+    typer.Option("--dry-run", help="Print the calls, tokens and dollars it takes at most."),
 ]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Fail if an expert fails: --on-error raise.")
@@ -39,7 +40,8 @@ def ask(
 ) -> None:
     """Ask the experts a question.
 
-    Exit code 0: a model answered, 3: only a simulation did, 4: the run is paused.
+    Exit code 0: a model answered, 1: the run failed, 2: wrong usage, 3: only the simulation
+    answered, 4: the run is paused.
     """
     # These import LangGraph, which is slow.
     from swarm_brain.cli.terminal import remote, run
@@ -65,9 +67,9 @@ def ask(
 
 
 def _refuse_local(options: dict[str, object]) -> None:
-    """Raise ConfigError for options that concern this process alone."""
+    """Raise ConfigError for options that do not apply to a server."""
     if refused := [option for option, value in options.items() if value]:
-        raise ConfigError(f"{', '.join(refused)}: not with --url, it is the server that answers.")
+        raise ConfigError(f"{', '.join(refused)}: not with --url, where the server answers.")
 
 
 def _check_saving(request: Ask, url: str | None, dry_run: bool) -> None:

@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from swarm_brain.cli.options import Topology, Url, settings_of
+from swarm_brain.cli.options import Settings, Topology, Url, settings_of
 from swarm_brain.graph.errors import ConfigError
 
 Questions = Annotated[
     Path,
     typer.Argument(
         metavar="FILE.jsonl",
-        help='On each line a question as a JSON string, {"question": ...} or {"messages": [...]}, '
-        'with "id", "settings" and "metadata" if wanted; - reads standard input.',
+        help='Each line is a question: a JSON string, {"question": ...} or {"messages": [...]}, '
+        'optionally with "id", "settings" and "metadata"; - reads standard input.',
     ),
 ]
 Answers = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE.jsonl",
-        help="Where the answers go; - is standard output. Default: FILE.answers.jsonl.",
+        help="Where to write the answers; - is standard output. (default: FILE.answers.jsonl)",
     ),
 ]
+Concurrency = Annotated[int, typer.Option(min=1, max=256, help="Ask this many rows at once.")]
 Assignments = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME=VALUE",
-        help="Any other setting, for every row: budget_tokens=20000; repeatable.",
+        help="Set any other setting for every row, as in budget_tokens=20000. (repeatable)",
     ),
 ]
 
@@ -41,9 +42,9 @@ def batch(
     output: Answers = None,
     topology: Topology = None,
     url: Url = None,
-    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Rows asked at once.")] = 4,
+    concurrency: Concurrency = 4,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue; rows that are answered are not asked again.")
+        bool, typer.Option("--resume", help="Continue; do not ask answered rows again.")
     ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Continue, and ask failed rows again.")
@@ -56,10 +57,10 @@ def batch(
     ] = None,
     setting: Assignments = None,
 ) -> None:
-    """Ask many questions from a file and save each answer as it comes, in the file's order.
+    """Ask many questions from a file, and write the answers in its order.
 
-    Exit code 0: a model answered all, 1: some failed, 3: only the simulation answered some, 4: the
-    budget did not reach; 2: wrong usage, nothing was sent.
+    Exit code 0: a model answered every row, 1: some rows failed, 2: wrong usage and nothing was
+    sent, 3: some rows have only a simulated answer, 4: the budget ran out.
     """
     from swarm_brain.cli.terminal import batch as work  # imports LangGraph, which is slow
 
@@ -78,13 +79,13 @@ def batch(
     raise typer.Exit(work.answer(request))
 
 
-def _assigned(items: list[str]) -> dict[str, Any]:
-    """`NAME=VALUE` as a mapping; a value is JSON if it can be, else text."""
-    settings = {}
+def _assigned(items: list[str]) -> Settings:
+    """Read `NAME=VALUE` pairs. A value that is not JSON is text."""
+    settings: Settings = {}
     for item in items:
         name, sign, value = item.partition("=")
         if not (sign and name):
-            raise ConfigError(f"--setting {item!r}: write NAME=VALUE")
+            raise ConfigError(f"--setting {item!r}: write NAME=VALUE.")
         try:
             settings[name.strip()] = json.loads(value)
         except ValueError:

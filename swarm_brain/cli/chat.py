@@ -17,7 +17,7 @@ def chat(
     no_save: NoSave = False,
     topology: Topology = None,
 ) -> None:
-    """Ask many questions in one thread. /help lists the commands."""
+    """Ask many questions in one thread, interactively."""
     from swarm_brain.cli.terminal.conversation import converse  # imports LangGraph, which is slow
 
     if thread is not None and no_save:

@@ -11,9 +11,7 @@ from swarm_brain.cli.options import settings_of
 
 
 def doctor(context: typer.Context) -> None:
-    """Check key, endpoint, model and versions, and say what to fix."""
+    """Check the installation, key, endpoint and model, and say what to fix."""
     from swarm_brain.cli.terminal.checks import examine  # imports LangChain, which is slow
 
-    settings = settings_of(context)
-    answers = asyncio.run(examine(settings.get("model", "auto"), settings.get("base_url")))
-    raise typer.Exit(ANSWERED if answers else ERROR)
+    raise typer.Exit(ANSWERED if asyncio.run(examine(settings_of(context))) else ERROR)

@@ -89,7 +89,7 @@ async def _run_of(thread: str, number: int | None) -> tuple[Run, graph_topology.
     from swarm_brain.threads import history
 
     async with session(err, needed=True) as opened:
-        return await history.run_of(opened.must(), thread, number)
+        return await history.run_of(opened.require_threads(), thread, number)
 
 
 def _write(path: Path, data: bytes) -> None:

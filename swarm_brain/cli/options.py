@@ -31,6 +31,7 @@ MODEL = ("model", "base_url")
 UNATTENDED = ("Budget", "Memory", "pause_before")
 PAIR, JSON = "NAME=VALUE", "JSON|FILE"  # values that are not typed as their fields hold them
 SHIPPED = "eight"
+Settings = dict[str, object]
 Text = TypeVar("Text", str, str | None)
 
 
@@ -134,10 +135,9 @@ def with_settings(
     return SettingsCommand
 
 
-def settings_of(context: typer.Context) -> dict[str, Any]:
+def settings_of(context: typer.Context) -> Settings:
     """Return the settings given on the command line, as values that JSON has."""
-    chosen: dict[str, Any] = context.obj
-    return dict(chosen)
+    return dict(context.obj)
 
 
 def _validated(values: Mapping[str, Any]) -> dict[str, Any]:

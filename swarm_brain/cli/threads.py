@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.columns import Columns
@@ -65,7 +65,7 @@ async def _rows() -> list[_Row]:
     from swarm_brain.threads.checkpoints import count_runs
 
     async with session(err, needed=True) as opened:
-        threads = opened.must()
+        threads = opened.require_threads()
         counts = await count_runs(threads, await threads.ids())
         return [await _row(threads, thread, number) for thread, number in counts.items()]
 
@@ -109,8 +109,8 @@ async def _runs(thread: str) -> list[Run]:
     from swarm_brain.threads import checkpoints, history
 
     async with session(err, needed=True) as opened:
-        await checkpoints.latest(opened.must(), thread)  # raises if there is none
-        return await history.runs(opened.must(), thread)
+        await checkpoints.latest(opened.require_threads(), thread)  # raises if there is none
+        return await history.runs(opened.require_threads(), thread)
 
 
 def _step(step: Step) -> Group:
@@ -161,10 +161,10 @@ def resume(
 ) -> None:
     """Finish an unfinished run with its own settings. Finished calls are not repeated."""
     from swarm_brain.cli.terminal.approval import decision_of
-    from swarm_brain.cli.terminal.outcome import outcome
+    from swarm_brain.cli.terminal.outcome import Progress, outcome
     from swarm_brain.cli.terminal.resume import resumed
 
-    progress: dict[str, Any] = {}
+    progress = Progress()
     budgets, decision = settings_of(context), decision_of(decide, sees)
     work = resumed(thread, budgets, decision, as_json, progress)
     raise typer.Exit(outcome(work, as_json, progress))
@@ -217,7 +217,7 @@ async def _deleted(threads: list[str]) -> None:
     from swarm_brain.cli.terminal.session import session
 
     async with session(err, needed=True) as opened:
-        saved = opened.must()
+        saved = opened.require_threads()
         if unknown := sorted(set(threads) - set(await saved.ids())):
             raise ThreadError(f"There is no thread {', '.join(unknown)}; nothing was deleted.")
         for thread in threads:
@@ -241,4 +241,4 @@ async def _pruned(keep_last: int) -> int:
     from swarm_brain.cli.terminal.session import session
 
     async with session(err, needed=True) as opened:
-        return await opened.must().keep_last(keep_last)
+        return await opened.require_threads().keep_last(keep_last)

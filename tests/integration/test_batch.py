@@ -123,7 +123,7 @@ def test_ctrl_c_ends_at_once_keeps_what_is_done_and_says_how_to_go_on(user):
         spent = time.monotonic() - started
     assert child.returncode == 1
     assert spent < 2  # one second, and another for a busy machine
-    assert "rows are answered and kept in q.answers.jsonl.journal" in told
+    assert "rows are answered and saved in q.answers.jsonl.journal" in told
     assert "--resume" in told
     assert "Traceback" not in told
     changed = user.run(*words, "--resume", "--setting", "temperature=0.1")

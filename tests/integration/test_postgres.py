@@ -350,7 +350,7 @@ def test_server_stopped_in_the_middle_of_a_run(brain: Brain, expert):
     told = brain.command("ask", HARD, *brain.here, "--thread", "t")
     assert time.monotonic() - started < 20
     assert (told.code, told.out) == (0, ANSWER), told.err
-    assert "not saved to its end" in told.err
+    assert "not saved completely" in told.err
     assert "not remembered" in told.err
     assert len(told.err.splitlines()) < 12, told.err
     brain.server.start()

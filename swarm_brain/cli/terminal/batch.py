@@ -1,4 +1,4 @@
-"""`batch`: open the file, its journal and who answers; run; write the answers; say what it took."""
+"""Run a batch: open the questions and the journal, ask, write the answers, report the usage."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from filelock import FileLock, Timeout
 from rich.console import Console
 
 from swarm_brain.batch.backend import Asker, There, here
@@ -20,9 +21,10 @@ from swarm_brain.batch.journal import open_journal
 from swarm_brain.batch.output import Stream, Total, write
 from swarm_brain.batch.purse import Purse
 from swarm_brain.batch.records import Record
-from swarm_brain.batch.rows import Rows, indexed, refused
+from swarm_brain.batch.rows import Row, Rows, indexed, refused
 from swarm_brain.batch.runner import BUDGET, Batch, run
-from swarm_brain.cli.console import ANSWERED, ERROR, PAUSED, SIMULATED, err
+from swarm_brain.cli.console import ANSWERED, ERROR, PAUSED, SIMULATED, err, note
+from swarm_brain.cli.options import SHIPPED, Settings
 from swarm_brain.cli.terminal.text import printable
 from swarm_brain.graph.context import Context, make_context
 from swarm_brain.graph.errors import ConfigError, InputError
@@ -36,11 +38,11 @@ STREAM = Path("-")
 
 @dataclass(frozen=True)
 class BatchRequest:
-    """What the user asked for. `budget` is tokens and dollars of the whole batch."""
+    """What the user asked for. `budget` limits tokens and dollars of the whole batch."""
 
     file: Path
     output: Path
-    settings: dict[str, Any]
+    settings: Settings
     topology: str | None = None
     url: str | None = None
     concurrency: int = 4
@@ -50,62 +52,61 @@ class BatchRequest:
 
     @property
     def limits(self) -> dict[str, float]:
-        """The budgets that are given, by the names of the settings that limit one run."""
-        names = ("budget_tokens", "budget_usd")
-        given = zip(names, self.budget, strict=True)
-        return {name: limit for name, limit in given if limit is not None}
+        """The given budgets, by the names of the settings that limit one run."""
+        budgets = zip(("budget_tokens", "budget_usd"), self.budget, strict=True)
+        return {name: limit for name, limit in budgets if limit is not None}
 
     @property
     def journal(self) -> Path | None:
-        """Where answers are kept as they come; None where nothing can be gone on with."""
+        """Where answers are saved as they come; None if the batch cannot be continued."""
         return None if self.output == STREAM else Path(f"{self.output}.journal")
 
 
 def default_output(file: Path) -> Path:
-    """Where the answers go if nobody says."""
+    """Return where the answers go by default. Raises ConfigError for a folder."""
     if not file.name:
-        raise ConfigError(f"{file} is no file.")
+        raise ConfigError(f"{file} is not a file.")
     return STREAM if file == STREAM else file.with_suffix(".answers.jsonl")
 
 
-def answer(wanted: BatchRequest) -> int:
-    """Run a batch to its end; the exit code. Raises BrainError before anything is sent."""
-    _check(wanted)
-    with _questions(wanted.file) as file, _alone(wanted.journal):
-        rows = indexed(file, wanted.settings)
-        _tell_bad(rows)
+def answer(request: BatchRequest) -> int:
+    """Run a batch and return the exit code. Raises BrainError before anything is sent."""
+    _check(request)
+    with _questions(request.file) as file, _alone(request.journal):
+        rows = indexed(file, request.settings)
+        _report_bad(rows)
         try:
-            return asyncio.run(_answered(wanted, rows))
-        except KeyboardInterrupt:  # what is kept has been told
+            return asyncio.run(_answered(request, rows))
+        except KeyboardInterrupt:  # what is saved has been reported
             return ERROR
 
 
-def _check(wanted: BatchRequest) -> None:
-    """Raise ConfigError for what cannot be wanted together."""
-    if wanted.output == STREAM and wanted.resume:
-        raise ConfigError("--resume needs a file that it can go on with: name one by --output.")
-    if wanted.url and wanted.topology:
-        raise ConfigError("--topology: not with --url, it is the server that answers.")
-    for name in wanted.limits:
-        if wanted.url and name not in wanted.settings:
+def _check(request: BatchRequest) -> None:
+    """Raise ConfigError for options that contradict each other."""
+    if request.output == STREAM and request.resume:
+        raise ConfigError("--resume needs a file to continue: name it with --output.")
+    if request.url and request.topology:
+        raise ConfigError("--topology: not with --url, where the server answers.")
+    for name in request.limits:
+        if request.url and name not in request.settings:
             raise ConfigError(
-                f"--{name.replace('_', '-')} with --url: what a row takes there at worst is not "
-                f"known here. Say it for each row: --setting {name}=..."
+                f"--{name.replace('_', '-')} with --url: the most a row can use on the server is "
+                f"unknown. Limit each row with --setting {name}=..."
             )
     try:
-        refused(wanted.settings)
+        refused(request.settings)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    make_context(wanted.settings)
-    journal = wanted.journal
-    if journal and wanted.output.exists() and not (wanted.resume and journal.exists()):
-        ways = "delete it" if wanted.resume else "go on with --resume"
-        raise ConfigError(f"{wanted.output} exists. Name another --output, or {ways}.")
+    make_context(request.settings)
+    journal = request.journal
+    if journal and request.output.exists() and not (request.resume and journal.exists()):
+        ways = "delete it" if request.resume else "continue it with --resume"
+        raise ConfigError(f"{request.output} exists. Name another --output, or {ways}.")
 
 
 @contextmanager
 def _questions(path: Path) -> Iterator[BinaryIO]:
-    """The file of questions; standard input is copied, because it is read twice."""
+    """Open the questions. Standard input is copied, because it is read twice."""
     if path == STREAM:
         with tempfile.TemporaryFile() as copy:
             shutil.copyfileobj(sys.stdin.buffer, copy)
@@ -123,9 +124,7 @@ def _questions(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _alone(journal: Path | None) -> Iterator[None]:
-    """No other process writes the same answers meanwhile. Raises ConfigError."""
-    from filelock import FileLock, Timeout
-
+    """Let no other process write the same answers. Raises ConfigError if one does."""
     if journal is None:
         yield
         return
@@ -145,132 +144,128 @@ def _alone(journal: Path | None) -> Iterator[None]:
         lock.release()
 
 
-def _tell_bad(rows: Rows) -> None:
-    """Say which rows cannot be asked. Raises ConfigError if none can."""
-    told = "; ".join(rows.problems) + ("; ..." if rows.bad > len(rows.problems) else "")
+def _report_bad(rows: Rows) -> None:
+    """Report rows that cannot be asked. Raises ConfigError if none can."""
+    problems = "; ".join(rows.problems) + ("; ..." if rows.bad > len(rows.problems) else "")
     if rows.bad == len(rows):
-        raise ConfigError(f"No row can be asked: {told or 'the file is empty'}")
+        raise ConfigError(f"No row can be asked: {problems or 'the file is empty'}")
     if rows.bad:
-        _note(f"{rows.bad:,} of {len(rows):,} rows cannot be asked: {told}")
+        note(f"{rows.bad:,} of {len(rows):,} rows cannot be asked: {problems}")
 
 
-def _note(text: str) -> None:
-    err.print(printable(text), style="yellow", markup=False, soft_wrap=True)
-
-
-async def _answered(wanted: BatchRequest, rows: Rows) -> int:
-    asker, settings, about = await _asker(wanted, rows)
+async def _answered(request: BatchRequest, rows: Rows) -> int:
+    asker, settings, about = await _asker(request, rows)
     head = {"questions": rows.sha256, "rows": len(rows), "settings": settings, **about}
-    journal = open_journal(wanted.journal, len(rows), head, resume=wanted.resume)
-    purse = Purse(*wanted.budget, spent=journal.charged)
+    journal = open_journal(request.journal, len(rows), head, resume=request.resume)
+    purse = Purse(*request.budget, spent=journal.charged)
     batch = Batch(
         rows,
         journal,
         asker,
         settings,
         purse,
-        _ignored,
-        wanted.concurrency,
-        wanted.retry_failed,
+        _ignore,
+        request.concurrency,
+        request.retry_failed,
     )
     try:
-        total = await _run(wanted, batch)
+        total = await _run(request, batch)
     except asyncio.CancelledError:
-        _note(_interrupted(wanted, batch))
+        note(_interrupted(request, batch))
         raise
     finally:
         journal.close()
-    _tell(wanted, batch, total)
+    _report(request, batch, total)
     return _code(batch, total)
 
 
-def _ignored(number: int, found: Record) -> None:
-    """Nobody listens."""
+def _ignore(number: int, answer: Record) -> None:
+    """Do nothing with an answer."""
 
 
-async def _asker(wanted: BatchRequest, rows: Rows) -> tuple[Asker, dict[str, Any], dict[str, Any]]:
-    """Who answers, with which settings, and what tells this one from another.
+async def _asker(request: BatchRequest, rows: Rows) -> tuple[Asker, Settings, dict[str, str]]:
+    """Return who answers, with which settings, and what distinguishes it in the journal.
 
-    Raises BrainError if it can answer nothing.
+    Raises BrainError if it cannot answer.
     """
-    settings = {**wanted.settings, "use_memory": False}
-    if wanted.url:
-        there = There(connect(wanted.url))
+    settings: Settings = {**request.settings, "use_memory": False}
+    if request.url:
+        there = There(connect(request.url))
         await there.ready()
         err.print(f"asking {there.brain.url}", style="dim", markup=False, soft_wrap=True)
         return there, settings, {"server": there.brain.url}
-    topology = load(wanted.topology or "eight")
+    topology = load(request.topology or SHIPPED)
     context = await asyncio.to_thread(prepare_run, make_context(settings), topology, err)
     settings["model"] = context.model
-    asker = here(topology, _quietly(topology))
+    asker = here(topology, _prepare_silently(topology))
     first = next(filter(_good, map(rows.at, range(len(rows)))))
-    with suppress(InputError):  # that is this row's own fault
-        await asker.worst(first, {**wanted.limits, **settings})
+    with suppress(InputError):  # reported as this row's answer
+        await asker.worst(first, {**request.limits, **settings})
     return asker, settings, {"topology": topology.hash}
 
 
-def _good(row: Any) -> bool:
+def _good(row: Row) -> bool:
     return row.problem is None
 
 
-def _quietly(topology: Topology) -> Callable[[Context], Context]:
-    """Fetches the weights of rows that name models of their own."""
+def _prepare_silently(topology: Topology) -> Callable[[Context], Context]:
+    """Return a function that fetches weights for rows with models of their own."""
     silent = Console(stderr=True, quiet=True)
     return lambda context: prepare_run(context, topology, silent)
 
 
-async def _run(wanted: BatchRequest, batch: Batch) -> Total:
-    """Ask, with a progress bar; then, or meanwhile on standard output, write the answers."""
+async def _run(request: BatchRequest, batch: Batch) -> Total:
+    """Ask with a progress bar; write the answers at the end, or to standard output as they come."""
     done = sum(batch.journal.done(row) for row in range(len(batch.rows)))
     total = Total()
-    stream = Stream(batch, total) if wanted.output == STREAM else None
+    stream = Stream(batch, total) if request.output == STREAM else None
     with counting(err, "batch", len(batch.rows), done) as counted:
 
-        def told(number: int, found: Record) -> None:
-            counted.add(found["usage"], failed=found["status"] == "failed")
+        def report(number: int, answer: Record) -> None:
+            counted.add(answer["usage"], failed=answer["status"] == "failed")
             if stream:
                 stream.flush()
 
-        batch.told = told
+        batch.told = report
         await run(batch)
     if stream:
         stream.flush(end=True)
     else:
-        write(wanted.output, map(total.add, batch.answers()))
+        write(request.output, map(total.add, batch.answers()))
     return total
 
 
-def _interrupted(wanted: BatchRequest, batch: Batch) -> str:
+def _interrupted(request: BatchRequest, batch: Batch) -> str:
     done = sum(batch.journal.done(row) for row in range(len(batch.rows)))
-    told = f"Interrupted: {done:,} of {len(batch.rows):,} rows are answered"
-    if wanted.journal is None:
-        return f"{told}; nothing is kept, because --output is no file."
-    return f"{told} and kept in {wanted.journal}. Go on with `{_again(wanted)}`"
+    text = f"Interrupted: {done:,} of {len(batch.rows):,} rows are answered"
+    if request.journal is None:
+        return f"{text}; nothing is saved, because --output is standard output."
+    return f"{text} and saved in {request.journal}. Continue with `{_again(request)}`"
 
 
-def _again(wanted: BatchRequest, option: str = "--resume") -> str:
-    """The command that goes on, in short."""
-    return f"swarm-brain batch {shlex.quote(str(wanted.file))} ... {option}"
+def _again(request: BatchRequest, option: str = "--resume") -> str:
+    """Return the command that continues the batch, shortened."""
+    return f"swarm-brain batch {shlex.quote(str(request.file))} ... {option}"
 
 
-def _tell(wanted: BatchRequest, batch: Batch, total: Total) -> None:
-    """What came of it, and how to go on where something is left."""
-    where = "" if wanted.output == STREAM else f" · {wanted.output}"
+def _report(request: BatchRequest, batch: Batch, total: Total) -> None:
+    """Print the totals, and how to continue if rows are left."""
+    where = "" if request.output == STREAM else f" · {request.output}"
     err.print(printable(f"{total}{where}"), style="dim", markup=False, soft_wrap=True)
     whole = total.rows["answered"] == len(batch.rows)
-    if wanted.journal is None:
+    if request.journal is None:
         return
     if whole:
-        wanted.journal.unlink()
+        request.journal.unlink()
     elif batch.stopped:
         why = f"budget: {batch.purse.told()}" if batch.stopped == BUDGET else batch.stopped
-        _note(f"Not all were sent ({why}). Go on with `{_again(wanted)}`")
+        note(f"Not all rows were sent ({why}). Continue with `{_again(request)}`")
     elif total.rows["failed"] > batch.rows.bad:
-        _note(f"Ask the failed ones again with `{_again(wanted, '--retry-failed')}`")
+        note(f"Ask the failed rows again with `{_again(request, '--retry-failed')}`")
 
 
 def _code(batch: Batch, total: Total) -> int:
-    """The exit code, as `ask` has them; PAUSED: there is more to do, for more money."""
+    """Return the exit code. PAUSED means that the budget ran out."""
     if batch.stopped == BUDGET:
         return PAUSED
     if total.rows["answered"] < len(batch.rows):

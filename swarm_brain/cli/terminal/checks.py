@@ -1,9 +1,10 @@
-"""What works here, what does not, and what would fix it."""
+"""Checks of the installation: what works, what does not, and what would fix it."""
 
 from __future__ import annotations
 
 import asyncio
 import platform
+from collections.abc import Callable
 from importlib import metadata
 from urllib.parse import urlsplit
 
@@ -13,8 +14,10 @@ from rich.text import Text
 
 from swarm_brain.calls.client import ask
 from swarm_brain.calls.request import Call
+from swarm_brain.cli.options import Settings
 from swarm_brain.cli.terminal.text import printable
 from swarm_brain.config import config_file, variable
+from swarm_brain.graph.context import make_context
 from swarm_brain.graph.errors import BrainError, ModelError
 from swarm_brain.memory.opening import close_store, open_store, searching
 from swarm_brain.models import choose
@@ -22,6 +25,7 @@ from swarm_brain.models.binding import Binding, Sampling
 from swarm_brain.models.endpoint import HYPERBOLIC_URL
 from swarm_brain.version import __version__
 
+Line = Callable[[bool | None, str], None]
 SECONDS = 30.0
 TOKENS = 16
 PACKAGES = (
@@ -36,17 +40,18 @@ PACKAGES = (
 )
 ADVICE = {
     "auth": "The endpoint refuses the key: check HYPERBOLIC_API_KEY (or your provider's variable).",
-    "not_found": "The endpoint does not know this model: check the name after provider:.",
+    "not_found": "The endpoint does not know this model: check the name after `provider:`.",
     "connection": "Nothing answers at this address: check it, the network and any proxy.",
-    "timeout": "The endpoint is silent: try again, or another one.",
+    "timeout": "The endpoint did not answer in time: try again, or use another one.",
     "rate_limit": "The endpoint limits your requests: wait, or raise your plan.",
-    "server": "The endpoint is in trouble: try again later.",
-    "refused_request": "The endpoint refuses the request: its message says why.",
+    "server": "The endpoint has an internal error: try again later.",
+    "refused_request": "The endpoint refuses the request: see its message above.",
 }
 
 
-async def examine(requested: str, base_url: str | None) -> bool:
-    """Print one line for each check; whether a model answered."""
+async def examine(settings: Settings) -> bool:
+    """Print one line for each check. Return whether a model answered."""
+    context = make_context(settings)
     console = Console(highlight=False)
 
     def line(good: bool | None, text: str) -> None:
@@ -59,10 +64,10 @@ async def examine(requested: str, base_url: str | None) -> bool:
     line(None, f"HYPERBOLIC_API_KEY: {'set' if variable('HYPERBOLIC_API_KEY') else 'not set'}")
     if variable("SWARM_BRAIN_DATABASE_URL"):
         line(*await asyncio.to_thread(_database))
-    choice = choose.choose(requested)
+    choice = choose.choose(context.model)
     line(None, f"model: {choice.spec} ({choice.reason})")
     try:
-        binding = await asyncio.to_thread(choose.bind, choice.spec, base_url)
+        binding = await asyncio.to_thread(choose.bind, choice.spec, context.base_url)
     except BrainError as error:
         line(False, str(error))
         return False
@@ -76,7 +81,7 @@ async def examine(requested: str, base_url: str | None) -> bool:
 
 
 def _database() -> tuple[bool, str]:
-    """Whether threads and memories can be kept in the database, and how memories are found."""
+    """Return whether the database can be used, and how memories are searched in it."""
     try:
         store = open_store()
     except BrainError as error:
@@ -85,11 +90,10 @@ def _database() -> tuple[bool, str]:
     return True, f"SWARM_BRAIN_DATABASE_URL: memories are searched {searching(store)}"
 
 
-async def _answers(binding: Binding, line: object) -> bool:
-    """Ask the model for one word."""
-    tell = line if callable(line) else print
+async def _answers(binding: Binding, line: Line) -> bool:
+    """Ask the model for one word. Return whether it answered."""
     if binding.simulated:
-        tell(False, "only a simulation would answer: set HYPERBOLIC_API_KEY, or pip install "
+        line(False, "only a simulation would answer: set HYPERBOLIC_API_KEY, or pip install "
              "'swarm-brain[embedded]'")  # fmt: skip
         return False
     messages = [SystemMessage("Reply with one word."), HumanMessage("Say yes.")]
@@ -97,10 +101,10 @@ async def _answers(binding: Binding, line: object) -> bool:
     call = Call(messages, sampling, timeout=SECONDS, max_attempts=1, label="doctor")
     reply = await ask(binding, call)
     if isinstance(reply.error, ModelError):
-        tell(False, f"{reply.error}")
-        tell(None, ADVICE.get(reply.error.kind, ""))
+        line(False, f"{reply.error}")
+        line(None, ADVICE.get(reply.error.kind, ""))
         return False
-    tell(True, f"the model answers within {reply.latency_s:.1f} s")
+    line(True, f"the model answers within {reply.latency_s:.1f} s")
     return True
 
 

@@ -1,37 +1,38 @@
-"""`chat`: one thread, many questions, and slash commands."""
+"""A conversation: many questions in one thread, and slash commands."""
 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from swarm_brain.cli.console import fail
+from swarm_brain.cli.options import Settings
 from swarm_brain.cli.terminal.run import Ask, ask_in
 from swarm_brain.cli.terminal.session import Session, new_thread, session
 from swarm_brain.cli.terminal.text import printable, read_line
+from swarm_brain.graph.context import make_context
 from swarm_brain.graph.errors import BrainError
 from swarm_brain.graph.loading import load
 from swarm_brain.graph.state import Result
 from swarm_brain.threads import checkpoints, history
 
 HELP = """\
-/history   the questions and answers of this thread
-/experts   who said what for the last answer
-/recalled  what was recalled for the last answer
-/thread    the thread's id, and how to go on in it later
-/new       begin a new thread
-/set NAME=VALUE   change a setting for the next questions, for example /set effort=high
-/quit      leave (or Ctrl-D)"""
+/history          show the questions and answers of this thread
+/experts          show which experts worked on the last answer
+/recalled         show the memories recalled for the last answer
+/thread           show the thread's id, and how to continue it later
+/new              start a new thread
+/set NAME=VALUE   change a setting for the next questions, as in /set effort=high
+/quit             leave (or Ctrl-D)"""
 
 
 class Chat:
     """A conversation in progress."""
 
     def __init__(
-        self, opened: Session, thread: str | None, topology: str, settings: dict[str, Any]
+        self, opened: Session, thread: str | None, topology: str, settings: Settings
     ) -> None:
         self.opened, self.topology, self.settings = opened, topology, settings
         self.thread = thread or new_thread()
@@ -40,7 +41,7 @@ class Chat:
         self.out = Console(highlight=False)
 
     async def take(self, line: str) -> bool:
-        """A line of the user's; False if it was the last one."""
+        """Handle a line that the user typed. Return False if it ends the conversation."""
         if not line.startswith("/"):
             await self._ask(line)
             return True
@@ -66,9 +67,9 @@ class Chat:
         return True
 
     async def _ask(self, question: str) -> None:
-        asked = Ask(question, self.topology, self.settings, thread=self.thread)
+        request = Ask(question, self.topology, self.settings, thread=self.thread)
         try:
-            self.last = await ask_in(self.opened, asked, self.brain)
+            self.last = await ask_in(self.opened, request, self.brain)
         except BrainError as error:
             fail(error)
 
@@ -88,11 +89,9 @@ class Chat:
         for item in items:
             self._say(f"{item['score']:.2f} {item['text']} ({item['origin']}, {item['date'][:10]})")
         if not items:
-            self._say("nothing was recalled")
+            self._say("no memory was recalled")
 
     def _set(self, text: str) -> None:
-        from swarm_brain.graph.context import make_context
-
         name, sign, value = text.partition("=")
         if not sign:
             self._say("write /set NAME=VALUE")
@@ -110,11 +109,11 @@ class Chat:
 
 
 async def converse(
-    thread: str | None, topology: str, settings: dict[str, Any], err: Console, *, save: bool
+    thread: str | None, topology: str, settings: Settings, err: Console, *, save: bool
 ) -> None:
-    """Read lines until the user leaves; each is a question or a slash command."""
+    """Answer questions and slash commands until the user leaves."""
     with suppress(ImportError):
-        import readline  # noqa: F401  arrow keys and the lines typed before
+        import readline  # noqa: F401  gives input() a history and arrow keys
     async with session(err, save=save) as opened:
         chat = Chat(opened, thread, topology, settings)
         err.print(f"thread {chat.thread}; /help lists the commands", style="dim", markup=False)

@@ -22,13 +22,13 @@ def fetch_shown(spec: str, console: Console) -> Path:
     provider, _, model = spec.partition(":")
     if provider != "embedded":
         known = ", ".join(f"embedded:{name}" for name in embedded_weights.CATALOG)
-        raise ConfigError(f"{spec!r} cannot be pulled; what can: {known}")
+        raise ConfigError(f"{spec!r} cannot be fetched. Choose one of {known}.")
     with downloads(console) as progress:
         return fetch(model or EMBEDDED_NAME, progress)
 
 
 def show(console: Console) -> None:
-    """Print providers, weights and what `auto` would take."""
+    """Print providers, weights, and the model that `auto` would choose."""
     table = Table(title="Providers", title_justify="left")
     table.add_column("provider:", style="bold")
     table.add_column("what it is")
@@ -38,7 +38,9 @@ def show(console: Console) -> None:
         table.add_row(Text(f"{name}:"), Text(f"{settings.base_url} (swarm-brain.toml)"))
     for name, point in plugins().items():
         table.add_row(Text(f"{name}:"), Text(f"added by the package {of(point)}"))
-    table.add_row("anthropic:, openai:, ollama: ...", "through LangChain, with its own package")
+    table.add_row(
+        "anthropic:, openai:, ollama: ...", "through LangChain; each needs its own package"
+    )
     console.print(table)
     for name, entry in embedded_weights.CATALOG.items():
         path = embedded_weights.cached(name)

@@ -1,10 +1,9 @@
-"""`ask --url`: the same question to a brain on a LangGraph server, shown and told alike."""
+"""`ask --url`: ask a brain on a LangGraph server, shown as a local one is."""
 
 from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from typing import Any
 
 from rich.console import Console
 
@@ -20,24 +19,24 @@ from swarm_brain.remote import GRAPH, RemoteBrain, connect, translated
 UNFINISHED = {"busy": "is at work", "interrupted": "waits for a decision, or was interrupted"}
 
 
-async def answer(asked: Ask, url: str, err: Console) -> Result | None:
-    """The result of one question; None if the run is paused and nobody decides. Raises BrainError.
+async def answer(request: Ask, url: str, err: Console) -> Result | None:
+    """Ask one question. Return None if the run is paused. Raises BrainError.
 
-    Only the settings that were given travel: the others are the server's.
+    Only the settings that were given are sent; the server decides the others.
     """
-    checked(asked.question)
-    context = make_context(asked.settings)
+    checked(request.question)
+    context = make_context(request.settings)
     given = context.model_dump(mode="json", include=context.model_fields_set)
     brain = connect(url)
     err.print(f"asking {brain.url}", style="dim", markup=False, soft_wrap=True)
-    thread = await thread_for(brain, asked.thread) if asked.save else None
-    running = RemoteRun(Session(err), brain, load(), thread, asked.as_json, asked.progress)
-    return await running.to_the_end(running.start(asked.question), given)
+    thread = await thread_for(brain, request.thread) if request.save else None
+    running = RemoteRun(Session(err), brain, load(), thread, request.as_json, request.progress)
+    return await running.to_the_end(running.start(request.question), given)
 
 
 @dataclass
 class RemoteRun(Running):
-    """A run on a server: its thread is saved there, or nowhere."""
+    """A run on a server, which saves its thread unless that is not wanted."""
 
     @property
     def saved(self) -> bool:
@@ -53,14 +52,14 @@ class RemoteRun(Running):
 
 
 async def thread_for(brain: RemoteBrain, name: str | None) -> str:
-    """The id of the server's thread of this name, made if there is none; an id names itself.
+    """Return the id of the server's thread of this name, which is created if there is none.
 
-    Raises ThreadError if a run of it is unfinished.
+    A name that is an id is the thread's id. Raises ThreadError if the thread's run is unfinished.
     """
     threads = brain.client.threads if brain.client else None
     assert threads  # noqa: S101  `connect` has made it
     with translated(brain.url):
-        found: Any
+        found: object
         if name is None:
             found = await threads.create(graph_id=GRAPH)
         elif _is_id(name):

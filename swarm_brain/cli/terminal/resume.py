@@ -1,13 +1,13 @@
-"""Going on with a saved thread: resuming its run, forking it, giving it up."""
+"""Resume the run of a saved thread, fork it, or drop it."""
 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
 
 from langgraph.types import Command
 
 from swarm_brain.cli.console import err
+from swarm_brain.cli.options import Settings
 from swarm_brain.cli.terminal.approval import ask
 from swarm_brain.cli.terminal.outcome import Progress
 from swarm_brain.cli.terminal.run import Running
@@ -26,15 +26,15 @@ from swarm_brain.version import __version__
 
 
 async def resumed(
-    thread: str, budgets: dict[str, Any], decision: object, as_json: bool, progress: Progress
+    thread: str, budgets: Settings, decision: object, as_json: bool, progress: Progress
 ) -> Result | None:
-    """The result of a run that was unfinished; None if it is still paused. Raises BrainError."""
+    """Finish an unfinished run. Return None if it is still paused. Raises BrainError."""
     context = make_context(budgets)
     async with session(err, needed=True) as opened:
-        with opened.must().alone(thread):
-            state = await latest(opened.must(), thread)
+        with opened.require_threads().alone(thread):
+            state = await latest(opened.require_threads(), thread)
             topology = resumable(thread, state)
-            _tell_version(opened, state)
+            _report_version(opened, state)
             brain = opened.brain(topology)
             running = Running(opened, brain, topology, thread, as_json, progress)
             command: Command[str] | None = None
@@ -48,31 +48,31 @@ async def resumed(
             return await running.to_the_end(running.restart(state, command), context, decision)
 
 
-def _tell_version(opened: Session, state: SavedState) -> None:
+def _report_version(opened: Session, state: SavedState) -> None:
     if (version := state.values["version"]) != __version__:
-        opened.note(f"the run was begun by version {version}; this is {__version__}")
+        opened.note(f"the run was started by version {version}; this is version {__version__}")
 
 
 async def forked_run(
     thread: str, step: int, edits: dict[str, str], progress: Progress
 ) -> tuple[Result, Result | None]:
-    """Results of the original and of the fork, None if that is paused. Raises BrainError."""
+    """Return the results of the original and of its fork, None if the fork is paused."""
     async with session(err, needed=True) as opened:
-        with opened.must().alone(thread):
-            original = await latest(opened.must(), thread)
+        with opened.require_threads().alone(thread):
+            original = await latest(opened.require_threads(), thread)
             topology = history.topology_of(original)
             brain = opened.brain(topology)
             config = await fork(brain, topology, thread, step, edits)
             running = Running(opened, brain, topology, thread, True, progress)
-            start = running.restart(await latest(opened.must(), thread), None, config)
+            start = running.restart(await latest(opened.require_threads(), thread), None, config)
             result = await running.to_the_end(start, None)
             return history.result(original.values), result
 
 
 async def forget_calls(opened: Session, thread: str) -> None:
-    """Drop what the store keeps about the calls of an unfinished run; nobody will resume it."""
+    """Delete what the store holds about the calls of a run that will never be resumed."""
     with suppress(MemoryUnavailable):  # a thread that cannot be read can be deleted
-        saved = await opened.must().aget_tuple(config_of(thread))
+        saved = await opened.require_threads().aget_tuple(config_of(thread))
         run_id = saved and saved.checkpoint["channel_values"].get("run_id")
         if opened.store is not None and run_id:
             await reservations.clear(opened.store, Space().calls(run_id))

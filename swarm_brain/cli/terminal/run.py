@@ -1,4 +1,4 @@
-"""`ask`: run one question, show the experts at work, print the answer."""
+"""Run one question, show the experts at work, print the answer."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import uuid
 from collections.abc import Sequence
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 from rich.console import Console
 from rich.text import Text
 
+from swarm_brain.cli.options import Settings
 from swarm_brain.cli.terminal import approval
 from swarm_brain.cli.terminal.live import Board
 from swarm_brain.cli.terminal.outcome import Progress
@@ -41,41 +42,38 @@ if TYPE_CHECKING:
 
 @dataclass
 class Ask:
-    """What the user asked for. `progress` is kept at the run's latest state, for whoever must say
-
-    what a run took that was interrupted or failed.
-    """
+    """What the user asked for. `progress` is what the run has reached if it fails or is stopped."""
 
     question: str
     topology: str
-    settings: dict[str, Any]
+    settings: Settings
     as_json: bool = False
     thread: str | None = None
     save: bool = True
-    progress: Progress = field(default_factory=dict)
+    progress: Progress = field(default_factory=Progress)
 
 
-async def answer(asked: Ask, err: Console) -> Result | None:
-    """The result of one question; progress goes to `err`, the answer to standard output.
+async def answer(request: Ask, err: Console) -> Result | None:
+    """Ask one question: progress goes to `err`, the answer to standard output.
 
-    None if the run is paused and nobody is there to decide. Raises BrainError.
+    Return None if the run is paused and nobody is there to decide. Raises BrainError.
     """
-    async with session(err, save=asked.save) as opened:
-        return await ask_in(opened, asked)
+    async with session(err, save=request.save) as opened:
+        return await ask_in(opened, request)
 
 
-async def ask_in(opened: Session, asked: Ask, brain: Brain | None = None) -> Result | None:
-    """Ask in a session that is open already, and of a brain that is there already."""
-    context = make_context(asked.settings)
-    topology = load(asked.topology)
+async def ask_in(opened: Session, request: Ask, brain: Brain | None = None) -> Result | None:
+    """Ask one question in an open session, of an existing brain if there is one."""
+    context = make_context(request.settings)
+    topology = load(request.topology)
     brain = brain or opened.brain(topology)
     context = await asyncio.to_thread(prepare_run, context, topology, opened.err)
-    thread = asked.thread or new_thread()
+    thread = request.thread or new_thread()
     with opened.threads.alone(thread) if opened.threads else nullcontext():
-        if asked.thread:
+        if request.thread:
             await free(brain, thread, f"`{resuming(thread)}`")
-        running = Running(opened, brain, topology, thread, asked.as_json, asked.progress)
-        return await running.to_the_end(running.start(asked.question), context)
+        running = Running(opened, brain, topology, thread, request.as_json, request.progress)
+        return await running.to_the_end(running.start(request.question), context)
 
 
 @dataclass
@@ -91,7 +89,7 @@ class Running:
 
     @property
     def saved(self) -> bool:
-        """Whether the run can be continued when this process has ended."""
+        """Whether the run can be continued after this process has ended."""
         return self.session.threads is not None
 
     @property
@@ -116,10 +114,10 @@ class Running:
     async def to_the_end(
         self, start: Start, context: Context | dict[str, object] | None, decision: object = None
     ) -> Result | None:
-        """Run, ask the user wherever the run pauses, print the answer; None if it stays paused."""
+        """Run, ask the user at each pause, print the answer. Return None if it stays paused."""
         board = Board(self.session.err, self.topology, live=self._live)
         if self.saved:  # an interrupted user wants to continue
-            self.progress |= {"thread_id": self.thread, "going_on": self.hint}
+            self.progress |= {"thread_id": self.thread, "hint": self.hint}
         while True:
             last = await self._watch(start, context, board)
             if last["event"] == "finished":
@@ -156,7 +154,7 @@ class Running:
         return result
 
     def report_pause(self, pauses: Sequence[Pause]) -> None:
-        """Say that the run waits, and how to continue it. Raises ThreadError if it cannot wait."""
+        """Print that the run waits and how to continue. Raises ThreadError if it cannot."""
         names = ", ".join(pause["expert"] for pause in pauses)
         if not self.saved:
             raise ThreadError(
@@ -164,11 +162,11 @@ class Running:
                 "it was stopped."
             )
         self.progress["paused"] = list(pauses)
-        self.session.note(f"paused before {names}; nothing is spent meanwhile. {self.hint}")
+        self.session.note(f"paused before {names}; it costs nothing while it waits. {self.hint}")
 
 
-def worst_case(question: str, topology: str, settings: dict[str, Any], as_json: bool) -> str:
-    """What the question would take at worst, in words or as JSON; asks no model.
+def worst_case(question: str, topology: str, settings: Settings, as_json: bool) -> str:
+    """Return what the question takes at most, in words or as JSON, without asking a model.
 
     Raises BrainError.
     """
@@ -187,13 +185,13 @@ def worst_case(question: str, topology: str, settings: dict[str, Any], as_json: 
     usd = planned.worst.usd
     cost = "cost unknown" if usd is None else f"${usd:.6g}"
     return (
-        f"at worst, without retries: {revised} calls, {planned.worst.tokens:,} tokens, {cost} "
+        f"at most, without retries: {revised} calls, {planned.worst.tokens:,} tokens, {cost} "
         f"({planned.model}, effort {planned.plan.effort})"
     )
 
 
 def print_answer(text: str) -> None:
-    """The answer alone, on standard output; broken at words on a terminal, as it is in a pipe."""
+    """Print the answer to standard output, wrapped on a terminal and unchanged in a pipe."""
     if sys.stdout.isatty():
         Console(highlight=False).print(Text(f"\n{printable(text).rstrip()}"))
     else:

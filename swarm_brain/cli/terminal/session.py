@@ -1,4 +1,4 @@
-"""What a command works with: saved threads, memories, and brains that use both."""
+"""A session: saved threads, memories, and brains that use both."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from swarm_brain.threads.saver import Threads
 
 @dataclass
 class Session:
-    """`threads` or `store` are None where nothing is kept, or nothing can be."""
+    """`threads` or `store` is None if it is not wanted or cannot be opened."""
 
     err: Console
     threads: Threads | None = None
     store: BaseStore | None = None
 
     def brain(self, topology: Topology) -> Brain:
-        """A brain that saves its threads; without a place for them only as long as it lives."""
+        """Return a brain that saves its threads, on disk if the session has them."""
         saver = self.threads or InMemorySaver()
         return compile_brain(topology, checkpointer=saver, store=self.store)
 
-    def must(self) -> Threads:
-        """The saved threads, for commands that are about them."""
-        assert self.threads  # noqa: S101  `session(needed=True)` opened them
+    def require_threads(self) -> Threads:
+        """Return the saved threads of a session that was opened with `needed=True`."""
+        assert self.threads  # noqa: S101  else opening it has failed
         return self.threads
 
     def note(self, text: str) -> None:
-        """Tell what does not work as it should, on standard error."""
+        """Print a remark that the user should see."""
         self.err.print(printable(text), style="yellow", markup=False, soft_wrap=True)
 
 
@@ -49,9 +49,10 @@ class Session:
 async def session(
     err: Console, *, save: bool = True, needed: bool = False
 ) -> AsyncIterator[Session]:
-    """Open what is kept. What cannot be opened is told, and done without; `needed` threads raise.
+    """Open threads and memories. Whatever cannot be opened is reported and skipped.
 
-    At the end, consolidations that were begun are waited for.
+    If the threads are `needed`, it raises MemoryUnavailable instead. On leaving, consolidations
+    that are under way are awaited.
     """
     opened = Session(err)
     async with AsyncExitStack() as stack:
@@ -63,18 +64,17 @@ async def session(
             except MemoryUnavailable as error:
                 if needed and not opened.threads:
                     raise
-                what = (
-                    ("memories", "remembered")
-                    if opened.threads
-                    else ("threads and memories", "kept")
-                )
-                opened.note(f"{what[0]} cannot be used: {error}; the answer will not be {what[1]}")
+                if opened.threads:
+                    effect = "memories cannot be used", "the answer will not be remembered"
+                else:
+                    effect = "threads and memories cannot be used", "the answer will not be saved"
+                opened.note(f"{effect[0]}: {error}; {effect[1]}")
         yield opened
         await background.settled()
         for problem in opened.threads.problems.values() if opened.threads else ():
-            opened.note(f"the thread is not saved to its end and cannot be resumed: {problem}")
+            opened.note(f"the thread was not saved completely and cannot be resumed: {problem}")
 
 
 def new_thread() -> str:
-    """A thread id that nobody has used."""
+    """Return a new thread id."""
     return uuid.uuid4().hex[:12]

@@ -1,4 +1,4 @@
-"""Text of others on a terminal: what a model or an endpoint said must not command it."""
+"""Text on a terminal: what a model or an endpoint wrote must not control it."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any
 
-KEPT = "\n\t"
+ALLOWED = "\n\t"
 
 
 def printable(text: str) -> str:
-    """`text` without control characters, escape sequences' ESC among them."""
-    return "".join(c for c in text if c in KEPT or unicodedata.category(c) != "Cc")
+    """Return the text without control characters, which also disarms escape sequences."""
+    return "".join(c for c in text if c in ALLOWED or unicodedata.category(c) != "Cc")
 
 
 def resuming(thread: str) -> str:
-    """The command that finishes a thread's run, as a shell takes it."""
+    """Return the command that finishes a thread's run, quoted for a shell."""
     option = "-- " if thread.startswith("-") else ""
     return f"swarm-brain threads resume {option}{shlex.quote(thread)}"
 
 
 async def read_line(prompt: str) -> str:
-    """A line that the user types, while the event loop goes on. Raises EOFError at the end.
+    """Read a line from the user without blocking the event loop. Raises EOFError at the end.
 
-    In a daemon thread: one that waits for input must not keep the process from ending.
+    It is read in a daemon thread, which does not keep the process alive while it waits.
     """
     loop = asyncio.get_running_loop()
     line: asyncio.Future[str] = loop.create_future()

@@ -432,7 +432,7 @@ def test_wrong_usage_sends_nothing_and_leaves_nothing(tmp_path, content, given, 
 def test_a_folder_is_no_file_of_questions():
     done = CliRunner().invoke(app, ["batch", "/"])
     assert isinstance(done.exception, ConfigError)
-    assert "no file" in str(done.exception)
+    assert "not a file" in str(done.exception)
 
 
 def test_the_simulations_answers_end_with_a_code_of_their_own(tmp_path):
@@ -442,7 +442,7 @@ def test_the_simulations_answers_end_with_a_code_of_their_own(tmp_path):
         (1, "simulated"),
         (2, "simulated"),
     ]
-    with pytest.raises(ConfigError, match=r"exists\. Name another --output, or go on"):
+    with pytest.raises(ConfigError, match=r"exists\. Name another --output, or continue it"):
         command(tmp_path, None, SIMULATED)
     with pytest.raises(ConfigError, match=r"exists\. Name another --output, or delete it"):
         command(tmp_path, None, SIMULATED, resume=True)
