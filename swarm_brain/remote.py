@@ -1,8 +1,8 @@
 """A brain on a LangGraph server, used like the one in this process.
 
-`connect(url)` gives LangGraph's own RemoteGraph with three differences: what it streams and returns
-has the local graph's form, errors are those of `graph.errors`, and the only key that leaves this
-machine is SWARM_BRAIN_KEY (langgraph-sdk by itself would send LANGSMITH_API_KEY to any address).
+`connect(url)` returns LangGraph's RemoteGraph with three differences: what it streams and returns
+has the local graph's form, errors are those of `graph.errors`, and the only key that it sends is
+SWARM_BRAIN_KEY (langgraph-sdk by itself sends LANGSMITH_API_KEY to any address).
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from langchain_core.messages import BaseMessage, messages_from_dict
+from langchain_core.runnables import RunnableConfig
 from langgraph.pregel.remote import RemoteException, RemoteGraph
-from langgraph.types import Interrupt
+from langgraph.types import Interrupt, StreamMode
 from langgraph_sdk.client import LangGraphClient, SyncLangGraphClient
 from langgraph_sdk.errors import APIStatusError
+from typing_extensions import TypedDict
 
 from swarm_brain.config import variable
 from swarm_brain.graph.compiled import BrainResult
@@ -31,6 +33,9 @@ KEY = "SWARM_BRAIN_KEY"
 CONNECT_SECONDS, SILENCE_SECONDS = 5, 300  # as langgraph-sdk has them
 INTERRUPTED = "__interrupt__"
 
+Json = dict[str, Any]
+Modes = StreamMode | list[StreamMode] | None
+
 
 class RemoteBrain(RemoteGraph):
     """RemoteGraph whose parts and results look like the local graph's."""
@@ -42,110 +47,125 @@ class RemoteBrain(RemoteGraph):
 
     # LangGraph's `invoke` has other results with version="v2", which this one does not take.
     async def ainvoke(  # type: ignore[override]
-        self, input: Any, config: Any = None, **options: Any
+        self, input: object, config: RunnableConfig | None = None, **options: Any
     ) -> BrainResult:
         """Return the result of a run. Raises BrainError."""
-        return _output(await super().ainvoke(input, config, **options))
+        return _output(await super().ainvoke(cast("Json", input), config, **options))
 
     def invoke(  # type: ignore[override]
-        self, input: Any, config: Any = None, **options: Any
+        self, input: object, config: RunnableConfig | None = None, **options: Any
     ) -> BrainResult:
         """Return the result of a run. Raises BrainError."""
-        return _output(super().invoke(input, config, **options))
+        return _output(super().invoke(cast("Json", input), config, **options))
 
     async def astream(
-        self, input: Any, config: Any = None, *, stream_mode: Any = None, **options: Any
+        self,
+        input: object,
+        config: RunnableConfig | None = None,
+        *,
+        stream_mode: Modes = None,
+        **options: Any,
     ) -> AsyncIterator[Any]:
-        """Parts as the local graph streams them: (mode, data) where several modes are asked for.
+        """Yield parts as the local graph does: (mode, data) if several modes are asked for.
 
         Leaving the iterator cancels the run. Raises BrainError.
         """
         with translated(self.url):
             parts = super().astream(
-                input, config, stream_mode=stream_mode, **_options(options), version="v2"
+                cast("Json", input), config, stream_mode=stream_mode, **_options(options)
             )
             async for part in parts:
-                yield _local(part, alone=not isinstance(stream_mode, list))
+                yield _local(cast("_Part", part), alone=not isinstance(stream_mode, list))
 
     def stream(
-        self, input: Any, config: Any = None, *, stream_mode: Any = None, **options: Any
+        self,
+        input: object,
+        config: RunnableConfig | None = None,
+        *,
+        stream_mode: Modes = None,
+        **options: Any,
     ) -> Iterator[Any]:
-        """The same, for callers without an event loop."""
+        """`astream` for callers without an event loop."""
         with translated(self.url):
             parts = super().stream(
-                input, config, stream_mode=stream_mode, **_options(options), version="v2"
+                cast("Json", input), config, stream_mode=stream_mode, **_options(options)
             )
             for part in parts:
-                yield _local(part, alone=not isinstance(stream_mode, list))
+                yield _local(cast("_Part", part), alone=not isinstance(stream_mode, list))
 
 
 def connect(url: str, graph: str = GRAPH) -> RemoteBrain:
-    """The graph, or the assistant, of this name on a LangGraph server; nothing is sent yet.
+    """Return the graph, or the assistant, of this name on a LangGraph server. Sends nothing yet.
 
-    Raises ConfigError if the address or SWARM_BRAIN_KEY cannot be one.
+    Raises ConfigError if the address or SWARM_BRAIN_KEY is not valid.
     """
     import httpx
 
     headers = {"Authorization": f"Bearer {key}"} if (key := _key()) else {}
-    options: Any = {
-        "base_url": _checked(url),
-        "headers": headers,
-        "timeout": httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS, pool=None),
-        "limits": httpx.Limits(max_connections=None),
-    }
-    client = LangGraphClient(httpx.AsyncClient(**options))
-    return RemoteBrain(
-        graph, client=client, sync_client=SyncLangGraphClient(httpx.Client(**options))
-    )
+    base_url = _checked(url)
+    timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS, pool=None)
+    limits = httpx.Limits(max_connections=None)
+    client = httpx.AsyncClient(base_url=base_url, headers=headers, timeout=timeout, limits=limits)
+    sync = httpx.Client(base_url=base_url, headers=headers, timeout=timeout, limits=limits)
+    return RemoteBrain(graph, client=LangGraphClient(client), sync_client=SyncLangGraphClient(sync))
 
 
 def _checked(url: str) -> str:
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018  raises for what is none
+        parts.port  # noqa: B018  raises ValueError if it is not a port
     except ValueError:
-        raise ConfigError("This is no address of a server: write http://HOST:PORT") from None
+        raise ConfigError("The server's address is not valid: write http://HOST:PORT") from None
     if parts.username or parts.password:  # not shown: it may hold a password
-        raise ConfigError(f"The address of a server holds no user and no key: set {KEY} instead.")
+        raise ConfigError(
+            f"Remove the user and the key from the server's address: set {KEY} instead."
+        )
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ConfigError(f"{url!r} is no address of a server: write http://HOST:PORT")
+        raise ConfigError(f"{url!r} is not a server's address: write http://HOST:PORT")
     return url.rstrip("/")
 
 
 def _key() -> str | None:
     key = variable(KEY)
     if key is not None and not (key.isascii() and key.isprintable()):
-        raise ConfigError(f"{KEY} holds characters that no key has.")
+        raise ConfigError(f"{KEY} is not a valid key: it must be printable ASCII.")
     return key
 
 
-def _options(given: dict[str, Any]) -> dict[str, Any]:
-    """What a run is started with: nobody goes on paying for an answer that nobody waits for."""
-    given.pop("version", None)
-    return {"on_disconnect": "cancel", "multitask_strategy": "reject"} | given
+def _options(options: Json) -> Json:
+    """Return what a run is started with: it ends when nobody waits for its answer."""
+    return {"on_disconnect": "cancel", "multitask_strategy": "reject"} | options | {"version": "v2"}
 
 
-def _local(part: Any, *, alone: bool) -> Any:
+class _Part(TypedDict):
+    """One part of a stream of version 2."""
+
+    type: str
+    data: Any  # by type: a state, an event, a message with its metadata
+    interrupts: tuple[Interrupt, ...]
+
+
+def _local(part: _Part, *, alone: bool) -> object:
     mode, data = part["type"], part["data"]
     if mode == "messages":
         data = (*_messages(data[:1]), data[1])
     elif mode == "values":
         data = _values(data, part["interrupts"])
     elif mode == "updates" and INTERRUPTED in data:
-        data = {INTERRUPTED: tuple(Interrupt(**found) for found in data[INTERRUPTED])}
+        data = {INTERRUPTED: tuple(Interrupt(**pause) for pause in data[INTERRUPTED])}
     return data if alone else (mode, data)
 
 
-def _messages(found: Sequence[dict[str, Any]]) -> list[BaseMessage]:
-    return messages_from_dict([{"type": message["type"], "data": message} for message in found])
+def _messages(messages: Sequence[Json]) -> list[BaseMessage]:
+    return messages_from_dict([{"type": message["type"], "data": message} for message in messages])
 
 
-def _values(state: dict[str, Any], interrupts: tuple[Interrupt, ...]) -> dict[str, Any]:
-    spoken = {"messages": _messages(state["messages"])} if "messages" in state else {}
-    return {**state, **spoken, **({INTERRUPTED: interrupts} if interrupts else {})}
+def _values(state: Json, interrupts: tuple[Interrupt, ...]) -> Json:
+    messages = {"messages": _messages(state["messages"])} if "messages" in state else {}
+    return {**state, **messages, **({INTERRUPTED: interrupts} if interrupts else {})}
 
 
-def _output(state: dict[str, Any] | None) -> BrainResult:
+def _output(state: Json | None) -> BrainResult:
     """Return what the local graph's `invoke` returns of a state."""
     names = {*BrainOutput.__annotations__, INTERRUPTED}
     output = {name: value for name, value in (state or {}).items() if name in names}
@@ -154,7 +174,7 @@ def _output(state: dict[str, Any] | None) -> BrainResult:
 
 @contextmanager
 def translated(url: str) -> Iterator[None]:
-    """Errors of the network, the server and the run in it, as BrainError."""
+    """Raise errors of the network, of the server and of a run in it as BrainError."""
     import httpx
 
     try:
@@ -171,11 +191,12 @@ def translated(url: str) -> Iterator[None]:
         raise ServerError(url, f"this is not how a LangGraph server answers ({error}).") from None
 
 
-def _failed(url: str, told: Any) -> BrainError:
-    """A run's own error: the same that the local graph raises where that can be told."""
-    kind, message = "", str(told)
-    if isinstance(told, dict):
-        kind, message = str(told.get("error", "")), str(told.get("message") or told.get("error"))
+def _failed(url: str, reported: object) -> BrainError:
+    """Return a run's error: the one that the local graph raises, if its name is known."""
+    kind, message = "", str(reported)
+    if isinstance(reported, dict):
+        kind = str(reported.get("error", ""))
+        message = str(reported.get("message") or reported.get("error"))
     if kind == BlankQuestion.__name__:
         return BlankQuestion()
     if kind in (ConfigError.__name__, "TopologyError"):
@@ -190,9 +211,9 @@ def _refusal(error: APIStatusError) -> str:
             what = "refuses the key in" if variable(KEY) else "wants a key: set"
             return f"it {what} {KEY} (status {status})."
         case 404:
-            return f"it has no such thing: {why}. Is it a LangGraph server of Swarm Brain?"
+            return f"not found: {why}. Is it a LangGraph server of Swarm Brain?"
         case 422 if "assistant" in why:
-            return f"it serves no such graph: {why}"
+            return f"it does not serve this graph: {why}"
         case 409:
             return "a run is under way in this thread. Wait for it, or ask in another thread."
         case 429:

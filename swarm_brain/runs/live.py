@@ -101,12 +101,12 @@ def _stream(
     context: Context | Mapping[str, object] | None,
     control: RunControl | None,
 ) -> AsyncGenerator[tuple[str, Any]]:
-    options: dict[str, object] = {"context": context, "stream_mode": MODES}
+    options: dict[str, Any] = {"context": context, "stream_mode": MODES}
     if control is not None:
         options["control"] = control
     if start.thread is not None:  # a step's checkpoint is saved before the next one is paid for
         options["durability"] = "sync"
-    stream: object = brain.astream(start.input, start.config, **options)  # type: ignore[call-overload]
+    stream = brain.astream(start.input, start.config, **options)
     return cast("AsyncGenerator[tuple[str, Any]]", stream)
 
 

@@ -30,7 +30,7 @@ def no_key(monkeypatch: pytest.MonkeyPatch):
      "http://[::1", "http://brain:99999", "http://brain:x"],
 )  # fmt: skip
 def test_what_is_no_address_is_refused_at_once(url):
-    with pytest.raises(ConfigError, match="no address of a server"):
+    with pytest.raises(ConfigError, match="server's address"):
         remote.connect(url)
 
 
