@@ -1,4 +1,4 @@
-"""What is fast, measured: `python -m benchmarks`."""
+"""Benchmarks: `python -m benchmarks`."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import os
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

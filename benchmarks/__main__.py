@@ -1,4 +1,4 @@
-"""Run the benchmarks that are named, or all: `python -m benchmarks [NAME ...]`."""
+"""Run all benchmarks, or the named ones: `python -m benchmarks [NAME ...]`."""
 
 from __future__ import annotations
 
@@ -30,6 +30,6 @@ ALL = {
 
 for name in sys.argv[1:] or ALL:
     if name not in ALL:
-        sys.exit(f"no benchmark {name!r}; there are {', '.join(ALL)}")
+        sys.exit(f"no benchmark {name!r}; choose from {', '.join(ALL)}")
     print(f"\n## {name}\n", flush=True)
     ALL[name]()

@@ -1,4 +1,4 @@
-"""What a thread takes on disk: hard questions with long replies, in a file as `ask` has it."""
+"""Measure a thread's size on disk: hard questions with long replies, saved as `ask` does."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from swarm_brain.models import choose
 from swarm_brain.threads.checkpoints import config_of
 from tests.fakes import Script, bind_script
 
-QUESTIONS, WORDS = 100, 520  # so many English words are about 700 tokens
+QUESTIONS, WORDS = 100, 520  # about 700 tokens
 SHOWN = (1, 10, 25, 50, 100)
 ROOT = Path(__file__).parents[1]
 
 
 def main() -> None:
-    """Print bytes after so many questions, and the seconds that the last one took."""
+    """Print the bytes after a number of questions, and the seconds of the last one."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SWARM_BRAIN_DATA_DIR"] = folder
         bind, script = choose.bind, talkative()
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def talkative() -> Script:
-    """Replies of WORDS words, drawn from this project's prose."""
+    """Return a model whose replies are WORDS words of this project's prose."""
     texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").rglob("*.md"))]
     vocabulary = " ".join(texts).split()
     draw = random.Random(1)
@@ -49,12 +49,12 @@ def talkative() -> Script:
 
 
 async def measure(script: Script, file: Path) -> None:
-    """Ask in one thread, again and again."""
+    """Ask many questions in one thread."""
     print("| questions | checkpoints and writes | the last one |\n|---|---|---|")
     async with session(Console(stderr=True)) as opened:
         brain = opened.brain(load())
         for number in range(1, QUESTIONS + 1):
-            script.requests.clear()  # the fake model is traced with all it was ever asked
+            script.requests.clear()  # the fake model records every request
             question = {"question": f"Why is the subject number {number} what it is?"}
             started = time.perf_counter()
             await brain.ainvoke(
@@ -69,7 +69,7 @@ async def measure(script: Script, file: Path) -> None:
 
 
 def stored(file: Path) -> int:
-    """Bytes in all checkpoints and writes."""
+    """Return the bytes in all checkpoints and writes."""
     with closing(sqlite3.connect(file)) as connection:
         (size,) = connection.execute(
             "SELECT (SELECT SUM(LENGTH(checkpoint) + LENGTH(metadata)) FROM checkpoints)"

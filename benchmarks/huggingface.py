@@ -1,7 +1,7 @@
-"""One batch per wave against one expert at a time, on the real small model in transformers.
+"""Compare one batch per step with one expert at a time, on a small model in transformers.
 
-Targets: a hard question 1.5 times as fast, two hard questions at once 2.5 times. All runs share one
-loaded model and the same limits; one at a time is the same batcher with room for one sequence.
+Targets: a hard question is 1.5 times as fast, two hard questions at once 2.5 times. All runs share
+one loaded model and the same limits; one at a time is the same batcher with room for one sequence.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ async def _ask(model: str, questions: tuple[str, ...]) -> list[dict[str, Any]]:
     context = {
         "model": model,
         "effort": "high",
-        "threshold": 0.0,  # all eight experts, whatever gates the small model draws
+        "threshold": 0.0,  # all eight experts, whatever the small model's gates
         "seed": 1,
         "max_tokens": MAX_TOKENS,
-        "max_revisions": 0,  # whether there is one depends on the draws; both sides do the same
+        "max_revisions": 0,  # otherwise chance would decide whether there is one
         "timeout": 600,
         "use_memory": False,
     }
-    asked = (graph.ainvoke({"question": question}, context=context) for question in questions)
-    return list(await asyncio.gather(*asked))
+    runs = (graph.ainvoke({"question": question}, context=context) for question in questions)
+    return list(await asyncio.gather(*runs))
 
 
 def _timed(model: str, questions: tuple[str, ...], rows: int) -> tuple[float, int]:
-    """Seconds and written tokens, with at most `rows` sequences in a batch."""
+    """Return seconds and output tokens, with at most `rows` sequences in a batch."""
     provider.batcher_of(model).max_rows = rows
     started = time.perf_counter()
     results = asyncio.run(_ask(model, questions))
@@ -56,7 +56,7 @@ def main(weights: Path | None = None) -> None:
     started = time.perf_counter()
     provider.bind(model.partition(":")[2])
     print(f"{cores()} cores; loaded in {time.perf_counter() - started:.1f} s, imports too")
-    _timed(model, ("Hello",), MAX_ROWS)  # the first step of all is slow
+    _timed(model, ("Hello",), MAX_ROWS)  # the first step is slow
     for count, target in TARGETS.items():
         questions = QUESTIONS[:count]
         alone, alone_tokens = _timed(model, questions, 1)

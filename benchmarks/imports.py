@@ -1,4 +1,4 @@
-"""`import swarm_brain.graph.brain` against `import langgraph.graph`, in turn, in new processes."""
+"""Compare the imports of `swarm_brain.graph.brain` and `langgraph.graph`, in new processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TARGET = 1.3
 
 
 def seconds(module: str) -> float:
-    """Processor time of a process that imports this and ends (wall time counts neighbours too)."""
+    """Return the processor time of importing a module (other processes affect wall time)."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

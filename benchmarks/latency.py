@@ -1,7 +1,7 @@
-"""Calls, wall time in latencies and prompt tokens, against an endpoint of fixed latency.
+"""Measure calls, wall time and prompt tokens with an endpoint of fixed latency.
 
-The endpoint is on loopback, takes one second for each reply of 60 tokens, and counts a prompt's
-tokens as the embedded model's tokenizer would, if that model is at hand, else four bytes a token.
+The endpoint is on loopback and takes one second for each reply of 60 tokens. Prompt tokens are
+counted with the embedded model's tokenizer if it is installed, else as four bytes each.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TARGETS = {
 
 
 def script(*, defect: bool) -> Script:
-    """Sixty-word replies; the critic objects to a word of the answer or to nothing."""
+    """Return a model with sixty-word replies, whose critic reports a defect or none."""
     words = " ".join(itertools.islice(itertools.cycle(WORDS.split()), REPLY_WORDS - 4))
     says = dict.fromkeys(
         ("perception", "memory", "reasoning", "creative", "analytical", "synthesis"),
@@ -48,7 +48,7 @@ def main() -> None:
     for name, (calls, ratio, tokens) in TARGETS.items():
         with endpoint(script(defect="revised" in name), LATENCY_S) as served:
             question = SIMPLE if name == "simple" else HARD
-            ask(served, SIMPLE)  # imports and connections are not what is measured
+            ask(served, SIMPLE)  # imports and connections are not measured
             served.bodies.clear()
             wall = ask(served, question)
             used = sum(count(m["content"]) for b in served.bodies for m in b["messages"])
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def ask(served: Endpoint, question: str) -> float:
-    """Seconds that one question takes."""
+    """Ask one question and return the seconds."""
     started = time.perf_counter()
     result = graph.invoke({"question": question}, context=settings(served))
     assert result["provenance"] == "full", result["error"]
@@ -68,12 +68,12 @@ def ask(served: Endpoint, question: str) -> float:
 
 
 def settings(served: Endpoint) -> dict[str, object]:
-    """A context that asks this endpoint."""
+    """Return a context that uses this endpoint."""
     return {"model": "openai-compatible:bench", "base_url": served.url}
 
 
 def tokenizer() -> Callable[[str], int]:
-    """The embedded model's tokenizer if its weights are here, else four bytes a token."""
+    """Return the embedded model's tokenizer if its weights are here, else four bytes a token."""
     from swarm_brain.models import embedded_weights
     from swarm_brain.models.choose import bind
 
@@ -87,16 +87,16 @@ def tokenizer() -> Callable[[str], int]:
 
 
 def fifty() -> None:
-    """Fifty different questions at once in one process: all end right, none mixed up."""
-    told = script(defect=False)
-    told.says["synthesis"] = lambda request: request["user"].split("\n")[1]
+    """Ask fifty different questions at once in one process; none may be mixed up."""
+    model = script(defect=False)
+    model.says["synthesis"] = lambda request: request["user"].split("\n")[1]
     questions = [f"Why is number {n} what it is?" for n in range(50)]
 
     async def all_at_once(served: Endpoint) -> list[dict[str, object]]:
         runs = (graph.ainvoke({"question": q}, context=settings(served)) for q in questions)
         return await asyncio.gather(*runs)
 
-    with endpoint(told, LATENCY_S) as served:
+    with endpoint(model, LATENCY_S) as served:
         ask(served, questions[0])
         started = time.perf_counter()
         results = asyncio.run(all_at_once(served))

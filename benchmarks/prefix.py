@@ -1,4 +1,4 @@
-"""Role-first against shared-first prompts on the embedded model: cached share and seconds.
+"""Compare role-first and shared-first prompts on the embedded model: cached share and seconds.
 
 A run is cold with a new question in a new process, and warm when the same question follows.
 """
@@ -26,8 +26,8 @@ for state in ("cold", "warm"):
 
 
 def main() -> None:
-    """Print medians for each layout, and the growth of prompt tokens."""
-    found: dict[tuple[str, str], list[dict[str, float]]] = {}
+    """Print medians for each layout."""
+    rows_of: dict[tuple[str, str], list[dict[str, float]]] = {}
     for number in range(ROUNDS):
         for layout in ("role_first", "shared_first"):
             question = f"Why does number {number} matter to those who count the stars at night?"
@@ -35,10 +35,10 @@ def main() -> None:
             lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout
             for line in lines.splitlines():
                 row = json.loads(line)
-                found.setdefault((layout, row["state"]), []).append(row)
+                rows_of.setdefault((layout, row["state"]), []).append(row)
     print("| layout | state | seconds | tokens in | cached | tokens out |")
     print("|---|---|---|---|---|---|")
-    for (layout, state), rows in found.items():
+    for (layout, state), rows in rows_of.items():
         row = sorted(rows, key=lambda r: r["seconds"])[len(rows) // 2]
         cached = (row["cached_tokens"] or 0) / row["input_tokens"]
         tokens = f"{row['input_tokens']:.0f} | {cached:.0%} | {row['output_tokens']:.0f}"

@@ -1,4 +1,4 @@
-"""Forty hard questions against an endpoint that enforces sixty requests a minute."""
+"""Ask forty hard questions of an endpoint that allows sixty requests a minute."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BURST = max(10, RPM // 4)
 
 
 class Meter:
-    """A sliding minute: a request beyond its allowance is refused."""
+    """A sliding minute that refuses requests beyond its allowance."""
 
     def __init__(self, rpm: int, burst: int) -> None:
         self.rate, self.burst = rpm / 60, burst
@@ -29,7 +29,7 @@ class Meter:
         self.lock = threading.Lock()
 
     def admit(self) -> bool:
-        """Whether one more request is within the allowance now."""
+        """Return whether one more request is within the allowance."""
         with self.lock:
             now = time.monotonic()
             self.level = min(self.burst, self.level + (now - self.filled) * self.rate)
@@ -43,13 +43,13 @@ class Meter:
 
 
 def metered(meter: Meter) -> Script:
-    """The usual replies, or a 429 beyond the allowance."""
+    """Return a model with the usual replies, or a 429 beyond the allowance."""
     script = Script()
 
-    def told(text: str) -> Any:
+    def limited(text: str) -> Any:
         return lambda _: text if meter.admit() else (429, {"Retry-After": "1"}, "{}")
 
-    script.says = {name: told(text) for name, text in script.says.items()}  # type: ignore[arg-type]
+    script.says = {name: limited(text) for name, text in script.says.items()}  # type: ignore[arg-type]
     return script
 
 
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 async def ask_all(url: str) -> None:
-    """All questions at once."""
+    """Ask all questions at once."""
     context = {"model": "openai-compatible:paced", "base_url": url, "max_revisions": 0}
     await asyncio.gather(
         *(

@@ -1,4 +1,4 @@
-"""Recall from 100,000 memories in a file, and whether writing slows as they become more."""
+"""Measure recall and writing with up to 100,000 memories in a file."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ DIMS, TOPICS = 256, 400
 QUESTIONS, SINGLE, PROCESSES = 200, 100, 3
 PORTION = 2_000
 SENTENCE = "The deck sheds vortices whose rhythm is near its own, and little damps them. "
-ANSWER = SENTENCE * 16  # some 250 tokens
+ANSWER = SENTENCE * 16  # about 250 tokens
 SPACE = Space()
 
 
 def vectors(texts: Sequence[str]) -> Any:
-    """Unit vectors of wordllama's size around TOPICS centres: many near ones, as in real life."""
+    """Return unit vectors of wordllama's size around TOPICS centres, many of them near."""
     rows = np.empty((len(texts), DIMS), dtype=np.float32)
     for row, text in zip(rows, texts, strict=True):
         number = int(hashlib.sha256(text.encode()).hexdigest()[:12], 16)
@@ -42,13 +42,13 @@ def vectors(texts: Sequence[str]) -> Any:
 
 
 def question(number: int) -> str:
-    """A question like no other, without a number that would set it apart by rule."""
+    """Return a unique question without digits, which a rule would compare."""
     words = "".join(chr(ord("a") + int(digit)) for digit in str(number))
     return f"Why does the bridge called {words} sway in a strong wind from the harbour?"
 
 
 def episode(number: int) -> dict[str, Any]:
-    """A memory of usual size."""
+    """Return a memory of usual size."""
     return {
         "question": question(number),
         "answer": ANSWER,
@@ -62,14 +62,14 @@ def episode(number: int) -> dict[str, Any]:
 
 
 def opened(path: str) -> SqlStore:
-    """The store with embeddings that cost next to nothing: those of a model come on top."""
+    """Open the store with embeddings that cost almost nothing; a model's come on top."""
     embedder = Embedder(embeddings.DEFAULT, vectors, embeddings.FLOOR)
     embeddings.chosen = lambda: embedder
     return SqlStore(in_file(path), embedder)
 
 
 async def fill(store: SqlStore, start: int, end: int) -> None:
-    """Memories up to so many, in portions."""
+    """Add memories in portions."""
     for at in range(start, end, PORTION):
         ops: list[Op] = []
         for number in range(at, min(at + PORTION, end)):
@@ -78,57 +78,57 @@ async def fill(store: SqlStore, start: int, end: int) -> None:
 
 
 async def recall_times(store: SqlStore, size: int, count: int) -> list[float]:
-    """Seconds of each recall; every second question has been asked before."""
-    taken = []
+    """Return the seconds of each recall; every second question was asked before."""
+    times = []
     for n in range(count):
         known = n % 2 == 0
-        asked = question((n * 7919) % size if known else 10**7 + n)
+        text = question((n * 7919) % size if known else 10**7 + n)
         started = time.perf_counter()
-        found = await recall(store, SPACE, asked, 5, None)
-        taken.append(time.perf_counter() - started)
-        assert not found.note, found.note
-        assert not known or found.items[0]["score"] > 0.999
-    return taken
+        recalled = await recall(store, SPACE, text, 5, None)
+        times.append(time.perf_counter() - started)
+        assert not recalled.note, recalled.note
+        assert not known or recalled.items[0]["score"] > 0.999
+    return times
 
 
 async def write_times(store: SqlStore, start: int) -> list[float]:
-    """Seconds of each single memory."""
-    taken = []
+    """Return the seconds of each single write."""
+    times = []
     for number in range(start, start + SINGLE):
         started = time.perf_counter()
         problem = await remember(store, SPACE, episode(number))
-        taken.append(time.perf_counter() - started)
+        times.append(time.perf_counter() - started)
         assert problem is None, problem
-    return taken
+    return times
 
 
-def first(path: str, size: int, told: Any) -> None:
-    """In a new process: seconds of its first recall, and of the second."""
+def first(path: str, size: int, queue: Any) -> None:
+    """Put the seconds of the first and the second recall of a process on the queue."""
     store = opened(path)
-    told.put(asyncio.run(recall_times(store, size, 2)))
+    queue.put(asyncio.run(recall_times(store, size, 2)))
 
 
 def cold(path: Path, size: int) -> tuple[float, float]:
-    """Median of the first and of the second recall over some new processes."""
+    """Return the medians of the first and the second recall over some new processes."""
     spawn = multiprocessing.get_context("spawn")
-    taken = []
+    times = []
     for _ in range(PROCESSES):
-        told = spawn.Queue()
-        process = spawn.Process(target=first, args=(str(path), size, told))
+        queue = spawn.Queue()
+        process = spawn.Process(target=first, args=(str(path), size, queue))
         process.start()
-        taken.append(told.get(timeout=120))
+        times.append(queue.get(timeout=120))
         process.join()
-    return statistics.median(one for one, _ in taken), statistics.median(two for _, two in taken)
+    return statistics.median(one for one, _ in times), statistics.median(two for _, two in times)
 
 
-async def measured(path: Path) -> list[str]:
-    """One line for each size."""
+async def measure(path: Path) -> list[str]:
+    """Return one line for each size."""
     store, lines, there = opened(str(path)), [], 0
     for size in SIZES:
         await fill(store, there, size - SINGLE)
         written = await write_times(store, size - SINGLE)
         there = size
-        await recall_times(store, size, 2)  # the index of this process is brought up to date
+        await recall_times(store, size, 2)  # brings this process's index up to date
         recalled = await recall_times(store, size, QUESTIONS)
         new, _ = await asyncio.to_thread(cold, path, size)
         lines.append(
@@ -142,14 +142,14 @@ async def measured(path: Path) -> list[str]:
 
 
 def milliseconds(seconds: float) -> str:
-    """Seconds for a table."""
+    """Write seconds for a table."""
     return f"{seconds * 1000:.1f} ms"
 
 
 def main() -> None:
     """Print the table. The target: 50 ms at the median for 100,000 memories on two cores."""
     with tempfile.TemporaryDirectory() as folder:
-        lines = asyncio.run(measured(Path(folder) / "memory.sqlite"))
+        lines = asyncio.run(measure(Path(folder) / "memory.sqlite"))
     print(f"Vectors of {DIMS} dimensions; a median over {QUESTIONS} recalls and {SINGLE} writes.\n")
     print("| memories | recall | worst | first of a process | write | worst | file |")
     print("|---|---|---|---|---|---|---|")

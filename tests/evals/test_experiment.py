@@ -98,6 +98,20 @@ async def test_the_harness_finds_what_was_planted(harness: Script, tmp_path: Pat
     assert found["commit"] == "0123abc"
 
 
+async def test_an_experiment_of_version_0_1_0_is_continued(harness: Script, tmp_path: Path):
+    folder = tmp_path / "saved"
+    shutil.copytree(Path(__file__).parents[1] / "fixtures" / "experiment-0.1.0", folder)
+    asked = [*TWO, open_example("gamma")]
+    config = config_for(folder, asked, ["swarm", "single"], judge=JUDGE, resume=True)
+    data = await run_experiment(config, QUIET)
+    assert not harness.requests
+    assert [row["accuracy"]["estimate"] for row in data["arms"]] == [0.0, 1.0]
+    assert against(data, "single", "pairwise")["wins"] == {"a": 0, "b": 0, "tie": 1, "unparsed": 0}
+    answers = data["questions"][2]["arms"]
+    assert [answers[arm][0]["score"] for arm in ("swarm", "single")] == [0.5, 0.5]
+    assert len(answers["swarm"][0]["trace"]) == 8
+
+
 async def test_resume_analyses_the_same_and_asks_nothing(harness: Script, tmp_path: Path):
     arms = ["swarm", "swarm-shuffled", "self-moa"]
     first = await run_experiment(config_for(tmp_path, ITEMS[:3], arms), QUIET)
