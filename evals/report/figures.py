@@ -97,7 +97,7 @@ def unit(metric: str) -> str:
     """Return the unit of a metric's difference, as words that follow the number."""
     return {
         "quality": "on a scale of 0 to 1",
-        "pairwise": "points (share won minus share lost)",
+        "pairwise": "points of share won minus share lost",
     }.get(metric, "points")
 
 
