@@ -59,7 +59,9 @@ Output = Annotated[
 def chosen(start: int, end: int, each: int | None) -> list[Example]:
     """Return the questions of these levels, or the first `each` of them. Raises ConfigError."""
     if not 1 <= start <= end <= LEVELS:
-        raise ConfigError(f"levels run from 1 to {LEVELS}, and start before they end")
+        raise ConfigError(
+            f"levels run from 1 to {LEVELS}, and --start-level is at most --end-level"
+        )
     examples = load(DATASET)
     return [
         example

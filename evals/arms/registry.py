@@ -40,7 +40,7 @@ def find_arm(name: str, topology: Topology) -> Arm:
         expert = name.removeprefix(MINUS)
         if expert in topology.experts:
             return lambda setup, example, number: swarm(setup, example, number, without=expert)
-        raise ConfigError(f"{name}: this topology has {', '.join(topology.experts)}.")
+        raise ConfigError(f"{name}: the topology's experts are {', '.join(topology.experts)}.")
     if name not in ARMS:
         raise ConfigError(f"no arm {name!r}; there are {', '.join(NAMES)} and {MINUS}EXPERT.")
     return ARMS[name]

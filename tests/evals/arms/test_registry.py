@@ -57,8 +57,9 @@ async def test_a_model_that_cannot_be_had_is_an_error(monkeypatch, arm: str):
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("swam", "no arm 'swam'; there are swarm"), ("swarm-minus:bob", "this topology has perc"),
-     ("swarm-minus:", "this topology has"), ("", "no arm ''")],
+    [("swam", "no arm 'swam'; there are swarm"),
+     ("swarm-minus:bob", "the topology's experts are perc"),
+     ("swarm-minus:", "the topology's experts are"), ("", "no arm ''")],
 )  # fmt: skip
 def test_unknown_arms_are_named(name: str, says: str):
     with pytest.raises(ConfigError, match=says):
