@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.processes import REPO, plain_environment
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.timeout(300)

@@ -17,8 +17,6 @@ import pytest
 
 from tests.integration.processes import REPO, free_port, healthy, plain_environment, process, until
 
-pytestmark = pytest.mark.slow
-
 LINKED = ("graph", "nodes", "prompts", "evals")
 NOT_COPIED = shutil.ignore_patterns(
     ".git", ".venv*", "node_modules", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info",
@@ -215,6 +213,7 @@ def test_installed_it_answers_from_python(bin_folder: Path, project: Path):
     assert answer == "8 simulated"
 
 
+@pytest.mark.slow
 def test_installed_it_asks_and_draws(bin_folder: Path, project: Path):
     command = bin_folder / "swarm-brain"
     run(command, "graph", "--svg", "eight.svg", cwd=project)
@@ -231,6 +230,7 @@ def test_installed_it_asks_and_draws(bin_folder: Path, project: Path):
     assert '"provenance": "simulated"' in asked.stdout
 
 
+@pytest.mark.slow
 def test_installed_it_serves_the_page(bin_folder: Path, project: Path):
     port = free_port()
     url = f"http://127.0.0.1:{port}/"
@@ -244,6 +244,7 @@ def test_installed_it_serves_the_page(bin_folder: Path, project: Path):
         assert healthy(url + script.removeprefix("/").removeprefix("./"))
 
 
+@pytest.mark.slow
 def test_installed_it_runs_the_evals(bin_folder: Path, project: Path):
     run(bin_folder / "swarm-brain", "eval", "philosophy", "--quick", "--end-level", "1",
         "--model", "simulation:", "--output", "battery.json", cwd=project)  # fmt: skip
@@ -297,6 +298,7 @@ CHECKERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checker", CHECKERS)
 def test_a_misspelt_key_is_an_error_and_nothing_else_is(
     bin_folder: Path, tmp_path: Path, checker: str
@@ -317,9 +319,14 @@ CHECKOUTS: dict[str, Callable[[Path], Path]] = {
     "links as text": SOURCES["links as text"],
     "links missing": SOURCES["links missing"],
 }
+KINDS = [
+    "links",
+    pytest.param("links as text", marks=pytest.mark.slow),
+    pytest.param("links missing", marks=pytest.mark.slow),
+]
 
 
-@pytest.mark.parametrize("kind", CHECKOUTS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_short_names_of_a_checkout_are_the_same_modules(kind: str, tmp_path: Path):
     checkout = CHECKOUTS[kind](tmp_path / "checkout")
     code = (
@@ -341,7 +348,8 @@ def test_short_names_of_a_checkout_are_the_same_modules(kind: str, tmp_path: Pat
     assert told.strip() == str(checkout / "swarm_brain" / "__init__.py")
 
 
-@pytest.mark.parametrize("kind", CHECKOUTS)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_evals_of_a_checkout_run_by_their_short_name(kind: str, tmp_path: Path):
     checkout = CHECKOUTS[kind](tmp_path / "checkout")
     assert "--quick" in run(sys.executable, "-m", "evals.philosophy", "--help", cwd=checkout)
