@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, NotRequired, TypedDict, TypeVar
 
-from swarm_brain.batch.records import begin, check_same, complete, line_of
+from swarm_brain.batch.jsonl import check_head, create, line_of, read_lines
 from swarm_brain.evals.cases.examples import Kind
 from swarm_brain.evals.stats.judge_bias import Verdict
 from swarm_brain.graph.errors import ConfigError
@@ -80,14 +80,14 @@ class RecordFile(Generic[R]):
         """
         plain = json.loads(json.dumps(head))
         if not path.exists():
-            begin(path, {KIND: plain})
+            create(path, {KIND: plain})
             return cls(path)
         if not resume:
             raise ConfigError(
                 f"{path} exists. Continue it with --resume, or name another --output."
             )
-        first, *records = [record for _, record in complete(path)] or [None]
-        check_same(path, KIND, first, plain)
+        first, *records = [record for _, record in read_lines(path)] or [None]
+        check_head(path, KIND, first, plain)
         return cls(path, {key_of(record): record for record in records if answered(record)})
 
     def add(self, record: R) -> None:

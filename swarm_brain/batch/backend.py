@@ -1,4 +1,4 @@
-"""Who answers the rows of a batch: the brain of this process, or one on a LangGraph server."""
+"""The brain that answers the rows of a batch: in this process, or on a LangGraph server."""
 
 from __future__ import annotations
 
@@ -7,59 +7,57 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol, cast
 
 from swarm_brain.batch.rows import Row
 from swarm_brain.graph.brain import Brain, compile_brain
 from swarm_brain.graph.context import Context, make_context
 from swarm_brain.graph.errors import ServerError
-from swarm_brain.graph.state import RESULT_KEYS
+from swarm_brain.graph.state import RESULT_KEYS, BrainInput, Result
 from swarm_brain.graph.topology import Topology
 from swarm_brain.nodes.begin import prospect
 from swarm_brain.remote import RemoteBrain, translated
 from swarm_brain.spending.ledger import Amount
 
-Settings = Mapping[str, Any]
-# A run whose budget is the planned worst case to the token was seen cut short: plans estimate.
-ROOM = 1.1
+Settings = Mapping[str, object]
+# Plans estimate: runs with exactly the planned worst case as their budget were cut short.
+MARGIN = 1.1
 
 
-class Asker(Protocol):
-    """Answers one row with these settings, all of them validated."""
+class Backend(Protocol):
+    """Answers one row with validated settings."""
 
-    async def ask(self, row: Row, settings: Settings) -> dict[str, Any]:
-        """The result, with the keys of `ask --json`. Raises BrainError."""
+    async def ask(self, row: Row, settings: Settings) -> Result:
+        """Return the result of one run. Raises BrainError."""
 
     async def worst(self, row: Row, settings: Settings) -> Amount:
-        """What the row may take at worst; its own budgets count. Raises BrainError."""
+        """Return the most the row may use; its own budgets count. Raises BrainError."""
 
 
 @dataclass
-class Here:
-    """The brain in this process; it keeps no threads and no memories.
+class LocalBackend:
+    """The brain in this process. It saves no threads and no memories.
 
-    `prepared` makes sure that a run's weights are here; it is asked once for each set of models.
+    `prepare` resolves a run's model and fetches its weights; it is called once per set of models.
     """
 
     topology: Topology
     brain: Brain
-    prepared: Callable[[Context], Context]
+    prepare: Callable[[Context], Context]
     _models: dict[str, str] = field(default_factory=dict)
-    _one: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def ask(self, row: Row, settings: Settings) -> dict[str, Any]:
-        """The result of one run."""
-        context = await self._context(settings)
-        given: Any = row.input
-        output: Mapping[str, object] = await self.brain.ainvoke(given, context=context)
-        return {key: output[key] for key in RESULT_KEYS}
+    async def ask(self, row: Row, settings: Settings) -> Result:
+        """Return the result of one run."""
+        question = cast(BrainInput, row.input)
+        return _result(await self.brain.ainvoke(question, context=await self._context(settings)))
 
     async def worst(self, row: Row, settings: Settings) -> Amount:
-        """What its run takes at worst, a revision included; dollars are None without a price."""
+        """Return the most a run may use, with a revision; dollars are None without a price."""
         context = await self._context(settings)
-        found = (await asyncio.to_thread(prospect, self.topology, row.text, context)).worst
-        tokens = math.ceil(found.tokens * ROOM)
-        usd = None if found.usd is None else found.usd * ROOM
+        planned = (await asyncio.to_thread(prospect, self.topology, row.text, context)).worst
+        tokens = math.ceil(planned.tokens * MARGIN)
+        usd = None if planned.usd is None else planned.usd * MARGIN
         if context.budget_tokens is not None:
             tokens = min(tokens, context.budget_tokens)
         if context.budget_usd is not None and usd is not None:
@@ -68,37 +66,42 @@ class Here:
 
     async def _context(self, settings: Settings) -> Context:
         context = make_context(settings)
-        wanted = json.dumps([context.model, context.expert_models], sort_keys=True)
-        async with self._one:
-            if wanted not in self._models:
-                found = await asyncio.to_thread(self.prepared, context)
-                self._models[wanted] = found.model
-        return context.model_copy(update={"model": self._models[wanted]})
+        models = json.dumps([context.model, context.expert_models], sort_keys=True)
+        async with self._lock:
+            if models not in self._models:
+                prepared = await asyncio.to_thread(self.prepare, context)
+                self._models[models] = prepared.model
+        return context.model_copy(update={"model": self._models[models]})
 
 
-def here(topology: Topology, prepared: Callable[[Context], Context]) -> Here:
-    """The brain of a topology, in this process."""
-    return Here(topology, compile_brain(topology), prepared)
+def local_backend(topology: Topology, prepare: Callable[[Context], Context]) -> LocalBackend:
+    """Return the brain of a topology, in this process."""
+    return LocalBackend(topology, compile_brain(topology), prepare)
 
 
 @dataclass
-class There:
-    """The brain of a LangGraph server; no thread is made there."""
+class RemoteBackend:
+    """The brain of a LangGraph server; no thread is created there."""
 
     brain: RemoteBrain
 
-    async def ready(self) -> None:
-        """Raises BrainError if no such brain answers there."""
+    async def check(self) -> None:
+        """Raise BrainError if no brain answers there."""
         with translated(self.brain.url):
             await self.brain.aget_graph()
 
-    async def ask(self, row: Row, settings: Settings) -> dict[str, Any]:
-        """The result of one run. Only the settings that were given travel."""
-        output: Mapping[str, object] = await self.brain.ainvoke(row.input, context=dict(settings))
-        if missing := [key for key in RESULT_KEYS if key not in output]:
+    async def ask(self, row: Row, settings: Settings) -> Result:
+        """Return the result of one run. Only the settings that were set are sent."""
+        result = await self.brain.ainvoke(row.input, context=dict(settings))
+        if missing := [key for key in RESULT_KEYS if key not in result]:
             raise ServerError(self.brain.url, f"its answer has no {missing[0]}.")
-        return {key: output[key] for key in RESULT_KEYS}
+        return _result(result)
 
     async def worst(self, row: Row, settings: Settings) -> Amount:
-        """The row's own budgets: what the server's model takes at worst is not known here."""
-        return Amount(settings.get("budget_tokens", 0), settings.get("budget_usd"))
+        """Return the row's own budgets: the worst case of a server's model is not known here."""
+        tokens, usd = settings.get("budget_tokens", 0), settings.get("budget_usd")
+        return Amount(cast(int, tokens), cast(float | None, usd))
+
+
+def _result(state: Mapping[str, object]) -> Result:
+    return cast(Result, {key: state[key] for key in RESULT_KEYS})

@@ -1,7 +1,8 @@
-"""The answers of a batch as they come: on disk before anything else, found again by their row.
+"""The journal of a batch: every answer is on disk before anything else happens.
 
-Its lines: what batch it is; {"sent": row, ...} before a row is asked within a budget; an answer.
-A row that was sent and has no answer was in flight when its process ended: its worst case counts.
+Its lines are: which batch it is; {"sent": row, ...} before a row is asked within a budget; an
+answer. A row that was sent and has no answer was being asked when its process ended, so its worst
+case counts as spent.
 """
 
 from __future__ import annotations
@@ -13,14 +14,22 @@ import tempfile
 from array import array
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, NotRequired, TypedDict
 
-from swarm_brain.batch.records import Record, begin, check_same, complete, line_of
+from swarm_brain.batch.answer import RowAnswer
+from swarm_brain.batch.jsonl import check_head, create, line_of, read_lines
 from swarm_brain.graph.errors import ConfigError
 from swarm_brain.spending.ledger import Amount
 
-KIND = "batch"  # what the first line of the file says it holds
+KIND = "batch"  # the key of the first line
 NOWHERE = -1
+
+
+class _Answered(TypedDict):
+    row: int
+    tokens: int
+    usd: float | None
+    answer: NotRequired[RowAnswer]
 
 
 class Journal:
@@ -37,69 +46,76 @@ class Journal:
         return self._offsets[row] != NOWHERE
 
     def failed(self, row: int) -> bool:
-        """Whether the row's last answer is a failure, or the simulation's."""
+        """Whether the row's last answer is a failure, or simulated."""
         return bool(self._failed[row])
 
-    def of(self, row: int) -> Record | None:
-        """A row's answer."""
+    def of(self, row: int) -> RowAnswer | None:
+        """Return a row's answer."""
         if not self.done(row):
             return None
         self._file.seek(self._offsets[row])
-        record: Record = json.loads(self._file.readline())
-        return record["answer"]  # type: ignore[no-any-return]
+        record: _Answered = json.loads(self._file.readline())
+        return record["answer"]
 
     def sent(self, row: int, worst: Amount) -> None:
-        """A row is about to be asked, for so much at worst."""
+        """Note that a row is about to be asked, with this worst case."""
         self._append({"sent": row, "tokens": worst.tokens, "usd": worst.usd})
 
-    async def add(self, row: int, answer: Record, charge: Amount) -> None:
-        """Keep an answer; it is on disk when this returns."""
-        kept = {"row": row, "tokens": charge.tokens, "usd": charge.usd, "answer": answer}
-        self._take(self._append(kept), kept)
+    async def add(self, row: int, answer: RowAnswer, charge: Amount) -> None:
+        """Save an answer; it is on disk when this returns."""
+        record: _Answered = {
+            "row": row,
+            "tokens": charge.tokens,
+            "usd": charge.usd,
+            "answer": answer,
+        }
+        self._take(self._append(record), record)
         await asyncio.to_thread(os.fsync, self._file.fileno())
 
-    def _append(self, record: Mapping[str, Any]) -> int:
+    def _append(self, record: Mapping[str, object]) -> int:
         offset = self._file.seek(0, os.SEEK_END)
         self._file.write(line_of(record))
         self._file.flush()
         return offset
 
-    def _take(self, offset: int, record: Record) -> None:
+    def _take(self, offset: int, record: _Answered) -> None:
         row, answer = record["row"], record["answer"]
         self._offsets[row] = offset
         self._failed[row] = answer["status"] == "failed" or answer["provenance"] == "simulated"
         self.charged += Amount(record["tokens"], record["usd"])
 
-    def read(self, path: Path, head: Mapping[str, Any]) -> None:
-        """Take up what a journal holds. Raises ConfigError if it is another batch's."""
-        flying: dict[int, Amount] = {}
-        lines = complete(path)
-        check_same(path, KIND, next(lines, (0, None))[1], head)
+    def read(self, path: Path, head: Mapping[str, object]) -> None:
+        """Read an existing journal. Raises ConfigError if it belongs to another batch."""
+        unanswered: dict[int, Amount] = {}
+        lines = read_lines(path)
+        check_head(path, KIND, next(lines, (0, None))[1], head)
         for offset, record in lines:
             if "sent" in record:
-                flying[record["sent"]] = Amount(record["tokens"], record["usd"])
+                unanswered[record["sent"]] = Amount(record["tokens"], record["usd"])
             else:
-                flying.pop(record["row"], None)
+                unanswered.pop(record["row"], None)
                 self._take(offset, record)
-        self.charged = sum(flying.values(), self.charged)
+        self.charged = sum(unanswered.values(), self.charged)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
 
-def open_journal(path: Path | None, rows: int, head: Mapping[str, Any], *, resume: bool) -> Journal:
-    """A journal in a file, taken up where it stands with `resume`; without a path a passing one.
+def open_journal(
+    path: Path | None, rows: int, head: Mapping[str, object], *, resume: bool
+) -> Journal:
+    """Open a journal, with `resume` an existing one; without a path a temporary one.
 
-    Raises ConfigError if the file is there without `resume`, or is another batch's.
+    Raises ConfigError if the file exists without `resume`, or belongs to another batch.
     """
     if path is None:
         return Journal(tempfile.TemporaryFile("w+b"), rows)
     exists = path.exists()
     if exists and not resume:
-        raise ConfigError(f"{path} exists. Go on with --resume, or name another --output.")
+        raise ConfigError(f"{path} exists. Continue it with --resume, or name another --output.")
     if not exists:
-        begin(path, {KIND: dict(head)})
+        create(path, {KIND: dict(head)})
     journal = Journal(path.open("r+b"), rows)
     try:
         if exists:

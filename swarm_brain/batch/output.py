@@ -1,4 +1,4 @@
-"""The answers of a batch as they leave it: in the order of its rows, and counted."""
+"""Write the answers of a batch in the order of its rows, and count them."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from swarm_brain.batch.records import Record, line_of
+from swarm_brain.batch.answer import RowAnswer
+from swarm_brain.batch.jsonl import line_of
 from swarm_brain.batch.runner import Batch
 
 
 @dataclass
 class Total:
-    """What came of a batch."""
+    """The totals of a batch."""
 
     rows: Counter[str] = field(default_factory=Counter)
     simulated: int = 0
     tokens: int = 0
     cost: float | None = 0.0
 
-    def add(self, answer: Record) -> Record:
-        """Count an answer, and give it back."""
+    def add(self, answer: RowAnswer) -> RowAnswer:
+        """Count an answer and return it."""
         usage = answer["usage"]
         self.rows[answer["status"]] += 1
         self.simulated += answer["provenance"] == "simulated"
         self.tokens += (usage["input_tokens"] or 0) + (usage["output_tokens"] or 0)
-        known = self.cost is not None and usage["cost_usd"] is not None
-        self.cost = self.cost + usage["cost_usd"] if known else None
+        cost = usage["cost_usd"]
+        self.cost = None if self.cost is None or cost is None else self.cost + cost
         return answer
 
     def __str__(self) -> str:
@@ -41,23 +42,23 @@ class Total:
 
 
 class Stream:
-    """Answers on standard output: each as soon as all before it are there."""
+    """Writes answers to standard output, each as soon as all before it are known."""
 
     def __init__(self, batch: Batch, total: Total) -> None:
         self._batch, self._total, self._next = batch, total, 0
 
     def flush(self, *, end: bool = False) -> None:
-        """Write what can be written in order; at the end everything."""
+        """Write the answers that are next in order; at the end, all of them."""
         journal = self._batch.journal
         while self._next < len(self._batch.rows) and (end or journal.done(self._next)):
-            found = self._batch.answer(self._next)
-            sys.stdout.buffer.write(line_of(self._total.add(found)))
+            answer = self._batch.answer(self._next)
+            sys.stdout.buffer.write(line_of(self._total.add(answer)))
             self._next += 1
         sys.stdout.buffer.flush()
 
 
-def write(path: Path, answers: Iterable[Record]) -> None:
-    """All answers, in order; the file is there whole or not at all."""
+def write(path: Path, answers: Iterable[RowAnswer]) -> None:
+    """Write all answers in order. The file is complete or does not exist."""
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("wb") as file:

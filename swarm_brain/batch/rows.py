@@ -1,4 +1,4 @@
-"""The questions of a batch: a JSONL file, indexed once, read line by line when its turn comes."""
+"""The questions of a batch: a JSONL file that is indexed once and then read line by line."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import json
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
-from langchain_core.messages import convert_to_messages
+from langchain_core.messages import BaseMessage, convert_to_messages
 
 from swarm_brain.graph.context import make_context
 from swarm_brain.graph.errors import BrainError
+from swarm_brain.graph.state import BrainState
 from swarm_brain.nodes.conversation import question_of
 
 MOST_BYTES = 8_000_000  # of one line: far more than any model reads
-TOLD = 5  # bad rows that are told before anything is sent
+SHOWN = 5  # bad rows that are shown before anything is sent
 KEYS = {"question", "messages", "id", "settings", "metadata"}
-# What a row of a batch cannot do: nobody is there to decide, and order would change the answers.
+# Settings that no row can have: nobody is there to decide, and order would change the answers.
 REFUSED = {
     "pause_before": "nobody is there to decide",
     "use_memory": "rows of a batch recall and remember nothing",
@@ -27,28 +28,28 @@ REFUSED = {
 
 @dataclass(frozen=True)
 class Row:
-    """One line: its number from 1, what the graph is given, and what is wrong with it if it is."""
+    """One line: its number from 1, the graph's input, and the `problem` if it cannot be asked."""
 
     line: int
-    input: dict[str, Any] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
+    input: dict[str, object] = field(default_factory=dict)
+    settings: dict[str, object] = field(default_factory=dict)
     id: str | int | None = None
-    metadata: Any = None
+    metadata: object = None
     problem: str | None = None
 
     @property
     def text(self) -> str:
-        """All that is said in it, for an upper bound of its tokens."""
-        messages = convert_to_messages(self.input.get("messages") or [])
-        return "\n".join([self.input.get("question") or "", *(m.text for m in messages)])
+        """Return all of its text, for an upper bound of its tokens."""
+        question = self.input.get("question") or ""
+        return "\n".join([str(question), *(message.text for message in _messages(self.input))])
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Where each row stands in the file. `bad` rows are counted, the first ones told."""
+    """The offset of each row. `bad` rows are counted, and the first `problems` described."""
 
     file: BinaryIO
-    check: Callable[[Mapping[str, Any]], object]
+    check: Callable[[Mapping[str, object]], object]
     offsets: array[int]
     lines: array[int]
     sha256: str
@@ -59,19 +60,19 @@ class Rows:
         return len(self.offsets)
 
     def at(self, number: int) -> Row:
-        """A row by its place, from 0."""
+        """Return a row by its number, from 0."""
         self.file.seek(self.offsets[number])
-        return parsed(self.file.readline(MOST_BYTES + 1), self.lines[number], self.check)
+        return parse(self.file.readline(MOST_BYTES + 1), self.lines[number], self.check)
 
 
-def indexed(file: BinaryIO, common: Mapping[str, Any]) -> Rows:
-    """Read a file through once: where its rows are, and which are bad.
+def index(file: BinaryIO, common: Mapping[str, object]) -> Rows:
+    """Read a file once to find its rows and the bad ones among them.
 
-    `common` are the settings of all rows, which a row's own replace one by one.
+    `common` are the settings of all rows; a row's own settings override them one by one.
     """
 
-    def check(own: Mapping[str, Any]) -> object:
-        refused(own)
+    def check(own: Mapping[str, object]) -> object:
+        check_settings(own)
         return make_context({**common, **own})
 
     digest = hashlib.sha256()
@@ -81,14 +82,14 @@ def indexed(file: BinaryIO, common: Mapping[str, Any]) -> Rows:
             continue
         offsets.append(offset)
         lines.append(number)
-        if why := parsed(line, number, check).problem:
+        if why := parse(line, number, check).problem:
             bad += 1
-            problems += [f"line {number}: {why}"] if bad <= TOLD else []
+            problems += [f"line {number}: {why}"] if bad <= SHOWN else []
     return Rows(file, check, offsets, lines, digest.hexdigest(), bad, tuple(problems))
 
 
 def _lines(file: BinaryIO, seen: Callable[[bytes], None]) -> Iterator[tuple[int, bytes]]:
-    """Offset and text of each line; of one that is too long only the beginning."""
+    """Yield offset and text of each line; only the beginning of one that is too long."""
     offset = 0
     while line := file.readline(MOST_BYTES + 1):
         seen(line)
@@ -101,18 +102,18 @@ def _lines(file: BinaryIO, seen: Callable[[bytes], None]) -> Iterator[tuple[int,
         offset = end
 
 
-def refused(settings: Mapping[str, Any]) -> None:
-    """Raise ValueError for a setting that no row of a batch can have."""
+def check_settings(settings: Mapping[str, object]) -> None:
+    """Raise ValueError for a setting that no row can have."""
     for name in REFUSED.keys() & settings.keys():
         raise ValueError(f"settings: {name}: {REFUSED[name]}")
 
 
-def parsed(line: bytes, number: int, check: Callable[[Mapping[str, Any]], object]) -> Row:
-    """One line as a row; `problem` says what is wrong with it."""
+def parse(line: bytes, number: int, check: Callable[[Mapping[str, object]], object]) -> Row:
+    """Parse a line; `problem` says what is wrong with it."""
     try:
         value = _value(line)
         row = Row(number, **_fields(value))
-        question_of({**row.input, "messages": _messages(row.input)})  # type: ignore[typeddict-item]
+        question_of(cast(BrainState, {**row.input, "messages": _messages(row.input)}))
         if row.settings:
             check(row.settings)
     except (BrainError, ValueError, TypeError, NotImplementedError) as error:
@@ -120,12 +121,12 @@ def parsed(line: bytes, number: int, check: Callable[[Mapping[str, Any]], object
     return row
 
 
-def _value(line: bytes) -> Any:
-    """The JSON of a line. Raises ValueError saying what is wrong, without the line's text."""
+def _value(line: bytes) -> object:
+    """Return the JSON of a line. Raises ValueError with the problem, not with the text."""
     if len(line) > MOST_BYTES:
         raise ValueError(f"longer than {MOST_BYTES:,} bytes")
     try:
-        value = json.loads(line.decode("utf-8-sig"))
+        value: object = json.loads(line.decode("utf-8-sig"))
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error.msg} at character {error.pos + 1}") from None
@@ -138,8 +139,8 @@ def _value(line: bytes) -> Any:
     return value
 
 
-def _fields(value: Any) -> dict[str, Any]:
-    """The fields of a Row that the JSON of its line gives. Raises ValueError."""
+def _fields(value: object) -> dict[str, Any]:
+    """Return the fields of a Row that a line's JSON sets. Raises ValueError."""
     if isinstance(value, str):
         return {"input": {"question": value}}
     if not isinstance(value, dict):
@@ -153,20 +154,18 @@ def _fields(value: Any) -> dict[str, Any]:
         raise ValueError("id: a text or a whole number")
     if not isinstance(value.get("settings", {}), dict):
         raise ValueError("settings: an object of settings by their names")
-    given = {name: value[name] for name in ("question", "messages") if name in value}
     return {
-        "input": given,
+        "input": {name: value[name] for name in ("question", "messages") if name in value},
         **{name: value[name] for name in ("id", "settings", "metadata") if name in value},
     }
 
 
-def _messages(given: Mapping[str, Any]) -> list[Any]:
-    """The chat of a row, as LangChain reads it. Raises ValueError or the like."""
-    if "messages" not in given:
-        return []
-    if not isinstance(given["messages"], list):
+def _messages(fields: Mapping[str, object]) -> list[BaseMessage]:
+    """Return a row's conversation. Raises ValueError, TypeError or NotImplementedError."""
+    messages = fields.get("messages", [])
+    if not isinstance(messages, list):
         raise ValueError("messages: a list of messages")
     try:
-        return convert_to_messages(given["messages"])
-    except (KeyError, AttributeError) as error:  # of a message that lacks what its role needs
+        return convert_to_messages(messages)
+    except (KeyError, AttributeError) as error:  # a message lacks what its role needs
         raise ValueError(f"messages: one is no message ({error})") from None

@@ -16,13 +16,13 @@ from typing import BinaryIO
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from swarm_brain.batch.backend import Asker, There, here
+from swarm_brain.batch.answer import RowAnswer
+from swarm_brain.batch.backend import Backend, RemoteBackend, local_backend
+from swarm_brain.batch.budget import BatchBudget
 from swarm_brain.batch.journal import open_journal
 from swarm_brain.batch.output import Stream, Total, write
-from swarm_brain.batch.purse import Purse
-from swarm_brain.batch.records import Record
-from swarm_brain.batch.rows import Row, Rows, indexed, refused
-from swarm_brain.batch.runner import BUDGET, Batch, run
+from swarm_brain.batch.rows import Row, Rows, check_settings, index
+from swarm_brain.batch.runner import OVER_BUDGET, Batch, run
 from swarm_brain.cli.console import ANSWERED, ERROR, PAUSED, SIMULATED, err, note
 from swarm_brain.cli.options import SHIPPED, Settings
 from swarm_brain.cli.terminal.text import printable
@@ -73,7 +73,7 @@ def answer(request: BatchRequest) -> int:
     """Run a batch and return the exit code. Raises BrainError before anything is sent."""
     _check(request)
     with _questions(request.file) as file, _alone(request.journal):
-        rows = indexed(file, request.settings)
+        rows = index(file, request.settings)
         _report_bad(rows)
         try:
             return asyncio.run(_answered(request, rows))
@@ -94,7 +94,7 @@ def _check(request: BatchRequest) -> None:
                 f"unknown. Limit each row with --setting {name}=..."
             )
     try:
-        refused(request.settings)
+        check_settings(request.settings)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     make_context(request.settings)
@@ -154,19 +154,17 @@ def _report_bad(rows: Rows) -> None:
 
 
 async def _answered(request: BatchRequest, rows: Rows) -> int:
-    asker, settings, about = await _asker(request, rows)
+    backend, settings, about = await _backend(request, rows)
     head = {"questions": rows.sha256, "rows": len(rows), "settings": settings, **about}
     journal = open_journal(request.journal, len(rows), head, resume=request.resume)
-    purse = Purse(*request.budget, spent=journal.charged)
     batch = Batch(
         rows,
         journal,
-        asker,
+        backend,
         settings,
-        purse,
-        _ignore,
-        request.concurrency,
-        request.retry_failed,
+        BatchBudget(*request.budget, spent=journal.charged),
+        concurrency=request.concurrency,
+        retry_failed=request.retry_failed,
     )
     try:
         total = await _run(request, batch)
@@ -179,29 +177,25 @@ async def _answered(request: BatchRequest, rows: Rows) -> int:
     return _code(batch, total)
 
 
-def _ignore(number: int, answer: Record) -> None:
-    """Do nothing with an answer."""
-
-
-async def _asker(request: BatchRequest, rows: Rows) -> tuple[Asker, Settings, dict[str, str]]:
+async def _backend(request: BatchRequest, rows: Rows) -> tuple[Backend, Settings, dict[str, str]]:
     """Return who answers, with which settings, and what distinguishes it in the journal.
 
     Raises BrainError if it cannot answer.
     """
     settings: Settings = {**request.settings, "use_memory": False}
     if request.url:
-        there = There(connect(request.url))
-        await there.ready()
-        err.print(f"asking {there.brain.url}", style="dim", markup=False, soft_wrap=True)
-        return there, settings, {"server": there.brain.url}
+        remote = RemoteBackend(connect(request.url))
+        await remote.check()
+        err.print(f"asking {remote.brain.url}", style="dim", markup=False, soft_wrap=True)
+        return remote, settings, {"server": remote.brain.url}
     topology = load(request.topology or SHIPPED)
     context = await asyncio.to_thread(prepare_run, make_context(settings), topology, err)
     settings["model"] = context.model
-    asker = here(topology, _prepare_silently(topology))
+    backend = local_backend(topology, _prepare_silently(topology))
     first = next(filter(_good, map(rows.at, range(len(rows)))))
     with suppress(InputError):  # reported as this row's answer
-        await asker.worst(first, {**request.limits, **settings})
-    return asker, settings, {"topology": topology.hash}
+        await backend.worst(first, {**request.limits, **settings})
+    return backend, settings, {"topology": topology.hash}
 
 
 def _good(row: Row) -> bool:
@@ -221,12 +215,12 @@ async def _run(request: BatchRequest, batch: Batch) -> Total:
     stream = Stream(batch, total) if request.output == STREAM else None
     with counting(err, "batch", len(batch.rows), done) as counted:
 
-        def report(number: int, answer: Record) -> None:
+        def on_answer(answer: RowAnswer) -> None:
             counted.add(answer["usage"], failed=answer["status"] == "failed")
             if stream:
                 stream.flush()
 
-        batch.told = report
+        batch.on_answer = on_answer
         await run(batch)
     if stream:
         stream.flush(end=True)
@@ -258,7 +252,7 @@ def _report(request: BatchRequest, batch: Batch, total: Total) -> None:
     if whole:
         request.journal.unlink()
     elif batch.stopped:
-        why = f"budget: {batch.purse.told()}" if batch.stopped == BUDGET else batch.stopped
+        why = f"budget: {batch.budget}" if batch.stopped == OVER_BUDGET else batch.stopped
         note(f"Not all rows were sent ({why}). Continue with `{_again(request)}`")
     elif total.rows["failed"] > batch.rows.bad:
         note(f"Ask the failed rows again with `{_again(request, '--retry-failed')}`")
@@ -266,7 +260,7 @@ def _report(request: BatchRequest, batch: Batch, total: Total) -> None:
 
 def _code(batch: Batch, total: Total) -> int:
     """Return the exit code. PAUSED means that the budget ran out."""
-    if batch.stopped == BUDGET:
+    if batch.stopped == OVER_BUDGET:
         return PAUSED
     if total.rows["answered"] < len(batch.rows):
         return ERROR

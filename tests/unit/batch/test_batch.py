@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from swarm_brain.batch import rows as reading
+from swarm_brain.batch.budget import BatchBudget
 from swarm_brain.batch.journal import Journal, open_journal
 from swarm_brain.batch.output import Stream, Total
-from swarm_brain.batch.purse import Purse
-from swarm_brain.batch.rows import Row, Rows, indexed
-from swarm_brain.batch.runner import BUDGET, SENT_IN_VAIN, VAIN, Batch, answered, run
+from swarm_brain.batch.rows import Row, Rows, index
+from swarm_brain.batch.runner import ALL_FAIL, MOST_FAILURES, OVER_BUDGET, Batch, ask, run
 from swarm_brain.cli.app import app
 from swarm_brain.cli.terminal import batch as batching
 from swarm_brain.graph.errors import BlankQuestion, ConfigError, ModelUnavailable, ServerError
@@ -32,7 +32,7 @@ HEAD = {"questions": "abc", "settings": {"model": "m:n"}}
 
 def rows_of(*lines: bytes | str, **common: Any) -> Rows:
     data = b"\n".join(line if isinstance(line, bytes) else line.encode() for line in lines)
-    return indexed(io.BytesIO(data), common)
+    return index(io.BytesIO(data), common)
 
 
 def questions(count: int) -> Rows:
@@ -107,7 +107,7 @@ def test_a_bad_row_is_told_with_its_line_and_ends_nothing(line, why):
 def test_only_the_first_bad_rows_are_told():
     rows = rows_of(*["x"] * 50)
     assert rows.bad == 50
-    assert len(rows.problems) == reading.TOLD
+    assert len(rows.problems) == reading.SHOWN
 
 
 def test_a_rows_own_settings_are_checked_together_with_those_of_all():
@@ -118,7 +118,7 @@ def test_a_rows_own_settings_are_checked_together_with_those_of_all():
 def test_lines_are_found_whatever_ends_them(monkeypatch):
     monkeypatch.setattr(reading, "MOST_BYTES", 30)
     long = json.dumps("y" * 100)
-    rows = indexed(io.BytesIO(f'\ufeff"a"\r\n\r\n{long}\n"\u2028b"\n"c"'.encode()), {})
+    rows = index(io.BytesIO(f'\ufeff"a"\r\n\r\n{long}\n"\u2028b"\n"c"'.encode()), {})
     assert [rows.at(n).line for n in range(4)] == [1, 3, 4, 5]
     assert [rows.at(n).input.get("question") for n in (3, 0, 2)] == ["c", "a", "\u2028b"]
     assert rows.at(1).problem == "longer than 30 bytes"
@@ -164,7 +164,7 @@ class Scripted:
 
 def batch_of(rows: Rows, asker: Scripted, journal: Journal | None = None, **more: Any) -> Batch:
     journal = journal or open_journal(None, len(rows), HEAD, resume=False)
-    more = {"purse": Purse(), "told": lambda number, answer: None} | more
+    more = {"budget": BatchBudget()} | more
     return Batch(rows, journal, asker, {}, **more)
 
 
@@ -172,7 +172,7 @@ def batch_of(rows: Rows, asker: Scripted, journal: Journal | None = None, **more
 @settings(deadline=None, max_examples=60)
 def test_answers_stand_in_the_files_order_and_failures_in_their_place(waits, concurrency, data):
     names = [f"Question {n}?" for n in range(len(waits))]
-    failing = data.draw(st.sets(st.sampled_from(names), max_size=SENT_IN_VAIN - 1))
+    failing = data.draw(st.sets(st.sampled_from(names), max_size=MOST_FAILURES - 1))
     asker = Scripted(dict.fromkeys(failing, ServerError("u", "away")), waits)
     batch = batch_of(questions(len(waits)), asker, concurrency=concurrency)
     asyncio.run(run(batch))
@@ -270,10 +270,10 @@ async def test_where_nothing_is_answered_the_rest_is_not_sent():
     asker = Down()
     batch = batch_of(questions(100), asker, concurrency=1)
     await run(batch)
-    assert len(asker.asked) == SENT_IN_VAIN
-    assert batch.stopped == VAIN
+    assert len(asker.asked) == MOST_FAILURES
+    assert batch.stopped == ALL_FAIL
     last = list(batch.answers())[-1]
-    assert (last["status"], last["error"]) == ("not sent", f"not sent: {VAIN}")
+    assert (last["status"], last["error"]) == ("not sent", f"not sent: {ALL_FAIL}")
 
 
 async def test_failed_and_simulated_rows_are_asked_again_only_where_that_is_wanted(tmp_path):
@@ -346,16 +346,16 @@ def test_a_batch_never_spends_more_than_its_budget(limit, concurrency, worst, sp
         plan[f"Question {n}?"] = {"usage": usage}
     asker = Scripted(plan, [2] * len(spends), Amount(worst, worst / 100))
     asker.weighs = [n % 5 for n in spends]
-    purse = Purse(limit, limit / 100)
-    batch = batch_of(questions(len(spends)), asker, purse=purse, concurrency=concurrency)
+    budget = BatchBudget(limit, limit / 100)
+    batch = batch_of(questions(len(spends)), asker, budget=budget, concurrency=concurrency)
     asyncio.run(run(batch))
     answers = list(batch.answers())
     sent = [n for n, answer in enumerate(answers) if answer["status"] == "answered"]
-    assert sum(spent[n] for n in sent) == purse.spent.tokens <= limit
+    assert sum(spent[n] for n in sent) == budget.spent.tokens <= limit
     assert sent == list(range(len(sent)))  # it stops; it does not pick the cheap ones
     if len(sent) < len(spends):
-        assert batch.stopped == BUDGET
-        assert purse.spent.tokens + worst > limit or purse.spent.usd + worst / 100 > limit / 100
+        assert batch.stopped == OVER_BUDGET
+        assert budget.spent.tokens + worst > limit or budget.spent.usd + worst / 100 > limit / 100
         assert {a["error"] for a in answers[len(sent) :]} == {"not sent: budget"}
     assert all(s["budget_tokens"] == worst for s in asker.settings)
 
@@ -365,19 +365,19 @@ async def test_what_was_in_flight_counts_as_spent_in_the_next_session(tmp_path):
     journal = open_journal(tmp_path / "j", 3, HEAD, resume=False)
     dying = Scripted({"Question 1?": Killed()}, worst=Amount(100, 0.5))
     with pytest.raises(BaseExceptionGroup):
-        await run(batch_of(rows, dying, journal, purse=Purse(1000), concurrency=1))
+        await run(batch_of(rows, dying, journal, budget=BatchBudget(1000), concurrency=1))
     journal.close()
     journal = open_journal(tmp_path / "j", 3, HEAD, resume=True)
     assert journal.charged.tokens == 40 + 100
     asker = Scripted(worst=Amount(100, 0.5))
-    batch = batch_of(rows, asker, journal, purse=Purse(230, spent=journal.charged))
+    batch = batch_of(rows, asker, journal, budget=BatchBudget(230, spent=journal.charged))
     await run(batch)
     assert asker.asked == []
-    assert batch.purse.told() == "90 of 230 tokens are left, the next row may take 100"
+    assert str(batch.budget) == "90 of 230 tokens are left, the next row may take 100"
 
 
 async def test_a_row_without_a_price_fails_where_dollars_are_limited():
-    batch = batch_of(questions(1), Scripted(worst=Amount(100, None)), purse=Purse(usd=1.0))
+    batch = batch_of(questions(1), Scripted(worst=Amount(100, None)), budget=BatchBudget(usd=1.0))
     await run(batch)
     (answer,) = batch.answers()
     assert "no known price" in answer["error"]
@@ -385,10 +385,10 @@ async def test_a_row_without_a_price_fails_where_dollars_are_limited():
 
 async def test_where_usage_is_unknown_the_worst_case_counts():
     unknown = {"usage": dict.fromkeys(("input_tokens", "output_tokens", "cost_usd"))}
-    purse = Purse(1000)
+    budget = BatchBudget(1000)
     asker = Scripted({"Question 0?": unknown})
-    await run(batch_of(questions(2), asker, purse=purse, concurrency=1))
-    assert purse.spent.tokens == 100 + 40
+    await run(batch_of(questions(2), asker, budget=budget, concurrency=1))
+    assert budget.spent.tokens == 100 + 40
     assert Counter(asker.asked) == Counter(["Question 0?", "Question 1?"])
 
 
@@ -470,7 +470,7 @@ def test_standard_output_has_each_answer_as_soon_as_all_before_it_are_there(caps
         batch = batch_of(rows, Scripted(), journal)
         stream = Stream(batch, Total())
         for number in (1, 0, 2):
-            answer = await answered(batch.asker, rows.at(number), {})
+            answer = await ask(batch.backend, rows.at(number), {})
             await journal.add(number, answer, Amount())
             stream.flush()
             order.append(

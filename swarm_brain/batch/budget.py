@@ -1,4 +1,4 @@
-"""What a batch may spend: a row is sent only if its worst case is there, and holds it meanwhile."""
+"""The budget of a batch: a row is sent only if its worst case is left, and reserves it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from swarm_brain.spending.ledger import Amount
 
 
 @dataclass
-class Purse:
-    """Limits in tokens and dollars, None where there is none; and what is spent of them."""
+class BatchBudget:
+    """Limits in tokens and dollars, and what is spent of them; None means no limit."""
 
     tokens: int | None = None
     usd: float | None = None
     spent: Amount = field(default_factory=Amount)
-    short: Amount | None = None  # the worst case that was not there, after which none is
-    _held: list[Amount] = field(default_factory=list)
+    short: Amount | None = None  # the first worst case that was not left; no row follows it
+    _reserved: list[Amount] = field(default_factory=list)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     @property
@@ -24,31 +24,30 @@ class Purse:
         """Whether there is any limit."""
         return self.tokens is not None or self.usd is not None
 
-    async def hold(self, worst: Amount) -> bool:
-        """Set a row's worst case aside, once it is there. False: it never will be.
+    async def reserve(self, worst: Amount) -> bool:
+        """Reserve a row's worst case; return False if the budget cannot cover it.
 
-        Waits for rows under way, which may give back what they held and did not spend.
+        Waits for running rows, which may return what they reserved and did not spend.
         """
         async with self._changed:
-            while self.short is None and not self._has(worst):
-                if not self._held:
+            while self.short is None and not self._covers(worst):
+                if not self._reserved:
                     self.short = worst
                     self._changed.notify_all()
                 else:
                     await self._changed.wait()
             if self.short is None:
-                self._held.append(worst)
+                self._reserved.append(worst)
             return self.short is None
 
     async def settle(self, worst: Amount, charge: Amount) -> None:
-        """A row has ended: what it held is free again, what it took is spent."""
+        """Replace a row's reservation by what it used."""
         async with self._changed:
-            self._held.remove(worst)
+            self._reserved.remove(worst)
             self.spent += charge
             self._changed.notify_all()
 
-    def told(self) -> str:
-        """What is left, and what the next row might have taken."""
+    def __str__(self) -> str:
         left, short = [], self.short or Amount()
         if self.tokens is not None:
             left.append(
@@ -62,7 +61,7 @@ class Purse:
             )
         return "; ".join(left)
 
-    def _has(self, worst: Amount) -> bool:
-        taken = sum(self._held, self.spent) + worst
-        enough = self.tokens is None or taken.tokens <= self.tokens
-        return enough and (self.usd is None or (taken.usd is not None and taken.usd <= self.usd))
+    def _covers(self, worst: Amount) -> bool:
+        total = sum(self._reserved, self.spent) + worst
+        enough = self.tokens is None or total.tokens <= self.tokens
+        return enough and (self.usd is None or (total.usd is not None and total.usd <= self.usd))
