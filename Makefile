@@ -15,7 +15,6 @@ CLUSTER := .venv-cluster
 BESIDE := $(shell $(or $(PYTHON),python3) -c 'import pathlib, sys; print(pathlib.Path(sys.base_prefix).parent)' 2>/dev/null)
 PYTHON_CLUSTER ?= $(shell for p in python3.12 python3.13 $(wildcard $(BESIDE)/3.1[23].*/bin/python); do \
 	$$p -c 'import sys; sys.exit(not (3, 12) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
-TWO := -n 2 --dist loadgroup# two workers; tests that share a server share a worker
 NPM_QUIET := --no-audit --no-fund --ignore-scripts --loglevel=error
 Q ?= What is the nature of consciousness?
 override Q := $(value Q)# as it was typed, with every $
@@ -55,11 +54,11 @@ test-evals: install ## tests of the evals: scoring, statistics, arms, report; no
 test-integration: test-quick test-slow ## tests against real processes on loopback
 
 test-quick: install ## those that `make test` runs; each kind of server once
-	@start=$$(date +%s); $(BIN)/pytest tests/integration -m "not slow and not alone" $(TWO) \
+	@start=$$(date +%s); $(BIN)/pytest tests/integration -m "not slow and not alone" -n 2 \
 	  && echo "time: quick integration tests $$(($$(date +%s) - start)) s"
 
 test-slow: install ## those that take longer, and those that measure time
-	@start=$$(date +%s); $(BIN)/pytest tests/integration -m "slow and not alone" $(TWO) \
+	@start=$$(date +%s); $(BIN)/pytest tests/integration -m "slow and not alone" -n 2 \
 	  && $(BIN)/pytest tests/integration -m alone \
 	  && echo "time: slow integration tests $$(($$(date +%s) - start)) s"
 

@@ -11,8 +11,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.fakes import Script, endpoint
 from tests.integration.cluster import Cluster, binaries, binaries_with_pgvector, cluster
@@ -34,19 +36,29 @@ threading.Event().wait()
 
 
 HERE = Path(__file__).parent
-# The folder or file whose tests share a server that takes long to start; others go by their file.
+# Files and folders whose tests share a server that takes long to start.
 SHARED = {"studio": "langgraph dev", "test_postgres.py": "postgres", "test_accounts.py": "postgres"}
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark all tests of this folder, and name the worker that runs them."""
+    """Mark all tests of this folder."""
     for item in items:
         if HERE in item.path.parents:
-            name = item.path.relative_to(HERE)
-            group = SHARED.get(name.parts[0], str(name))
             item.add_marker(pytest.mark.integration)
-            item.add_marker(pytest.mark.xdist_group(group))
+
+
+class ByServer(LoadScopeScheduling):
+    """Give a worker all tests of a server, else all of a file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = Path(nodeid.partition("::")[0])
+        names = [SHARED[part] for part in file.parts if part in SHARED]
+        return names[0] if names else str(file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByServer:
+    """Schedule by server whatever `--dist` says: xdist_group has no effect with pytest 9.2."""
+    return ByServer(config, log)
 
 
 @pytest.fixture(autouse=True)
