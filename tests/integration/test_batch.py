@@ -93,7 +93,7 @@ def test_a_killed_batch_goes_on_and_asks_nothing_twice(user):
     written(user, SIX)
     words = ("batch", "q.jsonl", *user.here, *LOW, "--concurrency", "1")
     with held_after(user, 2), user.started(*words) as child:
-        until(lambda: finished(user) == 2 and user.asked()["reasoning"] == 3, 20, child)
+        until(lambda: finished(user) == 2 and user.asked()["reasoning"] == 3, 60, child)
         os.kill(child.pid, signal.SIGKILL)
         child.wait(10)
     kept = finished(user)
@@ -116,7 +116,7 @@ def test_ctrl_c_ends_at_once_keeps_what_is_done_and_says_how_to_go_on(user):
     written(user, SIX)
     words = ("batch", "q.jsonl", *user.here, *LOW, "--concurrency", "2")
     with held_after(user, 2), user.started(*words) as child:
-        until(lambda: finished(user) == 2 and user.asked()["reasoning"] == 4, 20, child)
+        until(lambda: finished(user) == 2 and user.asked()["reasoning"] == 4, 60, child)
         started = time.monotonic()
         child.send_signal(signal.SIGINT)
         _, told = child.communicate(timeout=10)
@@ -205,7 +205,7 @@ def test_two_processes_do_not_write_the_same_answers(user):
     words = ("batch", "q.jsonl", *user.here, *LOW)
     with user.started(*words) as child:
         with held_after(user, 0):
-            until(lambda: user.asked()["reasoning"] > 0, 20, child)
+            until(lambda: user.asked()["reasoning"] > 0, 60, child)
             done = user.run(*words, "--resume")
             assert done.returncode == 2
             assert "Another process" in done.stderr

@@ -65,7 +65,7 @@ def test_a_run_killed_twice_counts_every_request(user):
     user.kill_in("synthesis", {*EIGHT} - {"synthesis", "meta_cognitive"})
     user.slow.held = "synthesis"
     with user.started("threads", "resume", "t") as child:
-        until(lambda: user.asked()["synthesis"] == 2, 20, child)
+        until(lambda: user.asked()["synthesis"] == 2, 60, child)
         os.kill(child.pid, signal.SIGKILL)
         child.wait(10)
     user.slow.held = ""
@@ -119,7 +119,7 @@ def test_a_changed_topology_is_refused_by_name(user):
 def test_one_thread_runs_in_one_process(user):
     user.slow.held = "synthesis"
     with user.started("ask", HARD, *user.here, "--thread", "t") as child:
-        until(lambda: user.asked()["synthesis"] == 1, 20, child)
+        until(lambda: user.asked()["synthesis"] == 1, 60, child)
         for words in (("ask", "And?", *user.here, "--thread", "t"), ("threads", "resume", "t")):
             refused = user.run(*words)
             assert refused.returncode == 1

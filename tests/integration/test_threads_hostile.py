@@ -98,7 +98,7 @@ def test_a_paused_fork_waits(user):
 def test_an_interrupted_run_names_the_command_that_goes_on(user):
     user.slow.held = "synthesis"
     with user.started("ask", HARD, *user.here, "--thread", "t", "--json") as child:
-        until(lambda: user.asked()["synthesis"] == 1, 20, child)
+        until(lambda: user.asked()["synthesis"] == 1, 60, child)
         os.kill(child.pid, signal.SIGINT)
         out, err = child.communicate(timeout=20)
     user.slow.held = ""
@@ -217,7 +217,7 @@ def test_delete_leaves_nothing_while_another_process_has_the_files_open(user):
                           **quiet) as child:  # fmt: skip
         child.stdin.write("What is an eel?\n")
         child.stdin.flush()
-        until(lambda: user.asked()["synthesis"] == 1, 20, child)
+        until(lambda: user.asked()["synthesis"] == 1, 60, child)
         time.sleep(0.5)
         told(ask(user, "What does zanzibarial mean?", "--thread", "t"), 0)
         told(user.run("threads", "delete", "t"), 0)

@@ -101,7 +101,7 @@ class User:
         self.slow.held = expert
         with self.started("ask", HARD, *self.here, "--thread", "t", *words) as child:
             until(lambda: self.written() == len(finished) + 1 and self.asked()[expert] == 1,
-                  20, child)  # fmt: skip
+                  60, child)  # fmt: skip
             os.kill(child.pid, signal.SIGKILL)
             child.wait(10)
         self.slow.held = ""

@@ -81,7 +81,7 @@ def test_settings_travel_and_bad_ones_are_refused_before(ask, server, served):
     for arguments in (["--max-steps", "0"], ["--expert-model", "nobody=simulation:"]):
         done = ask(server, HARD, *arguments)
         assert done.returncode == 2, done.stderr
-        assert "max_steps" in done.stderr or "nobody" in done.stderr
+        assert "--max-steps" in done.stderr or "nobody" in done.stderr
     assert len(served.bodies) == asked
 
 
