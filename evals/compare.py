@@ -42,9 +42,9 @@ BudgetTokens = Annotated[
     int | None,
     typer.Option(min=1, help="Tokens for each question. Default: the swarm's usage."),
 ]
-Questions = Annotated[int | None, typer.Option(min=1, help="Ask only this many of them.")]
+QuestionLimit = Annotated[int | None, typer.Option(min=1, help="Ask only this many of them.")]
 Repetitions = Annotated[int, typer.Option(min=1, help="Answers to each question.")]
-Output = Annotated[Path, typer.Option(help="The folder of answers and report.")]
+OutputFolder = Annotated[Path, typer.Option(help="The folder of answers and report.")]
 
 
 def examples_of(datasets: Sequence[str], limit: int | None) -> tuple[str, list[Example]]:
@@ -71,14 +71,14 @@ def main(
     dataset: Datasets = None,
     arms: Arms = DEFAULT_ARMS,
     budget_tokens: BudgetTokens = None,
-    questions: Questions = None,
+    questions: QuestionLimit = None,
     repetitions: Repetitions = 1,
     concurrency: Concurrency = 4,
     judge: Judge = None,
     judge_base_url: JudgeUrl = None,
     allow_self_judge: SelfJudge = False,
     topology: Topology = None,
-    output: Output = Path("eval-results/compare"),
+    output: OutputFolder = Path("eval-results/compare"),
     resume: Resume = False,
 ) -> None:
     """Compare ways of answering at equal tokens, and write a report with intervals."""

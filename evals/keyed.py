@@ -15,7 +15,7 @@ import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from swarm_brain.evals.cases.examples import Example, Kind, to_json
+from swarm_brain.evals.cases.examples import Example, QuestionKind, to_json
 from swarm_brain.evals.cases.extract.numbers import read
 from swarm_brain.evals.cases.generate import arithmetic, logic
 
@@ -57,7 +57,7 @@ def _example(rng: random.Random, group: str, index: int, name: str) -> Example:
         question, key = ARGUMENTS[group](rng, difficulty, valid=valid)
     else:
         question, key = CALCULATIONS[group](rng, difficulty)
-    kind: Kind = "text" if read(key) is None else "numeric"
+    kind: QuestionKind = "text" if read(key) is None else "numeric"
     return Example(
         id=name,
         question=question,

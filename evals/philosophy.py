@@ -51,7 +51,7 @@ LoadModels = Annotated[
 Quick = Annotated[bool, typer.Option("--quick", help="Ask one question of each level.")]
 Level = Annotated[int, typer.Option(help="1 to 8.")]
 QuestionsPerLevel = Annotated[int | None, typer.Option(min=1, max=5)]
-Output = Annotated[
+OutputFile = Annotated[
     Path, typer.Option(help="The JSON file; a folder of the same name is written beside it.")
 ]
 
@@ -156,7 +156,7 @@ def main(
     judge: Judge = None,
     judge_base_url: JudgeUrl = None,
     allow_self_judge: SelfJudge = False,
-    output: Output = Path("eval-results/philosophy.json"),
+    output: OutputFile = Path("eval-results/philosophy.json"),
     concurrency: Concurrency = 4,
     resume: Resume = False,
 ) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Generic, NotRequired, TypedDict, TypeVar
 
 from swarm_brain.batch.jsonl import check_head, create, line_of, read_lines
-from swarm_brain.evals.cases.examples import Kind
+from swarm_brain.evals.cases.examples import QuestionKind
 from swarm_brain.evals.stats.judge_bias import Verdict
 from swarm_brain.graph.errors import ConfigError
 from swarm_brain.graph.signal import Signal
@@ -36,7 +36,7 @@ class KeyedRecord(TypedDict):
 class AnswerRecord(KeyedRecord):
     """An arm's answer to one question, its score and its usage."""
 
-    kind: Kind
+    kind: QuestionKind
     extracted: str | None
     correct: bool | None
     text: str

@@ -16,10 +16,10 @@ from swarm_brain.graph.errors import ConfigError
 
 _T = TypeVar("_T", str, int)
 JsonRow = dict[str, object]
-Kind = Literal["open", "choice", "numeric", "text"]
+QuestionKind = Literal["open", "choice", "numeric", "text"]
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-ENDINGS: dict[Kind, str] = {
+ENDINGS: dict[QuestionKind, str] = {
     "open": "",
     "choice": 'End with a last line "Answer: <letter>".',
     "numeric": 'End with a last line "Answer: <number>".',
@@ -38,7 +38,7 @@ class Example:
 
     id: str
     question: str
-    kind: Kind
+    kind: QuestionKind
     answer: str | None = None
     choices: tuple[str, ...] = ()
     level: int | None = None
@@ -171,7 +171,7 @@ def _example(row: JsonRow, default_id: str, subset: str) -> Example:
     )
 
 
-def _kind(answer: str | None, choices: Sequence[str]) -> Kind:
+def _kind(answer: str | None, choices: Sequence[str]) -> QuestionKind:
     if answer is None:
         return "open"
     if choices:

@@ -12,7 +12,7 @@ INTERVAL = "95% interval"
 GLYPH_WIDTH, GLYPH_HEIGHT = 96, 12
 
 Axis = tuple[float, float] | None
-Form = Callable[[float], str]  # how a number is written
+NumberFormat = Callable[[float], str]  # how a number is written
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ def words(value: object) -> Cell:
     return Cell(named(value), str(value))
 
 
-def figure(value: object, form: Form, reason: str = "") -> Cell:
+def figure(value: object, form: NumberFormat, reason: str = "") -> Cell:
     """Return a cell of one number; a dash with the reason if it is unknown."""
     number = known(value)
     return missing(reason) if number is None else Cell(form(number), number)
 
 
-def ranged(value: object, form: Form, axis: Axis, reason: str = "") -> Cell:
+def ranged(value: object, form: NumberFormat, axis: Axis, reason: str = "") -> Cell:
     """Return an estimate over its interval, which is drawn on the column's axis."""
     span, text = interval(value), spread(value, form)
     if text is None or span is None:

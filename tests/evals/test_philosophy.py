@@ -112,7 +112,7 @@ def test_who_answers(monkeypatch: pytest.MonkeyPatch):
 # ---- what it writes
 
 
-def test_the_form_is_the_issues_own(battery: Battery, script: Script):
+def test_the_json_has_config_levels_and_summary(battery: Battery, script: Script):
     told = battery(*QUICK)
     assert set(told) == {"config", "levels", "summary"}
     assert [level["level"] for level in told["levels"]] == list(range(1, 9))

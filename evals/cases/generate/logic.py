@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-Form = Literal["A", "E", "I", "O"]
+CategoricalForm = Literal["A", "E", "I", "O"]
 Assignment = tuple[bool, ...]  # one row of a truth table
 
-FORMS: dict[Form, str] = {
+FORMS: dict[CategoricalForm, str] = {
     "A": "All {0} are {1}.",
     "E": "No {0} are {1}.",
     "I": "Some {0} are {1}.",
@@ -61,7 +61,7 @@ TASK = (
 class Categorical:
     """A statement about two of several terms, given by their numbers."""
 
-    form: Form
+    form: CategoricalForm
     subject: int
     predicate: int
     terms: int
@@ -142,7 +142,7 @@ def _categorical(rng: random.Random, difficulty: int) -> tuple[list[Categorical]
 
 def _link(rng: random.Random, first: int, second: int, terms: int) -> Categorical:
     subject, predicate = rng.sample((first, second), 2)
-    forms: tuple[Form, ...] = ("A", "A", "E", "I", "O")
+    forms: tuple[CategoricalForm, ...] = ("A", "A", "E", "I", "O")
     return Categorical(rng.choice(forms), subject, predicate, terms)
 
 
