@@ -32,7 +32,7 @@ from swarm_brain.nodes.signal import (
     with_lost,
 )
 from swarm_brain.nodes.turn import ModelTurn, Turn, sampling_for, spec_for, turn_of
-from swarm_brain.observers import Answered
+from swarm_brain.observers import ExpertEnded
 from swarm_brain.spending.ledger import close_ledger
 
 
@@ -50,7 +50,7 @@ async def run_expert(
     emit.broadcast(run, reporter=name)
     turn = await _with_model(run, name)
     signal = await _signal(turn)
-    observers.tell(Answered(signal))
+    observers.report(ExpertEnded(signal))
     return {"signals": [signal], "step": turn.step, "workspace": candidates(turn.expert, signal)}
 
 

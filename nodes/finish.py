@@ -25,7 +25,7 @@ from swarm_brain.nodes.expert import insist
 from swarm_brain.nodes.prompt import SIGNALS_CUT
 from swarm_brain.nodes.signal import LIMITS, PREVENTED, blank
 from swarm_brain.nodes.turn import Turn, turn_of
-from swarm_brain.observers import Finished
+from swarm_brain.observers import RunEnded
 from swarm_brain.spending import reservations
 from swarm_brain.spending.ledger import close_ledger
 from swarm_brain.version import __version__
@@ -44,7 +44,7 @@ async def finish(topology: Topology, state: BrainState, config: RunnableConfig) 
     result = await _result(turn)
     noted = await _remember(turn, result)
     result["notes"] = [note for note in (state["memory"]["note"], noted) if note]
-    observers.tell(Finished(state["run_id"], access.user(), result))
+    observers.report(RunEnded(state["run_id"], access.user(), result))
     return result
 
 

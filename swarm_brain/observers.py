@@ -1,54 +1,56 @@
-"""Who wants to know what runs do: a server's metrics and logs. Each event is told once.
+"""Observers of runs, such as a server's metrics and logs. Each event is reported once.
 
-Where nobody observes nothing is done, and an observer that fails disturbs no run.
+An observer that fails does not disturb the run.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+
+from swarm_brain.graph.signal import Signal
+from swarm_brain.graph.state import Result
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Answered:
-    """An expert has said something, or has failed to."""
+class ExpertEnded:
+    """An expert has answered, or has failed to."""
 
-    signal: Mapping[str, Any]
+    signal: Signal
 
 
 @dataclass(frozen=True)
-class Finished:
-    """A run has ended with a result; `user` is who has signed in, None for the local user."""
+class RunEnded:
+    """A run has ended with a result; `user` is the signed-in user, None for the local one."""
 
     run_id: str
     user: str | None
-    result: Mapping[str, Any]
+    result: Result
 
 
-Observer = Callable[[Answered | Finished], None]
+Observer = Callable[[ExpertEnded | RunEnded], None]
 _observers: list[Observer] = []
 
 
 def observe(observer: Observer) -> None:
-    """Tell this observer all that happens from now on, in this process. Twice is once."""
+    """Report all events of this process to the observer. Registering twice has no effect."""
     if observer not in _observers:
         _observers.append(observer)
 
 
 def forget(observer: Observer) -> None:
-    """Tell it nothing any more."""
+    """Stop reporting to the observer."""
     if observer in _observers:
         _observers.remove(observer)
 
 
-def tell(event: Answered | Finished) -> None:
-    """Tell everybody who observes."""
+def report(event: ExpertEnded | RunEnded) -> None:
+    """Report an event to all observers."""
     for observer in list(_observers):
         try:
             observer(event)
-        except Exception as error:  # noqa: BLE001  any observer, any fault; the run goes on
+        except Exception as error:  # noqa: BLE001  whatever its fault, the run continues
             log.warning("an observer has failed: %s", type(error).__name__)

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 from swarm_brain import observers
-from swarm_brain.observers import Answered, Finished
+from swarm_brain.observers import ExpertEnded, RunEnded
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -47,9 +47,9 @@ def start(stream: TextIO | None = None, level: int = logging.INFO) -> None:
     observers.observe(_run)
 
 
-def _run(event: Answered | Finished) -> None:
+def _run(event: ExpertEnded | RunEnded) -> None:
     """Log a run that has ended."""
-    if isinstance(event, Answered):
+    if isinstance(event, ExpertEnded):
         return
     fields = {key: event.result.get(key) for key in RESULT_FIELDS}
     usage = event.result["usage"]

@@ -13,7 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, ge
 from starlette.responses import Response
 
 from swarm_brain import observers
-from swarm_brain.observers import Answered, Finished
+from swarm_brain.observers import ExpertEnded, RunEnded
 from swarm_brain.server import admission
 from swarm_brain.server.api_keys import FORWARDED, identify_caller
 from swarm_brain.validation import is_loopback
@@ -59,14 +59,14 @@ class Metrics:
         queued = Gauge("swarm_brain_runs_queued", "Runs of these that wait for a place")
         queued.set_function(lambda: admission.slots.waiting)
 
-    def observe(self, event: Answered | Finished) -> None:
+    def observe(self, event: ExpertEnded | RunEnded) -> None:
         """Count an event."""
-        if isinstance(event, Answered):
+        if isinstance(event, ExpertEnded):
             self._answered(event)
         else:
             self.runs.labels(event.result["provenance"], event.result["stop_reason"]).inc()
 
-    def _answered(self, event: Answered) -> None:
+    def _answered(self, event: ExpertEnded) -> None:
         signal = event.signal
         expert = self._experts.label(signal["source"])
         if signal["failure"] is not None:
@@ -76,8 +76,9 @@ class Metrics:
         labels = (expert, self._models.label(signal["model"]))
         self.calls.labels(*labels).inc(signal["attempts"])
         self.latency.labels(*labels).observe(signal["latency_s"])
-        for kind in ("input", "output", "cached"):
-            self.tokens.labels(*labels, kind).inc(signal[f"{kind}_tokens"] or 0)
+        self.tokens.labels(*labels, "input").inc(signal["input_tokens"] or 0)
+        self.tokens.labels(*labels, "output").inc(signal["output_tokens"] or 0)
+        self.tokens.labels(*labels, "cached").inc(signal["cached_tokens"] or 0)
         if signal["cost_usd"] is not None:
             self.cost.labels(*labels).inc(signal["cost_usd"])
         elif signal["output_tokens"] is not None:

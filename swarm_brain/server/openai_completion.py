@@ -12,7 +12,7 @@ from swarm_brain.graph.loading import load
 from swarm_brain.server.admission import day_spent
 from swarm_brain.server.openai_schema import ChatRequest
 from swarm_brain.server.problems import Problem
-from swarm_brain.server.runs import Question
+from swarm_brain.server.question import Question
 
 APART = ("final_output", "usage", "thread_id")  # of a result, what stands elsewhere in the reply
 

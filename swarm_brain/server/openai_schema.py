@@ -13,7 +13,7 @@ from swarm_brain.graph.context import Context, make_context
 from swarm_brain.graph.loading import FOLDER
 from swarm_brain.presets import PRESETS
 from swarm_brain.server.problems import Problem
-from swarm_brain.server.runs import Question
+from swarm_brain.server.question import Question
 
 FAMILY = "swarm-brain"
 # OpenAI parameters that are ignored with these values, and rejected with any other.

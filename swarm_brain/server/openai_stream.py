@@ -27,7 +27,7 @@ from swarm_brain.server.openai_completion import (
 )
 from swarm_brain.server.openai_schema import ChatRequest, buffered
 from swarm_brain.server.problems import Problem
-from swarm_brain.server.runs import Question
+from swarm_brain.server.question import Question
 
 THINKING = re.compile(r"\s*<think>(.*?)(</think>|\Z)\s*", re.S)
 _MAYBE, _END = "<think>", "</think>"

@@ -1,7 +1,8 @@
-"""What the page reads and asks: `/brain/*`. Runs are streamed as server-sent events."""
+"""The routes of the page: `/brain/*`. Runs are streamed as server-sent events."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import AsyncGenerator
@@ -13,6 +14,7 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from sse_starlette import EventSourceResponse
+from typing_extensions import TypedDict
 
 from swarm_brain.config import server_settings
 from swarm_brain.graph.context import Context, make_context
@@ -23,6 +25,7 @@ from swarm_brain.nodes.interrupt import check_decision
 from swarm_brain.nodes.turn import BUDGETS
 from swarm_brain.picture.layout import layout
 from swarm_brain.presets import PRESETS
+from swarm_brain.runs.replay import SavedRun
 from swarm_brain.server import page_threads
 from swarm_brain.server.api_keys import Owner, keyed
 from swarm_brain.server.http import (
@@ -37,7 +40,8 @@ from swarm_brain.server.http import (
 )
 from swarm_brain.server.openai_api import first_two, while_connected
 from swarm_brain.server.openai_completion import started_of
-from swarm_brain.server.runs import Question
+from swarm_brain.server.page_threads import ThreadLine
+from swarm_brain.server.question import Question
 from swarm_brain.spending import quota
 
 router = APIRouter(
@@ -47,6 +51,7 @@ router = APIRouter(
     responses=ERRORS,
     default_response_class=Answer,
 )
+Json = dict[str, object]  # an object whose keys its route documents
 Thread = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="A thread's id.")]
 
 EVENT = {
@@ -54,7 +59,7 @@ EVENT = {
     "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
     "required": ["event", "data"],
 }
-_EVENTS: dict[int | str, dict[str, Any]] = {
+_EVENTS: dict[int | str, Json] = {
     200: {
         "description": "The run's events; `data` is JSON.",
         "content": {"text/event-stream": {"schema": EVENT}},
@@ -70,6 +75,13 @@ STREAMED: Any = {
 WITH_PAST = "Report first what the run has done so far."
 
 
+class ShownThread(TypedDict):
+    """A thread with its runs, the first one first."""
+
+    id: str
+    runs: list[SavedRun]
+
+
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -80,11 +92,13 @@ class Asked(_Body):
     question: str = Field(min_length=1, max_length=1_000_000)
     thread: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
     preset: str | None = Field(None, description="A name that GET /brain/presets gives.")
-    settings: dict[str, Any] = Field(default_factory=dict, description="See GET /brain/settings.")
+    settings: dict[str, JsonValue] = Field(
+        default_factory=dict, description="See GET /brain/settings."
+    )
 
 
 class Decided(_Body):
-    """How an unfinished run goes on: what was decided at its pause, and new budgets."""
+    """How an unfinished run continues: a decision at its pause, and new budgets."""
 
     decision: JsonValue = Field(
         None, description="approve, skip, stop, or {action: edit, sees: ...}."
@@ -94,13 +108,13 @@ class Decided(_Body):
 
 
 class Listed(_Body):
-    """How many."""
+    """How many threads to list."""
 
     limit: int = Field(50, ge=1, le=500)
 
 
 class Edited(_Body):
-    """A step of the last run, and what experts are to have said in it."""
+    """A step of the last run, and the words that replace those of experts."""
 
     step: int = Field(ge=1, le=64)
     edits: dict[str, str] = Field(default_factory=dict, max_length=64)
@@ -108,14 +122,14 @@ class Edited(_Body):
 
 
 @router.get("/me")
-def me(owner: Asker) -> dict[str, Any]:
-    """Who asks, what they may take, and what they have taken today."""
+def me(owner: Asker) -> Json:
+    """Return who asks, their limits, and what they have spent today."""
     limits = {key: value for key, value in asdict(owner).items() if key != "name"}
     return {"name": owner.name, "keys": keyed(), "limits": limits, "spent_today": _spent(owner)}
 
 
-def _spent(owner: Owner) -> dict[str, Any] | None:
-    """What the limits of a day have counted today; None where there are none."""
+def _spent(owner: Owner) -> Json | None:
+    """Return what counts towards the limits of this day; None if there are none."""
     if not quota.allowances(owner.name):
         return None
     spent = quota.used(owner.name)
@@ -123,30 +137,30 @@ def _spent(owner: Owner) -> dict[str, Any] | None:
 
 
 @router.get("/picture")
-def show_picture(owner: Asker) -> dict[str, Any]:
-    """The experts and their edges as boxes and arrows with places."""
+def show_picture(owner: Asker) -> Json:
+    """Return the experts and their edges as boxes and arrows with positions."""
     topology = load()
     roles = {name: expert.role for name, expert in topology.experts.items()}
     return {**layout(topology, "none").as_json(), "roles": roles}
 
 
 @router.get("/presets")
-def presets(owner: Asker) -> list[dict[str, Any]]:
-    """Settings that go together, by name."""
+def presets(owner: Asker) -> list[Json]:
+    """Return the presets: settings that go together, by name."""
     return [asdict(preset) for preset in PRESETS.values()]
 
 
 @router.get("/settings")
-def settings(owner: Asker) -> dict[str, Any]:
-    """All settings of a run as a JSON schema."""
+def settings(owner: Asker) -> Json:
+    """Return the JSON schema of a run's settings."""
     return Context.model_json_schema()
 
 
 @router.post("/runs", **STREAMED)
 async def ask(body: Asked, request: Request, owner: Asker, runs: Brains) -> Response:
-    """Ask; the events of the run follow as they happen."""
+    """Ask a question; the response streams the events of its run."""
     if body.preset is not None and body.preset not in PRESETS:
-        raise ConfigError(f"There is no preset {body.preset}; there are {', '.join(PRESETS)}.")
+        raise ConfigError(f"There is no preset {body.preset}; choose one of {', '.join(PRESETS)}.")
     preset = PRESETS[body.preset].settings if body.preset else {}
     context = make_context({**preset, **body.settings})
     question = Question({"question": body.question}, context, thread=body.thread)
@@ -163,20 +177,22 @@ async def cancel(run: uuid.UUID, owner: Asker, runs: Brains) -> dict[str, str]:
 @router.get("/threads")
 async def list_threads(
     owner: Asker, runs: Brains, query: Annotated[Listed, Query()]
-) -> list[dict[str, Any]]:
-    """Threads as their last run shows them, the latest first."""
+) -> list[ThreadLine]:
+    """List the threads, the latest first, each as its last run shows it."""
     return await page_threads.listed(runs, owner, query.limit)
 
 
-@router.get("/threads/{thread}")
-async def show_thread(thread: Thread, owner: Asker, runs: Brains) -> dict[str, Any]:
-    """A thread's runs, superstep by superstep."""
-    return {"id": thread, "runs": await page_threads.shown(runs, owner, thread)}
+@router.get("/threads/{thread}", response_model=ShownThread)
+async def show_thread(thread: Thread, owner: Asker, runs: Brains) -> Response:
+    """Show the runs of a thread, step by step and as events."""
+    shown = await page_threads.shown(runs, owner, thread)
+    # Written in a worker thread, and not validated again: a long thread has megabytes.
+    return await asyncio.to_thread(Answer, {"id": thread, "runs": shown})
 
 
 @router.delete("/threads/{thread}")
 async def delete_thread(thread: Thread, owner: Asker, runs: Brains) -> dict[str, str]:
-    """Delete a thread. What was remembered of it stays."""
+    """Delete a thread. Memories of it stay."""
     await page_threads.deleted(runs, owner, thread)
     return {"id": thread}
 
@@ -185,7 +201,7 @@ async def delete_thread(thread: Thread, owner: Asker, runs: Brains) -> dict[str,
 async def resume(
     thread: Thread, body: Decided, request: Request, owner: Asker, runs: Brains
 ) -> Response:
-    """Go on with an unfinished run; nothing finished is asked again."""
+    """Continue an unfinished run. Finished calls are not made again."""
     if other := sorted(set(body.settings) - set(BUDGETS)):
         raise ConfigError(f"Only budgets can be changed when resuming; remove: {', '.join(other)}.")
     if body.decision is not None:
@@ -199,13 +215,13 @@ async def resume(
 async def fork(
     thread: Thread, body: Edited, request: Request, owner: Asker, runs: Brains
 ) -> Response:
-    """Run on from a past step of the last run, with some experts' words replaced."""
+    """Continue from a past step of the last run, with the words of some experts replaced."""
     events = runs.fork(owner, thread, body.step, body.edits, with_past=body.with_past)
     return await _streamed(request, events)
 
 
 async def _streamed(request: Request, events: AsyncGenerator[Event]) -> Response:
-    """Stream the events of a run. What is wrong before its second one is an error with a status."""
+    """Stream a run's events. What is wrong before the second one is an error with a status."""
     first = await while_connected(request, first_two(events))
     note(request, started_of(first[0]))
     return EventSourceResponse(

@@ -19,11 +19,14 @@ LINKED = ("graph", "nodes", "prompts", "evals")  # their files stand at the top 
 # From the bottom to the top: a file imports from its own layer and the layers below it. A file
 # belongs to the longest name that holds it.
 LAYERS = (
-    ("version", "checkout", "presets", "observers", "validation"),
+    ("version", "checkout", "presets", "validation"),
     ("prompts",),
     ("graph",),
     ("cli.options",),
-    ("config",),
+    (
+        "observers",
+        "config",
+    ),
     ("database",),
     ("models", "calls", "spending"),
     ("memory",),

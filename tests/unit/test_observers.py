@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 
 from swarm_brain import observers
 from swarm_brain.graph.brain import graph
-from swarm_brain.observers import Answered, Finished
+from swarm_brain.observers import ExpertEnded, RunEnded
 from swarm_brain.server import logs, metrics
 from swarm_brain.server.api_keys import User
 from swarm_brain.server.metrics import OTHER, BoundedLabels
@@ -27,8 +27,8 @@ def run(**more: Any) -> Any:
 
 
 @pytest.fixture
-def seen() -> Iterator[list[Answered | Finished]]:
-    events: list[Answered | Finished] = []
+def seen() -> Iterator[list[ExpertEnded | RunEnded]]:
+    events: list[ExpertEnded | RunEnded] = []
     observers.observe(events.append)
     yield events
     observers.forget(events.append)
@@ -37,7 +37,7 @@ def seen() -> Iterator[list[Answered | Finished]]:
 def test_each_answer_and_each_run_is_told_once(script, seen):
     observers.observe(seen.append)
     result = run()
-    assert [type(event) for event in seen] == [Answered] * 8 + [Finished]
+    assert [type(event) for event in seen] == [ExpertEnded] * 8 + [RunEnded]
     assert {event.signal["source"] for event in seen[:8]} == {e["name"] for e in result["experts"]}
     assert (seen[-1].user, seen[-1].result["provenance"]) == (None, "full")
 
