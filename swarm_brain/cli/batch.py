@@ -27,6 +27,7 @@ Answers = Annotated[
     ),
 ]
 Concurrency = Annotated[int, typer.Option(min=1, max=256, help="Ask this many rows at once.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue; do not ask answered rows again.")]
 Assignments = Annotated[
     list[str] | None,
     typer.Option(
@@ -43,9 +44,7 @@ def batch(
     topology: Topology = None,
     url: Url = None,
     concurrency: Concurrency = 4,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue; do not ask answered rows again.")
-    ] = False,
+    resume: Resume = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Continue, and ask failed rows again.")
     ] = False,
