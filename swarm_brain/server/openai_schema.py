@@ -32,12 +32,14 @@ NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "modalities": (["text"],),
     "service_tier": ("auto", "default"),
 }
-# Fields of Context that a request may set in its `swarm` field. All others stay the owner's.
-CHOSEN = (
-    "effort", "max_steps", "max_revisions", "max_tokens", "threshold", "capacity", "use_memory",
-    "memory_space", "recall_limit", "recall_floor", "use_global_workspace", "on_error",
-    "budget_tokens", "budget_usd", "budget_seconds", "timeout", "max_attempts", "without",
-)  # fmt: skip
+# Fields of Context that a request cannot set in its `swarm` field: the owner's, and those that
+# OpenAI has parameters for. Every other field can be set there.
+EXCLUDED = {
+    "model", "base_url", "expert_models", "cache", "prompt_layout", "pause_before",
+    "consolidation_interval", "consolidation_tokens", "temperature", "top_p", "seed",
+    "answer_tokens", "answer_schema", "salience_substance", "salience_coverage",
+    "salience_novelty",
+}  # fmt: skip
 
 Stop = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -129,8 +131,9 @@ class AsSchema(_Strict):
 def _chosen_fields() -> dict[str, Any]:
     """Return the chosen fields of Context as optional ones, with bounds and descriptions."""
     fields: dict[str, Any] = {}
-    for name in CHOSEN:
-        field = Context.model_fields[name]
+    for name, field in Context.model_fields.items():
+        if name in EXCLUDED:
+            continue
         description = Field(description=field.description)
         kind: Any = field.annotation
         fields[name] = (Annotated[kind | None, *field.metadata, description], None)
