@@ -1,1 +1,1 @@
-"""Pictures of a topology, and of a run on it, drawn here without any service."""
+"""Draw topologies, and runs on them, without any service."""

@@ -1,6 +1,6 @@
-"""Layers of a picture: in which order things stand in a column, and how high. Pure.
+"""Layered layout: the order of items in each column, and their heights. Pure.
 
-Sugiyama's way (order by barycentre, then place), on the little that a topology needs of it.
+The part of Sugiyama's method that a topology needs: order by barycentre, then assign coordinates.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ SWEEPS = 25  # odd, so that the last one goes forward
 
 
 def ordered(columns: Sequence[Sequence[Item]], left: Ties[Item]) -> list[list[Item]]:
-    """The columns, each in an order with few crossings; ties stay as they came.
+    """Return the columns, each in an order with few crossings; equal items keep their order.
 
-    `left` are the neighbours of an item in the column before its own.
+    `left` maps an item to its neighbours in the previous column.
     """
     right = turned(left)
     best = current = [list(column) for column in columns]
@@ -30,7 +30,7 @@ def ordered(columns: Sequence[Sequence[Item]], left: Ties[Item]) -> list[list[It
 
 
 def turned(ties: Ties[Item]) -> dict[Item, dict[Item, float]]:
-    """The same ties, seen from the other end."""
+    """Return the same ties, seen from the other end."""
     other: dict[Item, dict[Item, float]] = {}
     for item, neighbours in ties.items():
         for neighbour, pull in neighbours.items():
@@ -39,7 +39,7 @@ def turned(ties: Ties[Item]) -> dict[Item, dict[Item, float]]:
 
 
 def _swept(columns: list[list[Item]], ties: Ties[Item], forward: bool) -> list[list[Item]]:
-    """One pass over the columns: each sorted by where its neighbours stand."""
+    """Return the columns after one pass that sorts each by the positions of its neighbours."""
     done = [list(column) for column in columns]
     numbers = range(1, len(done)) if forward else range(len(done) - 2, -1, -1)
     for number in numbers:
@@ -50,14 +50,14 @@ def _swept(columns: list[list[Item]], ties: Ties[Item], forward: bool) -> list[l
 
 
 def _mean(ties: Mapping[Item, float], places: Mapping[Item, float], otherwise: float) -> float:
-    """The mean place of the neighbours, by their pull."""
+    """Return the mean position of the neighbours, weighted by their pull."""
     total = sum(ties.values())
     return sum(places[item] * pull for item, pull in ties.items()) / total if total else otherwise
 
 
 def crossings(columns: Sequence[Sequence[Item]], left: Ties[Item]) -> float:
-    """How often ties cross between neighbouring columns, each by what it weighs."""
-    found = 0.0
+    """Return the number of crossings between neighbouring columns, weighted by pull."""
+    total = 0.0
     for before, column in pairwise(columns):
         places = {item: i for i, item in enumerate(before)}
         ends = [
@@ -66,12 +66,12 @@ def crossings(columns: Sequence[Sequence[Item]], left: Ties[Item]) -> float:
             for neighbour, pull in left.get(item, {}).items()
         ]
         for n, (one, at, pull) in enumerate(ends):
-            found += sum(
+            total += sum(
                 pull * other_pull
                 for other, other_at, other_pull in ends[n + 1 :]
                 if (one - other) * (at - other_at) < 0
             )
-    return found
+    return total
 
 
 def placed(
@@ -80,7 +80,7 @@ def placed(
     heights: Mapping[Item, float],
     gap: float,
 ) -> dict[Item, float]:
-    """The middle of every item, as near to its neighbours' as the column's order allows."""
+    """Return each item's middle, as near to its neighbours' as the column's order allows."""
     right = turned(left)
     middles: dict[Item, float] = {}
     for column in columns:
@@ -102,7 +102,7 @@ def _stacked(
     heights: Mapping[Item, float],
     gap: float,
 ) -> dict[Item, float]:
-    """Least squares to the wanted middles without overlap: pool adjacent violators."""
+    """Fit the wanted middles by least squares without overlaps (pool adjacent violators)."""
     offsets, offset = [], 0.0
     for before, item in zip([None, *column], column, strict=False):
         offset += (heights[before] + heights[item]) / 2 + gap if before is not None else 0.0

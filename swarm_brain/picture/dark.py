@@ -1,4 +1,4 @@
-"""Colours of a picture for a dark page. The light ones are in `svg`."""
+"""The colours of a picture on a dark page. `svg` has the light ones."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ DARK: Mapping[str, str] = {
 
 
 def darken(root: Element) -> None:
-    """Exchange every colour below `root` for that of a dark page."""
+    """Replace every colour below `root` by its counterpart for a dark page."""
     for element in root.iter():
         for name in ("fill", "stroke"):
             if other := DARK.get(element.get(name, "")):

@@ -1,9 +1,8 @@
-"""Where everything of a picture stands: a topology as boxes and arrows. Pure, plain data.
+"""Lay out a topology as boxes and arrows. Pure, plain data.
 
-Levels are columns from left to right. Between two columns lies a zone in which arrows bend, then
-one in which they run straight into their target, each at a height of its own with its label above
-it. An arrow over more than one level passes the columns between in a lane of its own. So no arrow
-runs through a box and no label over another, whatever the topology.
+Levels are columns from left to right. Between two columns arrows first bend, then run straight into
+their target, each at its own height with its label above it. An arrow that skips levels passes them
+in a lane of its own. So no arrow crosses a box and no label covers another, whatever the topology.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ Place = tuple[int, str, str]  # level, name, and for a lane the kind of what run
 
 @dataclass(frozen=True)
 class Box:
-    """A node: an expert, `begin` or `finish` (their kind is their name). x, y: top left."""
+    """A node: an expert, `begin` or `finish` (whose kind is their name). x, y: top left."""
 
     name: str
     kind: str
@@ -53,9 +52,9 @@ class Box:
 
 @dataclass(frozen=True)
 class Arrow:
-    """A connection. `points` are a start, then for each cubic curve two controls and an end.
+    """A connection. `points` are a start, then two controls and an end for each cubic curve.
 
-    The label's text begins at `label_x`, its baseline is `label_y`, and it has `label_w` to stand.
+    The label starts at `label_x` on the baseline `label_y` and may be `label_w` wide.
     """
 
     source: str
@@ -69,7 +68,7 @@ class Arrow:
 
     @property
     def path(self) -> str:
-        """The attribute `d` of an SVG path."""
+        """The `d` attribute of an SVG path."""
         return "M" + " ".join(
             ("C" if n % 3 == 1 else "") + f"{x:g},{y:g}" for n, (x, y) in enumerate(self.points)
         )
@@ -85,7 +84,7 @@ class Picture:
     edges: tuple[Arrow, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON data: the fields, and each arrow's `path`."""
+        """Return plain JSON data: the fields, and each arrow's `path`."""
         edges = [{**asdict(edge), "path": edge.path} for edge in self.edges]
         return {**asdict(self), "edges": edges}
 
@@ -97,7 +96,7 @@ def layout(topology: Topology, labels: Labels = "conditions") -> Picture:
 
 
 class _Drawing:
-    """One layout in the making: what stands in which column, how high, and how far right."""
+    """A layout in progress: which items each column has, and their positions."""
 
     def __init__(
         self, topology: Topology, levels: Mapping[str, int], found: Sequence[Link], labels: Labels
@@ -114,7 +113,7 @@ class _Drawing:
         self._starts, self._widths = self._across()
 
     def picture(self) -> Picture:
-        """The boxes in the order of the topology, with begin and finish; the arrows of `links`."""
+        """Return the boxes in the order of the topology, and the arrows of `links`."""
         last = max(self._levels.values())
         bottom = max(self._middles[place] + h / 2 for place, h in self._heights.items())
         return Picture(
@@ -125,13 +124,13 @@ class _Drawing:
         )
 
     def _route(self, link: Link) -> list[Place]:
-        """Where a link passes: its lower end, the lanes between, its higher end."""
+        """Return the items a link passes: its lower end, the lanes between, its higher end."""
         low, high = self._levels[link.low], self._levels[link.high]
         lanes = [(level, link.low, link.kind) for level in range(low + 1, high)]
         return [(low, link.low, ""), *lanes, (high, link.high, "")]
 
     def _stocked(self) -> list[list[Place]]:
-        """What stands in each column, not yet in order: boxes as in the file, then lanes."""
+        """Return the items of each column, not yet sorted: boxes as in the file, then lanes."""
         columns: list[list[Place]] = [[] for _ in range(max(self._levels.values()) + 1)]
         boxes = [(level, name, "") for name, level in self._levels.items()]
         lanes = [place for link in self._links for place in self._route(link)[1:-1]]
@@ -155,13 +154,13 @@ class _Drawing:
         return max(least, PORT * (len(self._ports(name)) + 1))
 
     def _ports(self, name: str) -> list[Link]:
-        """The links that enter at the left, one for each port: all that is heard shares one."""
+        """Return the links that enter at the left, one per port; all `hears` links share one."""
         entering = [link for link in self._links if link.high == name]
         heard = [link for link in entering if link.kind == "hears"]
         return [link for link in entering if link.kind != "hears"] + heard[:1]
 
     def _across(self) -> tuple[list[float], list[float]]:
-        """Where each column begins, and its width."""
+        """Return the left edge and the width of each column."""
         starts, widths, x = [], [], MARGIN
         for level, column in enumerate(self._columns):
             names = [name for _, name, lane in column if not lane]
@@ -174,13 +173,13 @@ class _Drawing:
         return starts, widths
 
     def _bend(self, level: int) -> float:
-        """The width in which the arrows to this column bend; more where they climb high."""
+        """Return the width in which arrows to this column bend; steep ones need more."""
         ends = [place for column in self._columns[level - 1 : level + 1] for place in column]
         heights = [self._middles[place] for place in ends]
         return min(MOST_BEND, BEND + (max(heights) - min(heights)) / 12)
 
     def _straight(self, level: int) -> float:
-        """The width in which they run straight, under their labels."""
+        """Return the width in which they run straight, under their labels."""
         if self._labels == "none":
             return STRAIGHT
         letters = [len(link.label) for link in self._links if self._levels[link.high] == level]
@@ -217,7 +216,7 @@ class _Drawing:
         )
 
     def _points(self, link: Link) -> list[Point]:
-        """The curves from the lower to the higher end."""
+        """Return the curves from the lower to the higher end."""
         route = self._route(link)
         x, y = self._starts[route[0][0]] + self._widths[route[0][0]], self._leaves(link)
         points = [(round(x, 1), y)]
@@ -231,7 +230,7 @@ class _Drawing:
         return points
 
     def _leaves(self, link: Link) -> float:
-        """The height at which a link leaves its lower end: one for each kind."""
+        """Return the height at which a link leaves its lower end; each kind has its own."""
         kinds: dict[LinkKind, list[float]] = {}
         for other in self._links:
             if other.low == link.low and other.kind != "entry":
@@ -241,7 +240,7 @@ class _Drawing:
         return self._port(link.low, ranked.index(kind), len(ranked))
 
     def _enters(self, link: Link) -> float:
-        """The height at which a link enters its higher end, in the order of where it comes from."""
+        """Return the height at which a link enters its higher end, ordered by origin."""
         ports = self._ports(link.high)
         key: Callable[[Link], tuple[float, float]] = self._comes_from
         ranked = sorted(ports, key=key)
@@ -261,6 +260,6 @@ class _Drawing:
 
 
 def _curve(start: Point, end: Point) -> list[Point]:
-    """Two controls and the end of a curve that leaves and arrives level."""
+    """Return two controls and the end of a curve that starts and ends horizontally."""
     half = round((start[0] + end[0]) / 2, 1)
     return [(half, start[1]), (half, end[1]), end]

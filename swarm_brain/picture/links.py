@@ -1,4 +1,4 @@
-"""What a picture connects: every way in which one node of a topology reaches another. Pure."""
+"""The connections of a picture: all ways in which one node reaches another. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LinkKind = Literal["wakes", "hears", "revision", "entry", "ends"]
 
 @dataclass(frozen=True)
 class Link:
-    """One connection. `back` is true of the revision, whose target stands before its source."""
+    """A connection. `back` is true for the revision, whose target comes before its source."""
 
     source: str
     target: str
@@ -41,7 +41,7 @@ class Link:
 
 
 def links(topology: Topology) -> Iterator[Link]:
-    """All connections, in the order of the topology."""
+    """Return all connections, in the order of the topology."""
     answer = topology.synthesis.name
     first = {expert.name for expert in topology.targets(BEGIN)}
     for name, expert in topology.experts.items():
@@ -56,7 +56,7 @@ def links(topology: Topology) -> Iterator[Link]:
 
 
 def heard(topology: Topology, expert: Expert) -> list[str]:
-    """Whom an expert hears; every draft reaches synthesis, also one that does not wake it."""
+    """Return whom an expert hears. Every draft reaches synthesis, woken by it or not."""
     drafts = topology.of_kind("proposer") if expert.kind == "synthesis" else []
     waking = {edge.source for edge in expert.woken_by}
     silent = [draft.name for draft in drafts if draft.name not in waking]
@@ -64,7 +64,7 @@ def heard(topology: Topology, expert: Expert) -> list[str]:
 
 
 def label(target: Expert, edge: Edge) -> str:
-    """What the edge takes to fire, besides its source's salience."""
+    """The condition under which the edge fires, besides its source's salience."""
     if edge.source == BEGIN:
         recalled = " or recalled" if target.kind == "memory" and edge.effort != "any" else ""
         return f"{edge.effort} effort{recalled}"

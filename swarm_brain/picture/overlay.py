@@ -1,4 +1,4 @@
-"""What a picture shows of a run: how each expert fared, and which edges fired. Pure."""
+"""The state of a run as a picture shows it: each expert's outcome, and the fired edges. Pure."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ STATUS = {
     "next": "next",
     "idle": "not asked",
 }
-FIRST_WORDS = 400  # characters of a reply, to be read under the mouse
+FIRST_WORDS = 400  # characters of a reply in the tooltip
 
 
 @dataclass(frozen=True)
 class Look:
-    """One expert in a run: a key of STATUS, what stands in its box, and its words."""
+    """One expert in a run: a key of STATUS, the lines in its box, and its reply."""
 
     status: str
     lines: tuple[str, ...]
@@ -33,7 +33,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Course:
-    """A run on a topology. Edges are (source, target), with their activation."""
+    """A run on a topology. Edges are (source, target) and map to their activation."""
 
     experts: Mapping[str, Look] = field(default_factory=dict)
     fired: Mapping[tuple[str, str], float] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Course:
 
 
 def course(topology: Topology, run: Run) -> Course:
-    """How a saved run went, finished or not."""
+    """Return the course of a saved run, finished or not."""
     said = [one for step in run["steps"] for one in step["experts"]]
     reports = run["result"]["experts"] if run["result"] else []
     skipped = {report["name"]: report for report in reports if report["status"] == "skipped"}
@@ -60,11 +60,11 @@ def course(topology: Topology, run: Run) -> Course:
 
 
 def _spoke(said: Sequence[ExpertStep]) -> Look:
-    """An expert that ran: once, or again in a revision."""
+    """Return the look of an expert that ran once, or again in a revision."""
     last = said[-1]
     status = STATUS[last["status"]]
     if last["status"] == "simulated" and last["error"]:
-        status = "failed, simulated"  # it stands in for a reply that did not come
+        status = "failed, simulated"  # it replaces a reply that never came
     human = f", {last['human']}" if last["human"] else ""
     words = last["error"] or " ".join(last["content"][: 2 * FIRST_WORDS].split())[:FIRST_WORDS]
     revised = ", revised" if len(said) > 1 else ""
@@ -78,7 +78,7 @@ def _figures(said: ExpertStep) -> str:
 
 
 def _wakings(reports: Any) -> dict[tuple[str, str], float]:
-    """The edges that reached these experts."""
+    """Return the edges that woke these experts."""
     return {
         (edge["from"], report.get("expert") or report["name"]): edge["activation"]
         for report in reports

@@ -1,4 +1,4 @@
-"""A drawn picture as PNG, by resvg, which needs no library of the system."""
+"""Convert a picture to PNG with resvg, which needs no system libraries."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from swarm_brain.graph.errors import ConfigError
 from swarm_brain.picture.svg import FONT
 
 ZOOM = 2.0  # pixels for each unit of the drawing
-MOST_PIXELS = 12_000  # of one side; wider than that, a picture is drawn smaller
+MOST_PIXELS = 12_000  # of the longer side; larger pictures are scaled down
 _LETTERS = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20">{}</svg>'
 
 
 def png(svg: str, width: float, height: float) -> bytes:
-    """The picture as PNG. Raises ConfigError without the extra `pictures`, or without any font."""
+    """Return the picture as PNG. Raise ConfigError without the extra `pictures` or any font."""
     if find_spec("resvg_py") is None:
         raise ConfigError(
             "resvg-py is not installed (pip install 'swarm-brain[pictures]'); --svg needs nothing."

@@ -1,4 +1,4 @@
-"""A picture as SVG text. Names and words come from others: nothing in them is taken for markup."""
+"""Write a picture as SVG. Names and texts are untrusted: none of them is read as markup."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from swarm_brain.picture.layout import MARGIN, NAME_LETTER, Arrow, Box, Picture
 from swarm_brain.picture.links import LinkKind
 from swarm_brain.picture.overlay import STATUS, Course, Look
 
-# By name, because resvg takes no other sans-serif than Arial for one.
+# By name, because the only sans-serif font that resvg falls back to is Arial.
 FONT = (
     "Inter, 'Segoe UI', 'Helvetica Neue', Helvetica, Roboto, 'Noto Sans', 'DejaVu Sans', "
     "'Liberation Sans', 'Open Sans', Ubuntu, Cantarell, Arial, sans-serif"
@@ -24,7 +24,7 @@ PALE, HEARD, WAKES, FIRED, REVISED = "#d3d7e0", "#a9b0bf", "#5b6b95", "#1d5fbf",
 HEAD, FOOT = 64.0, 44.0
 LINE = 15.0
 LETTER, LINE_LETTER, TITLE_LETTER = 5.8, 6.4, 9.4  # width of a letter of 11, 12 and 17 units
-JOINERS = "\u200c\u200d"  # without them some scripts and emoji fall apart
+JOINERS = "\u200c\u200d"  # some scripts and emoji need them
 
 # Fill and outline, by kind where there is no run, by status where there is one.
 KINDS = {
@@ -84,7 +84,7 @@ def svg(
 
 
 def clean(text: str) -> str:
-    """Text that XML can hold and that turns no line around: no controls, formats or surrogates."""
+    """Remove what XML cannot hold or what reverses text: controls, formats, surrogates."""
     return "".join(
         " " if c in "\n\r\t" else c
         for c in text
@@ -93,13 +93,13 @@ def clean(text: str) -> str:
 
 
 def cut(text: str, width: float, letter: float) -> str:
-    """As much of a text as fits into a width, on one line."""
+    """Return as much of a text as fits into a width, on one line."""
     text, room = " ".join(clean(text).split()), max(1, int(width / letter))
     return text if cell_len(text) <= room else set_cell_size(text, room - 1).rstrip() + "…"
 
 
 def described(picture: Picture, line: str, course: Course | None) -> str:
-    """The picture in words, for those who do not see it."""
+    """Describe the picture in words, for screen readers."""
     if course is None:
         wakes = [f"{e.source} wakes {e.target}" for e in picture.edges if e.kind == "wakes"]
         return f"{line}. {'; '.join(wakes)}."
@@ -114,7 +114,7 @@ def _fires(edge: Arrow, course: Course | None) -> bool:
 
 
 def _stroke(edge: Arrow, course: Course | None) -> tuple[str, float]:
-    """Colour and width of an arrow."""
+    """Return the colour and width of an arrow."""
     if _fires(edge, course):
         return (REVISED if edge.kind == "revision" else FIRED), 3.0
     if course is not None:
@@ -124,7 +124,7 @@ def _stroke(edge: Arrow, course: Course | None) -> tuple[str, float]:
 
 
 def _heads(defs: Element) -> None:
-    """One arrowhead for each colour: a marker cannot take its line's."""
+    """Add an arrowhead for each colour: markers cannot inherit it from their line."""
     for colour in (PALE, HEARD, WAKES, FIRED, REVISED):
         marker = SubElement(
             defs,
@@ -145,7 +145,7 @@ def _heads(defs: Element) -> None:
 def _arrow(plot: Element, edge: Arrow, course: Course | None) -> None:
     fires = _fires(edge, course)
     if edge.kind == "entry" and not fires:
-        return  # an exception, worth its ink only where it happened
+        return  # a special case, drawn only if it happened
     colour, width = _stroke(edge, course)
     group = SubElement(plot, "g", {"class": edge.kind})
     path = SubElement(
@@ -168,7 +168,7 @@ def _arrow(plot: Element, edge: Arrow, course: Course | None) -> None:
 
 
 def _label(edge: Arrow, course: Course | None) -> str:
-    """What an edge takes to fire; in a run the activation it had."""
+    """Return the condition of an edge; in a run, its activation."""
     if course is None:
         return edge.label
     pair = edge.source, edge.target
@@ -229,7 +229,7 @@ def _told(node: Box, look: Look | None) -> str:
 
 
 def _legend(root: Element, y: float, room: float, picture: Picture, course: Course | None) -> None:
-    """What the lines mean; as many entries as there is room for."""
+    """Explain the lines, with as many entries as fit."""
     x = MARGIN
     for shape, colour, text in _entries({edge.kind for edge in picture.edges}, course):
         wide = 30 + cell_len(text) * LETTER + 22

@@ -38,7 +38,7 @@ async def authenticate(
         owner = await asyncio.to_thread(api_keys.identify_caller, plain, host)
     except Problem as problem:  # the server knows 401 and 403 here, and turns all others into 500
         _refuse(problem, problem.status if problem.status == 401 else 403)
-    user = api_keys.local_user() if owner.name is None else api_keys.User(owner.name)
+    user = owner.user or api_keys.local_user()
     return {
         "identity": user.identity,
         "display_name": user.display_name,
