@@ -15,6 +15,7 @@ import typer
 
 from docs.picture import drawn
 from swarm_brain.cli.app import app
+from swarm_brain.graph.loading import load
 from swarm_brain.picture.dark import DARK
 
 ROOT = Path(__file__).parents[2]
@@ -135,6 +136,14 @@ def test_the_tree_names_what_is_there():
         for file in re.findall(r"\b[a-z_]+\.(?:py|yaml|md)\b|\b[a-z_]+/(?= )", about):
             places = (path, path.parent, folder, ROOT / "docs")
             assert any(list(place.glob(f"**/{file}")) for place in places if place.is_dir()), line
+
+
+def test_the_example_of_an_expert_is_a_topology(tmp_path: Path):
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "mine.yaml").write_text(example)
+    (tmp_path / "ethical.md").write_text("# Expert: ethical (what is right)\nWeigh it.")
+    assert len(load(tmp_path / "mine.yaml").experts) == 9
 
 
 def test_the_drawn_graph_is_the_present_one():
