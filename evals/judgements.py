@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from swarm_brain.evals.arms.model import Model
@@ -36,7 +36,7 @@ class Judging:
     examples: Mapping[str, Example]
     answers: Mapping[Key, AnswerRecord]
     file: RecordFile[JudgementRecord]
-    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
+    slots: asyncio.Semaphore
 
     async def rubric(self, answer: AnswerRecord) -> None:
         """Judge which rubric points an answer meets."""

@@ -1,4 +1,4 @@
-"""What tests of the evals share: questions, a talkative model, set-ups of arms."""
+"""Questions, a talkative model and set-ups that the tests of the evals share."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ Request = dict[str, Any]
 
 
 def example(name: str = "q1", **more: Any) -> Example:
-    """A question whose key is 4, and whose own words stand in nothing else."""
-    asked = f"Why is {name}, and two plus two, what it is? Think about {name}."
-    return Example(**{"id": name, "question": asked, "kind": "numeric", "answer": "4", **more})
+    """Return a question whose key is 4, with words that no other text has."""
+    text = f"Why is {name}, and two plus two, what it is? Think about {name}."
+    return Example(**{"id": name, "question": text, "kind": "numeric", "answer": "4", **more})
 
 
 def open_example(name: str = "q1") -> Example:
@@ -54,18 +54,18 @@ def setup(allocation: int | None = None, **more: Any) -> Setup:
 
 
 async def respond(name: str, setup: Setup, example: Example, repetition: int = 0) -> ArmResponse:
-    """The answer of the arm of this name."""
+    """Return the response of the arm of this name."""
     return await registry.respond(find_arm(name, setup.topology), setup, example, repetition)
 
 
 def chance(request: Request) -> random.Random:
-    """A source of randomness that is the request's own: its seed and its words."""
+    """Return a source of randomness seeded by the request's seed and words."""
     words = f"{request['sampling'].seed}/{request['expert']}/{request['user']}"
     return random.Random(zlib.crc32(words.encode()))
 
 
 def talkative(last: str = "Answer: 4") -> Callable[[Request], str]:
-    """Replies of 60 to 180 words, never longer than asked for."""
+    """Return replies of 60 to 180 words, within the request's limit."""
 
     def reply(request: Request) -> str:
         words = min(chance(request).randint(60, 180), request["sampling"].max_tokens - 2)
@@ -75,19 +75,19 @@ def talkative(last: str = "Answer: 4") -> Callable[[Request], str]:
 
 
 def talk(script: Script, last: str = "Answer: 4") -> None:
-    """Make all who write prose write it at realistic length."""
+    """Make all prose replies of realistic length."""
     script.says |= dict.fromkeys(TALKING, talkative(last))
 
 
 def config_for(
     output: Path, examples: Sequence[Example], arms: Sequence[str], **more: Any
 ) -> ExperimentConfig:
-    """An experiment with the scripted model."""
+    """Return an experiment with the scripted model."""
     return ExperimentConfig("tests", examples, arms, context(), load(), output, **more)
 
 
-def against(found: dict[str, Any], second: str, metric: str = "accuracy") -> dict[str, Any]:
-    (row,) = (r for r in found["comparisons"] if (r["second"], r["metric"]) == (second, metric))
+def against(data: dict[str, Any], second: str, metric: str = "accuracy") -> dict[str, Any]:
+    (row,) = (r for r in data["comparisons"] if (r["second"], r["metric"]) == (second, metric))
     return row
 
 
@@ -100,10 +100,9 @@ def opened(folder: Path, **more: Any) -> RecordFile[AnswerRecord]:
 
 
 def row(name: str, **more: Any) -> dict[str, Any]:
-    given = ArmResponse(provenance="full", **more)
-    return record_of("single", example(name), 0, given)
+    return record_of("single", example(name), 0, ArmResponse(provenance="full", **more))
 
 
 async def drafts(script: Script, *names: str) -> dict[str, list[dict]]:
-    """The swarm's signals for these questions."""
+    """Return the swarm's signals for these questions."""
     return {name: (await respond("swarm", setup(), example(name))).trace for name in names}

@@ -1,4 +1,4 @@
-"""What the brain does, checked with LangSmith's plugin; without a key nothing is sent anywhere."""
+"""Behaviour of the brain, checked with LangSmith's plugin. Without a key nothing is sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole experiments over models and judges of planted accuracy, and what is refused at once."""
+"""Whole experiments over models and judges of planted accuracy, and early refusals."""
 
 from __future__ import annotations
 
@@ -82,20 +82,20 @@ async def test_the_harness_finds_what_was_planted(harness: Script, tmp_path: Pat
     harness.says |= {"synthesis": follow, ANSWER: planted(0.9), CHECK: planted(0.9)}
     harness.says[AGGREGATE] = planted(0.3)
     arms = ["swarm-shuffled", "self-moa", "single", "single-long", "swarm"]
-    found = await run_experiment(config_for(tmp_path, ITEMS, arms, concurrency=8), QUIET)
-    rows = {row["second"]: row for row in found["comparisons"]}
+    result = await run_experiment(config_for(tmp_path, ITEMS, arms, concurrency=8), QUIET)
+    rows = {row["second"]: row for row in result["comparisons"]}
     assert all(rows[name]["valid"] for name in ("self-moa", "single-long", "swarm-shuffled"))
     assert rows["self-moa"]["difference"]["low"] > 0
     assert rows["self-moa"]["p_holm"] < 0.05
     assert rows["single-long"]["p_holm"] > 0.05
-    placebo = next(row for row in found["arms"] if row["name"] == "swarm-shuffled")
+    placebo = next(row for row in result["arms"] if row["name"] == "swarm-shuffled")
     assert placebo["accuracy"]["estimate"] < 0.1
     assert rows["swarm-shuffled"]["p_holm"] < 0.01
-    assert found["allocated_tokens"] == pytest.approx(
-        next(row for row in found["arms"] if row["name"] == "swarm")["tokens_per_question"], abs=1
+    assert result["allocated_tokens"] == pytest.approx(
+        next(row for row in result["arms"] if row["name"] == "swarm")["tokens_per_question"], abs=1
     )
-    assert [row["name"] for row in found["arms"]] == arms, "in the order that was asked for"
-    assert found["commit"] == "0123abc"
+    assert [row["name"] for row in result["arms"]] == arms, "in the order that was asked for"
+    assert result["commit"] == "0123abc"
 
 
 async def test_an_experiment_of_version_0_1_0_is_continued(harness: Script, tmp_path: Path):
@@ -140,23 +140,23 @@ def longer(request: Request) -> str:
 async def test_biased_judges_are_exposed(harness: Script, answered: Path, tmp_path: Path):
     judges = {"first": '{"better": "first"}', "longer": longer, "mute": "Both are nice.",
               "fair": '{"better": "tie"}'}  # fmt: skip
-    found = {}
+    result = {}
     for name, judge in judges.items():
         harness.says |= {PAIRWISE: judge, RUBRIC: '{"met": [true, false]}'}
         shutil.copytree(answered, tmp_path / name)
         again = config_for(tmp_path / name, ESSAYS, ["swarm", "single"], resume=True, judge=JUDGE)
-        found[name] = await run_experiment(again, QUIET)
-    warnings = {name: " ".join(told["judging"]["warnings"]) for name, told in found.items()}
+        result[name] = await run_experiment(again, QUIET)
+    warnings = {name: " ".join(data["judging"]["warnings"]) for name, data in result.items()}
     assert "prefers the answer shown first" in warnings["first"]
     assert "0% of the verdicts stayed the same" in warnings["first"]
     assert "prefers longer answers" in warnings["longer"]
     assert "could not be read in 10 of 10 pairs" in warnings["mute"]
     assert warnings["fair"] == ""
-    wins = {name: against(told, "single", "pairwise")["wins"] for name, told in found.items()}
+    wins = {name: against(data, "single", "pairwise")["wins"] for name, data in result.items()}
     assert wins["first"] == {"a": 0, "b": 0, "tie": 10, "unparsed": 0}
     assert wins["mute"]["unparsed"] == 10
-    assert {told["judging"]["self_judged"] for told in found.values()} == {False}
-    assert found["fair"]["arms"][0]["quality"]["estimate"] == 0.5
+    assert {data["judging"]["self_judged"] for data in result.values()} == {False}
+    assert result["fair"]["arms"][0]["quality"]["estimate"] == 0.5
 
 
 async def test_a_judgement_is_paid_once(harness: Script, answered: Path):
@@ -173,11 +173,11 @@ async def test_a_failed_judgement_is_asked_for_again(harness: Script, answered: 
     down = ModelError("not_found", "no such model", status=404)
     harness.says |= {PAIRWISE: down, RUBRIC: down}
     again = config_for(answered, ESSAYS, ["swarm", "single"], resume=True, judge=JUDGE)
-    found = await run_experiment(again, QUIET)
-    assert found["arms"][0]["quality"] is None
+    result = await run_experiment(again, QUIET)
+    assert result["arms"][0]["quality"] is None
     harness.says |= {PAIRWISE: '{"better": "tie"}', RUBRIC: '{"met": [true, true]}'}
-    found = await run_experiment(again, QUIET)
-    assert found["arms"][0]["quality"]["estimate"] == 1.0
+    result = await run_experiment(again, QUIET)
+    assert result["arms"][0]["quality"]["estimate"] == 1.0
 
 
 async def test_a_model_does_not_judge_itself_unnoticed(harness: Script, tmp_path: Path):
@@ -245,8 +245,8 @@ async def test_a_budget_that_pays_for_nothing_has_a_report_all_the_same(
     harness: Script, tmp_path: Path
 ):
     asked = config_for(tmp_path, TWO, ["swarm", "swarm-shuffled"], budget_tokens=1)
-    found = await run_experiment(asked, QUIET)
-    assert [(row["answered"], row["simulated"]) for row in found["arms"]] == [(0, 2), (0, 2)]
+    result = await run_experiment(asked, QUIET)
+    assert [(row["answered"], row["simulated"]) for row in result["arms"]] == [(0, 2), (0, 2)]
     assert (tmp_path / "report.html").exists()
 
 
@@ -291,9 +291,9 @@ async def test_a_judgement_of_other_words_is_not_taken(harness: Script, tmp_path
     harness.requests.clear()
     harness.says[RUBRIC] = '{"met": [false, false]}'
     again = config_for(tmp_path, asked.examples, ["swarm", "single"], judge=JUDGE, resume=True)
-    found = await run_experiment(again, QUIET)
+    result = await run_experiment(again, QUIET)
     assert Counter(harness.askers) == {PAIRWISE: 2, RUBRIC: 2}
-    (entry,) = found["questions"]
+    (entry,) = result["questions"]
     assert entry["arms"]["swarm"][0]["score"] == 0.0
 
 

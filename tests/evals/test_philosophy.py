@@ -1,4 +1,4 @@
-"""The philosophy battery: its flags, its JSON, and what it says of answers nobody gave."""
+"""The philosophy battery: its flags, its JSON, and simulated answers."""
 
 from __future__ import annotations
 
@@ -113,43 +113,43 @@ def test_who_answers(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_json_has_config_levels_and_summary(battery: Battery, script: Script):
-    told = battery(*QUICK)
-    assert set(told) == {"config", "levels", "summary"}
-    assert [level["level"] for level in told["levels"]] == list(range(1, 9))
-    assert all(set(level) == {"level", "name", "questions"} for level in told["levels"])
-    assert [len(level["questions"]) for level in told["levels"]] == [1] * 8
-    given = told["levels"][0]["questions"][0]
+    data = battery(*QUICK)
+    assert set(data) == {"config", "levels", "summary"}
+    assert [level["level"] for level in data["levels"]] == list(range(1, 9))
+    assert all(set(level) == {"level", "name", "questions"} for level in data["levels"])
+    assert [len(level["questions"]) for level in data["levels"]] == [1] * 8
+    entry = data["levels"][0]["questions"][0]
     known = {"question", "answer", "provenance", "experts", "steps", "duration_s", "usage",
              "rubric"}  # fmt: skip
-    assert known <= set(given)
-    assert given["answer"].startswith("The subject is what all of this says.")
-    assert given["provenance"] == "full"
-    assert {"synthesis", "perception"} <= {expert["name"] for expert in given["experts"]}
-    assert given["steps"] >= 3
-    assert given["usage"]["calls"] == len(given["experts"])
-    assert given["usage"]["output_tokens"] > 10
-    assert given["duration_s"] >= 0
-    assert told["config"]["model"] == "scripted:model"
-    assert told["summary"]["questions"] == told["summary"]["answered"] == 8
+    assert known <= set(entry)
+    assert entry["answer"].startswith("The subject is what all of this says.")
+    assert entry["provenance"] == "full"
+    assert {"synthesis", "perception"} <= {expert["name"] for expert in entry["experts"]}
+    assert entry["steps"] >= 3
+    assert entry["usage"]["calls"] == len(entry["experts"])
+    assert entry["usage"]["output_tokens"] > 10
+    assert entry["duration_s"] >= 0
+    assert data["config"]["model"] == "scripted:model"
+    assert data["summary"]["questions"] == data["summary"]["answered"] == 8
 
 
 def test_a_part_of_the_battery_has_its_levels_alone(battery: Battery):
-    told = battery("--model", "scripted:model", "--start-level", "4", "--end-level", "5",
+    data = battery("--model", "scripted:model", "--start-level", "4", "--end-level", "5",
                    "--questions-per-level", "2")  # fmt: skip
-    assert [(level["level"], len(level["questions"])) for level in told["levels"]] == [
+    assert [(level["level"], len(level["questions"])) for level in data["levels"]] == [
         (4, 2),
         (5, 2),
     ]
 
 
 def test_without_a_judge_rubrics_are_null_and_the_report_says_so(battery: Battery):
-    told = battery(*ONE)
-    given = told["levels"][0]["questions"][0]
-    assert given["score"] is None
-    assert len(given["rubric"]) >= 3
-    assert all(point["point"] and point["met"] is None for point in given["rubric"])
-    assert (told["summary"]["quality"], told["summary"]["accuracy"]) == (None, None)
-    assert told["config"]["judge"] is None
+    data = battery(*ONE)
+    entry = data["levels"][0]["questions"][0]
+    assert entry["score"] is None
+    assert len(entry["rubric"]) >= 3
+    assert all(point["point"] and point["met"] is None for point in entry["rubric"])
+    assert (data["summary"]["quality"], data["summary"]["accuracy"]) == (None, None)
+    assert data["config"]["judge"] is None
     assert "ungraded" in battery.result.stdout.lower()
 
 
@@ -157,13 +157,13 @@ def test_a_judge_scores_the_rubric(battery: Battery, script: Script):
     script.says[RUBRIC] = lambda r: json.dumps(
         {"met": [n % 2 == 0 for n in range(r["user"].partition("<points>")[2].count("\n") - 1)]}
     )
-    told = battery(*QUICK, "--judge", "scripted:judge", "--end-level", "2", "--concurrency", "1")
-    first = told["levels"][0]["questions"][0]
+    data = battery(*QUICK, "--judge", "scripted:judge", "--end-level", "2", "--concurrency", "1")
+    first = data["levels"][0]["questions"][0]
     met = [point["met"] for point in first["rubric"]]
     assert met == [n % 2 == 0 for n in range(len(met))]
     assert first["score"] == pytest.approx(sum(met) / len(met))
     assert len(script.of(RUBRIC)) == 2
-    assert 0 < told["summary"]["quality"]["estimate"] < 1
+    assert 0 < data["summary"]["quality"]["estimate"] < 1
     assert all(first["question"] not in r["user"] for r in script.of(RUBRIC)[1:])
 
 
@@ -184,21 +184,21 @@ def test_a_self_judge_is_told_in_the_report(battery: Battery, script: Script):
 
 def test_simulated_answers_are_counted_apart_and_never_scored(battery: Battery, script: Script):
     script.says[RUBRIC] = '{"met": [true, true, true]}'
-    told = battery("--model", "simulation:", "--quick", "--judge", "scripted:judge")
+    data = battery("--model", "simulation:", "--quick", "--judge", "scripted:judge")
     assert not script.of(RUBRIC)
-    assert (told["summary"]["simulated"], told["summary"]["answered"]) == (8, 0)
-    for level in told["levels"]:
-        (given,) = level["questions"]
-        assert (given["answer"], given["provenance"], given["score"]) == (None, "simulated", None)
-        assert all(point["met"] is None for point in given["rubric"])
-    assert told["summary"]["quality"] is None
+    assert (data["summary"]["simulated"], data["summary"]["answered"]) == (8, 0)
+    for level in data["levels"]:
+        (entry,) = level["questions"]
+        assert (entry["answer"], entry["provenance"], entry["score"]) == (None, "simulated", None)
+        assert all(point["met"] is None for point in entry["rubric"])
+    assert data["summary"]["quality"] is None
 
 
 def test_a_failing_endpoint_leaves_simulated_answers_to_resume(battery: Battery, script: Script):
     says = dict(script.says)
     script.says |= dict.fromkeys(says, DOWN)
-    told = battery(*QUICK)
-    assert told["summary"]["simulated"] == told["summary"]["errors"] == 8
+    data = battery(*QUICK)
+    assert data["summary"]["simulated"] == data["summary"]["errors"] == 8
     script.says |= says
     again = battery(*QUICK, "--resume")
     assert (again["summary"]["simulated"], again["summary"]["answered"]) == (0, 8)
@@ -217,8 +217,8 @@ def test_resume_pays_for_nothing_twice(battery: Battery, script: Script):
 
 
 def test_concurrency_and_seed_are_taken(battery: Battery, script: Script):
-    told = battery(*ONE, "--concurrency", "1", "--seed", "7")
-    assert told["config"]["seed"] == 7
+    data = battery(*ONE, "--concurrency", "1", "--seed", "7")
+    assert data["config"]["seed"] == 7
     assert all(request["sampling"].seed is not None for request in script.requests)
 
 
@@ -227,9 +227,9 @@ def test_concurrency_and_seed_are_taken(battery: Battery, script: Script):
 
 @pytest.mark.parametrize("form", [("--api-key", KEY), (f"--api-key={KEY}",)])
 def test_the_key_stands_nowhere(battery: Battery, form: tuple[str, ...]):
-    told = battery(*ONE, *form)
+    data = battery(*ONE, *form)
     assert KEY not in battery.result.output
-    assert "--api-key" in told["config"]["command"]
+    assert "--api-key" in data["config"]["command"]
     files = battery.files()
     assert {"battery.json", "answers.jsonl", "report.html", "summary.md"} <= {p.name for p in files}
     assert not [path for path in files if KEY in path.read_text("utf-8")]
@@ -258,8 +258,8 @@ def test_the_key_given_is_the_key_used(battery: Battery, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("name", ["battery", "battery.v2", "battery.json"])
 def test_the_json_and_its_folder_never_collide(battery: Battery, name: str):
     battery.output = battery.folder / name
-    told = battery(*ONE)
-    assert told["summary"]["questions"] == 1
+    data = battery(*ONE)
+    assert data["summary"]["questions"] == 1
     assert battery.output.is_file()
 
 

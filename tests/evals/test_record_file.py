@@ -1,4 +1,4 @@
-"""Files of answers: what was cut off, broken or begun with other settings."""
+"""Record files that were cut off, broken or begun with other settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running an experiment: each answer is kept, none is paid for twice, what is fatal ends it."""
+"""Running an arm: answers are saved and never paid for twice; fatal errors end the run."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ async def test_a_failed_answer_is_not_fatal(script: Script, tmp_path: Path):
     script.says[ANSWER] = ["Answer: 4", DOWN, "Answer: 5"]
     records = opened(tmp_path)
     await run(records, concurrency=1)
-    told = [(row["provenance"], row["correct"], row["text"]) for row in records.of("single")]
-    assert told[:3] == [
+    rows = [(row["provenance"], row["correct"], row["text"]) for row in records.of("single")]
+    assert rows[:3] == [
         ("full", True, "Answer: 4"),
         ("simulated", None, ""),
         ("full", False, "Answer: 5"),
@@ -162,18 +162,18 @@ async def test_arms_do_not_mix_in_one_file(script: Script, tmp_path: Path):
 
 
 async def test_progress_tells_tokens_cost_and_time(script: Script, tmp_path: Path, monkeypatch):
-    told = []
+    rows = []
     add = progress.Counted.add
 
     def watched(self: progress.Counted, record: dict[str, Any]) -> None:
         add(self, record)
-        told.append(self.progress.tasks[0].fields["counts"])
+        rows.append(self.progress.tasks[0].fields["counts"])
 
     monkeypatch.setattr(progress.Counted, "add", watched)
     await run(opened(tmp_path), examples=SIX[:2], concurrency=1)
-    assert len(told) == 2
-    assert told[0].endswith(" tokens, cost unknown")
-    first, second = (int(text.split()[0].replace(",", "")) for text in told)
+    assert len(rows) == 2
+    assert rows[0].endswith(" tokens, cost unknown")
+    first, second = (int(text.split()[0].replace(",", "")) for text in rows)
     assert second == 2 * first
 
 

@@ -1,4 +1,4 @@
-"""What LangSmith gets: its feedback, and what is hidden from it."""
+"""What LangSmith receives, and what is hidden from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every arm's failures, and arms that do not exist."""
+"""Failures of every arm, and unknown arms."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ async def test_a_failing_endpoint_is_an_answer_without_words(script: Script, arm
     askers = ("perception", "attention", "memory", "reasoning", "creative", "analytical",
               "synthesis", "meta_cognitive", ANSWER, CHECK, CHOOSE, AGGREGATE)  # fmt: skip
     script.says |= dict.fromkeys(askers, DOWN)
-    given = await respond(arm, setup(5000, drafts=traces), example())
-    assert (given.text, given.provenance) == ("", "simulated")
-    assert given.error
+    response = await respond(arm, setup(5000, drafts=traces), example())
+    assert (response.text, response.provenance) == ("", "simulated")
+    assert response.error
     assert len(script.requests) <= 8, "who fails is not asked sixty times"
 
 
 @pytest.mark.parametrize("arm", ["single", "single-long", "self-consistency", "self-moa", "swarm"])
 async def test_a_simulation_has_no_words(arm: str):
-    given = type(setup())(context(model="simulation:"), load(), 3000)
-    answer = await respond(arm, given, example())
+    fixed = type(setup())(context(model="simulation:"), load(), 3000)
+    answer = await respond(arm, fixed, example())
     assert (answer.text, answer.provenance) == ("", "simulated")
 
 

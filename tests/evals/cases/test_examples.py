@@ -1,4 +1,4 @@
-"""Datasets load in the forms in which they are published, and what is wrong is named."""
+"""Loading datasets in their published forms, and errors that name the fault."""
 
 from __future__ import annotations
 

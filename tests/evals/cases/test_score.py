@@ -1,4 +1,4 @@
-"""Awkward replies: the stated answer is found, and where none is stated none is made up."""
+"""Awkward replies: the stated answer is extracted, and none is invented."""
 
 from __future__ import annotations
 
@@ -420,10 +420,10 @@ def test_no_text_breaks_it(text):
     ids=range(9),
 )  # fmt: skip
 def test_long_replies_cost_no_time(text):
-    start = time.perf_counter()
+    start = time.process_time()
     for example in (choice(), numeric(), worded("valid")):
         score(example, text)
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3
 
 
 @given(st.integers(-(10**12), 10**12), st.sampled_from(["{}", "{:,}", "${:,}", "{}.00", "**{}**"]))

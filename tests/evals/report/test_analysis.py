@@ -52,19 +52,19 @@ def test_accuracy_leaves_out_simulated_and_unreadable_answers():
 
 def test_nothing_answered_has_no_accuracy():
     simulated = [record("swarm", n, None, provenance="simulated", input_tokens=0) for n in range(3)]
-    found = data(simulated, arm("self-moa", 3, 3))
-    row = found["arms"][0]
+    result = data(simulated, arm("self-moa", 3, 3))
+    row = result["arms"][0]
     assert (row["accuracy"], row["answered"], row["spent_ratio"]) == (None, 0, None)
-    assert found["comparisons"] == []
+    assert result["comparisons"] == []
 
 
 def test_a_simulated_answer_that_was_scored_still_counts_for_nothing():
     records = arm("swarm", 0, 4)
     records[0] |= {"provenance": "simulated", "correct": True}
-    found = data(records, arm("self-moa", 4, 4))
-    assert found["arms"][0]["accuracy"]["estimate"] == 0
-    assert against(found, "self-moa")["questions"] == 3
-    assert found["questions"][0]["arms"]["swarm"][0]["score"] is None
+    result = data(records, arm("self-moa", 4, 4))
+    assert result["arms"][0]["accuracy"]["estimate"] == 0
+    assert against(result, "self-moa")["questions"] == 3
+    assert result["questions"][0]["arms"]["swarm"][0]["score"] is None
 
 
 def test_unknown_usage_stays_unknown():
@@ -75,11 +75,11 @@ def test_unknown_usage_stays_unknown():
 
 
 def test_levels_and_groups():
-    found = data(arm("swarm", 10), arm("single", 5))
-    assert [level["name"] for level in found["levels"]] == ["level 1", "level 2"]
-    assert [level["arms"]["swarm"]["accuracy"] for level in found["levels"]] == [1.0, 0.0]
-    assert [level["arms"]["single"]["accuracy"] for level in found["levels"]] == [0.5, 0.0]
-    groups = {group["name"]: group["arms"] for group in found["groups"]}
+    result = data(arm("swarm", 10), arm("single", 5))
+    assert [level["name"] for level in result["levels"]] == ["level 1", "level 2"]
+    assert [level["arms"]["swarm"]["accuracy"] for level in result["levels"]] == [1.0, 0.0]
+    assert [level["arms"]["single"]["accuracy"] for level in result["levels"]] == [0.5, 0.0]
+    groups = {group["name"]: group["arms"] for group in result["groups"]}
     assert groups["even"]["single"] == {"n": 10, "accuracy": 0.3, "quality": None}
 
 
@@ -87,15 +87,15 @@ def test_levels_and_groups():
 
 
 def test_holm_goes_over_the_arms_without_the_reference():
-    found = data(
+    result = data(
         arm("swarm", 16), arm("single", 2), arm("self-moa", 8), arm("self-consistency", 10)
     )
-    moa, votes = against(found, "self-moa"), against(found, "self-consistency")
+    moa, votes = against(result, "self-moa"), against(result, "self-consistency")
     low, high = sorted((moa["p"], votes["p"]))
     assert moa["p"] == low < high == votes["p"]
     assert moa["p_holm"] == pytest.approx(2 * low)
     assert votes["p_holm"] == pytest.approx(max(2 * low, high))
-    single = against(found, "single")
+    single = against(result, "single")
     assert single["p"] < low
     assert single["p_holm"] is None
     assert (single["valid"], single["why_invalid"]) == (
@@ -103,8 +103,8 @@ def test_holm_goes_over_the_arms_without_the_reference():
 
 
 def test_differences_are_the_swarms_less_the_others():
-    found = data(arm("swarm", 5), arm("self-moa", 15))
-    row = against(found, "self-moa")
+    result = data(arm("swarm", 5), arm("self-moa", 15))
+    row = against(result, "self-moa")
     assert row["difference"]["estimate"] == -0.5
     assert row["difference"]["high"] < 0
     assert (row["first"], row["questions"]) == ("swarm", 20)
@@ -121,12 +121,12 @@ def test_equal_arms_need_no_size_and_differ_in_nothing():
     ("tokens", "valid"), [(60 + 19, False), (60 + 20, True), (60 + 45, True), (60 + 46, False)]
 )
 def test_comparisons_at_unequal_tokens_are_invalid_and_say_why(tokens: int, valid: bool):
-    found = data(arm("swarm", 10), arm("self-moa", 5, output_tokens=tokens - 60))
-    row = against(found, "self-moa")
+    result = data(arm("swarm", 10), arm("self-moa", 5, output_tokens=tokens - 60))
+    row = against(result, "self-moa")
     assert row["valid"] is valid
     assert (row["why_invalid"] is None) is valid
     assert valid or f"self-moa spent {tokens / 100:.1%}" in row["why_invalid"]
-    assert found["arms"][1]["spent_ratio"] == tokens / 100
+    assert result["arms"][1]["spent_ratio"] == tokens / 100
 
 
 def test_without_an_allocation_no_comparison_is_valid():
@@ -151,8 +151,8 @@ def test_repetitions_are_one_question():
 
 
 def test_without_the_swarm_nothing_is_compared():
-    found = data(arm("self-moa", 10), arm("single", 5))
-    assert (found["comparisons"], found["returns"], found["calibration"]) == ([], [], None)
+    result = data(arm("self-moa", 10), arm("single", 5))
+    assert (result["comparisons"], result["returns"], result["calibration"]) == ([], [], None)
 
 
 # ---- what experts are worth, and what agreement is
@@ -178,13 +178,13 @@ def test_an_expert_that_costs_nothing_has_no_price():
 
 
 def test_calibration_is_accuracy_by_agreement():
-    told = [record("swarm", n, n % 10 < 9, agreement=0.95) for n in range(10)]
-    told += [record("swarm", n, n % 10 < 2, agreement=0.1) for n in range(10, 20)]
-    found = data(told)["calibration"]
-    counted = [one["count"] for one in found["bins"]]
+    records = [record("swarm", n, n % 10 < 9, agreement=0.95) for n in range(10)]
+    records += [record("swarm", n, n % 10 < 2, agreement=0.1) for n in range(10, 20)]
+    result = data(records)["calibration"]
+    counted = [one["count"] for one in result["bins"]]
     assert (counted[0], counted[-1], sum(counted)) == (10, 10, 20)
-    assert found["bins"][-1]["accuracy"]["estimate"] == 0.9
-    assert found["ece"] == pytest.approx(0.5 * 0.05 + 0.5 * 0.1)
+    assert result["bins"][-1]["accuracy"]["estimate"] == 0.9
+    assert result["ece"] == pytest.approx(0.5 * 0.05 + 0.5 * 0.1)
     assert data(arm("swarm", 5))["calibration"] is None
 
 
@@ -203,23 +203,23 @@ def test_the_judge_decides_only_where_both_orders_agree():
     pairs = {
         ("self-moa", f"q{n}"): JudgedPair(*verdict, 100, 100) for n, verdict in enumerate(verdicts)
     }
-    found = data(essays("swarm"), essays("self-moa"), examples=OPEN, judged=Judgements({}, pairs))
-    row = against(found, "self-moa", "pairwise")
+    result = data(essays("swarm"), essays("self-moa"), examples=OPEN, judged=Judgements({}, pairs))
+    row = against(result, "self-moa", "pairwise")
     assert row["wins"] == {"a": 1, "b": 1, "tie": 1, "unparsed": 1}
     assert row["difference"]["estimate"] == 0
-    assert found["judging"]["pairs"] == 4
-    assert all(one["unextracted"] == 0 for one in found["arms"]), "open answers need no key"
+    assert result["judging"]["pairs"] == 4
+    assert all(one["unextracted"] == 0 for one in result["arms"]), "open answers need no key"
 
 
 def test_rubric_points_are_quality_and_unclear_ones_are_left_out():
     met = {("swarm", "q0", 0): [True, True], ("swarm", "q1", 0): [True, False],
            ("swarm", "q2", 0): [None, True]}  # fmt: skip
     met |= {("self-moa", f"q{n}", 0): [False, False] for n in range(4)}
-    found = data(essays("swarm"), essays("self-moa"), examples=OPEN, judged=Judgements(met))
-    assert found["arms"][0]["quality"]["estimate"] == 0.75
-    row = against(found, "self-moa", "quality")
+    result = data(essays("swarm"), essays("self-moa"), examples=OPEN, judged=Judgements(met))
+    assert result["arms"][0]["quality"]["estimate"] == 0.75
+    row = against(result, "self-moa", "quality")
     assert (row["questions"], row["difference"]["estimate"]) == (2, 0.75)
-    shown = [question["arms"]["swarm"][0] for question in found["questions"]]
+    shown = [question["arms"]["swarm"][0] for question in result["questions"]]
     assert [one["score"] for one in shown] == [1.0, 0.5, None, None]
     assert shown[3]["rubric"] is None
 
@@ -231,7 +231,8 @@ def test_the_arms_figures_count_a_question_once():
     once = arm("swarm", 10, agreement=0.9)
     again = [{**row, "repetition": 1} for row in once]
     rows = [
-        analyse(Results(KEYED, {"swarm": told}, 100, Judgements())) for told in (once, once + again)
+        analyse(Results(KEYED, {"swarm": records}, 100, Judgements()))
+        for records in (once, once + again)
     ]
     assert rows[0]["arms"][0]["accuracy"] == rows[1]["arms"][0]["accuracy"]
     counts = [sum(Bin(**one).count for one in row["calibration"]["bins"]) for row in rows]
@@ -246,6 +247,7 @@ def test_repeated_grades_count_a_question_once():
         for number, row in enumerate(once) for turn in (0, 1)
     }  # fmt: skip
     first, both = (
-        analyse(Results([], {"swarm": told}, 100, Judgements(met))) for told in (once, once + again)
+        analyse(Results([], {"swarm": records}, 100, Judgements(met)))
+        for records in (once, once + again)
     )
     assert first["arms"][0]["quality"] == both["arms"][0]["quality"]

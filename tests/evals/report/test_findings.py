@@ -11,19 +11,19 @@ from tests.evals.report.report_data import EMPTY, INVALID, arm, comparison, resu
 
 def said(*compared: dict[str, Any], **changes: Any) -> dict[str, str]:
     """Findings by verdict, joined."""
-    found = findings(results(comparisons=list(compared), **changes))
-    kinds = {finding.kind for finding in found}
-    return {k: " | ".join(f.text for f in found if f.kind == k) for k in kinds}
+    result = findings(results(comparisons=list(compared), **changes))
+    kinds = {finding.kind for finding in result}
+    return {k: " | ".join(f.text for f in result if f.kind == k) for k in kinds}
 
 
 def test_the_swarm_loses():
-    found = said(comparison("self-consistency", -0.05, 0.004, 0.016))
-    assert found["loses"] == (
+    by_kind = said(comparison("self-consistency", -0.05, 0.004, 0.016))
+    assert by_kind["loses"] == (
         "The swarm loses to self-consistency at equal tokens: accuracy −5.0 points"
         " (95% interval −9.8 to −0.2; Holm p = 0.016; 118 questions)."
     )
-    assert "wins" not in found
-    assert "open" not in found
+    assert "wins" not in by_kind
+    assert "open" not in by_kind
 
 
 def test_the_swarm_wins_whichever_arm_is_named_first():
@@ -41,42 +41,44 @@ def test_an_invalid_comparison_is_neither_won_nor_lost():
     for difference in (0.3, -0.3):
         row = INVALID | comparison("self-moa", difference, 0.0001, valid=False,
                                    why_invalid="Not at equal tokens: it spent 60%.")  # fmt: skip
-        found = said(row)
-        assert "The comparison with self-moa is invalid. Not at equal tokens" in found["invalid"]
-        assert "These figures are not a result" in found["invalid"]
+        by_kind = said(row)
+        assert "The comparison with self-moa is invalid. Not at equal tokens" in by_kind["invalid"]
+        assert "These figures are not a result" in by_kind["invalid"]
         assert (
-            "No comparison was made at equal tokens: all of them are invalid." in found["invalid"]
+            "No comparison was made at equal tokens: all of them are invalid." in by_kind["invalid"]
         )
-        assert {"wins", "loses"} & set(found) == set()
+        assert {"wins", "loses"} & set(by_kind) == set()
 
 
 def test_nothing_is_significant():
-    found = said(comparison("single-long", 0.04, 0.02, 0.12), comparison("self-moa", 0.0, 1.0))
-    assert "do not differ significantly at equal tokens after Holm's correction" in found["open"]
-    assert "takes about 1,240 questions" in found["open"]
-    assert "No comparison at equal tokens is significant: this run does not show" in found["open"]
-    assert {"wins", "loses"} & set(found) == set()
+    by_kind = said(comparison("single-long", 0.04, 0.02, 0.12), comparison("self-moa", 0.0, 1.0))
+    assert "do not differ significantly at equal tokens after Holm's correction" in by_kind["open"]
+    assert "takes about 1,240 questions" in by_kind["open"]
+    assert "No comparison at equal tokens is significant: this run does not show" in by_kind["open"]
+    assert {"wins", "loses"} & set(by_kind) == set()
 
 
 def test_one_loss_is_said_first_and_silences_the_sentence_over_all():
     rows = [comparison("self-moa", 0.06, 0.01), comparison("self-consistency", -0.06, 0.01)]
-    found = findings(results(comparisons=rows))
-    assert (found[0].kind, "self-consistency" in found[0].text) == ("loses", True)
-    assert not any("No comparison" in finding.text for finding in found)
+    result = findings(results(comparisons=rows))
+    assert (result[0].kind, "self-consistency" in result[0].text) == ("loses", True)
+    assert not any("No comparison" in finding.text for finding in result)
 
 
 def test_a_reference_row_decides_nothing():
-    found = said(comparison("single", 0.2, 0.0001))
-    assert found["reference"].startswith("Against single, a reference row outside the equal-token")
-    assert {"wins", "loses"} & set(found) == set()
-    assert "compared with no other arm at equal tokens" in found["open"]
+    by_kind = said(comparison("single", 0.2, 0.0001))
+    assert by_kind["reference"].startswith(
+        "Against single, a reference row outside the equal-token"
+    )
+    assert {"wins", "loses"} & set(by_kind) == set()
+    assert "compared with no other arm at equal tokens" in by_kind["open"]
 
 
 def test_the_placebo_must_lose():
     assert "loses, as it should" in said(comparison("swarm-shuffled", 0.2, 0.001))["note"]
     for difference, p in ((0.01, 0.6), (-0.2, 0.001)):
-        found = said(comparison("swarm-shuffled", difference, p))
-        assert "does not lose, so nothing shows that the drafts matter" in found["warning"]
+        by_kind = said(comparison("swarm-shuffled", difference, p))
+        assert "does not lose, so nothing shows that the drafts matter" in by_kind["warning"]
 
 
 def test_experts_that_help_and_hurt_are_named():

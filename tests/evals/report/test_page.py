@@ -1,4 +1,4 @@
-"""The report: one file and no network, hostile answers as text, sentences that are true."""
+"""The report page: one file, no network, and hostile answers as text."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ class Page(HTMLParser):
 def page(data: dict[str, Any], tmp_path: Path) -> Page:
     path = tmp_path / "report.html"
     render(data, path)
-    found = Page(path.read_text(encoding="utf-8"))
-    assert found.open == []
-    return found
+    result = Page(path.read_text(encoding="utf-8"))
+    assert result.open == []
+    return result
 
 
 def nulled(value: Any) -> Any:
@@ -172,14 +172,14 @@ def test_only_built_markup_is_markup():
 
 
 def test_every_section_is_there_and_counts_are_said_in_words(tmp_path):
-    found = page(results(), tmp_path)
+    shown = page(results(), tmp_path)
     for words in ("What it shows", "Return on tokens", "Read the verdicts with care",
                   "Abstaining pays at an agreement of 0.33", "no price to divide by",
                   "woken by", "✓ correct", "✗ wrong", "? no answer extracted", "! error",
                   "simulated, not scored", "rubric 0.50", "not judged"):  # fmt: skip
-        assert words in found.text, words
-    assert found.values("data-filter") == ["all", "disagree", "wrong", "behind"]
-    assert found.values("class").count("plot") == 3
+        assert words in shown.text, words
+    assert shown.values("data-filter") == ["all", "disagree", "wrong", "behind"]
+    assert shown.values("class").count("plot") == 3
 
 
 def test_what_is_unknown_is_a_dash_with_its_reason(tmp_path):
@@ -215,7 +215,7 @@ def test_a_report_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space"):
         render(results(), path)
     assert path.read_bytes() == before
-    assert [found.name for found in path.parent.iterdir()] == ["report.html"]
+    assert [result.name for result in path.parent.iterdir()] == ["report.html"]
 
 
 def test_no_plotting_library_is_loaded_before_a_plot_is_drawn():
@@ -238,9 +238,9 @@ def test_names_in_any_script_and_odd_figures_are_drawn(tmp_path):
         returns=[{"expert": "العربية", "per_1000": nothing, "quality": None, "tokens": None}],
         allocated_tokens=0,
     )
-    found = page(odd, tmp_path)
-    assert found.values("class").count("plot") == 4
-    assert found.text.count("日本 $\\frac") >= 3
+    shown = page(odd, tmp_path)
+    assert shown.values("class").count("plot") == 4
+    assert shown.text.count("日本 $\\frac") >= 3
 
 
 def test_filters_tell_repetitions_and_rubrics_apart(tmp_path):

@@ -22,11 +22,11 @@ grades = st.lists(
 def test_the_bootstrap_comes_close_to_the_t_interval_of_many_graded_questions():
     rng = np.random.default_rng(3)
     first, second = rng.beta(4, 3, 400), rng.beta(3, 3, 400)
-    found = paired_bootstrap(first, second, resamples=4000)
+    result = paired_bootstrap(first, second, resamples=4000)
     known = stats.ttest_rel(first, second).confidence_interval()
-    assert found.estimate == pytest.approx(float(np.mean(first - second)))
-    assert (found.low, found.high) == pytest.approx((known.low, known.high), abs=0.004)
-    assert found.questions == 400
+    assert result.estimate == pytest.approx(float(np.mean(first - second)))
+    assert (result.low, result.high) == pytest.approx((known.low, known.high), abs=0.004)
+    assert result.questions == 400
 
 
 def test_few_and_many_kinds_of_rows_are_resampled_alike():
@@ -44,21 +44,21 @@ def test_few_and_many_kinds_of_rows_are_resampled_alike():
 @settings(deadline=None)
 def test_the_bootstrap_is_antisymmetric_and_stays_in_range(rows):
     first, second = zip(*rows, strict=True)
-    found = paired_bootstrap(first, second, resamples=200)
+    result = paired_bootstrap(first, second, resamples=200)
     turned = paired_bootstrap(second, first, resamples=200)
-    assert found.estimate == pytest.approx(-turned.estimate, abs=1e-12)
-    assert -1 <= found.low <= found.estimate + 1e-12
-    assert found.estimate - 1e-12 <= found.high <= 1
-    assert 0 < found.p <= 1
+    assert result.estimate == pytest.approx(-turned.estimate, abs=1e-12)
+    assert -1 <= result.low <= result.estimate + 1e-12
+    assert result.estimate - 1e-12 <= result.high <= 1
+    assert 0 < result.p <= 1
 
 
 @given(rows=answers, seed=st.integers(0, 99))
 @settings(deadline=None)
 def test_p_and_interval_agree_about_zero(rows, seed):
     first, second = zip(*rows, strict=True)
-    found = paired_bootstrap(first, second, resamples=199, seed=seed)
-    if min(abs(found.low), abs(found.high)) > 1e-9:
-        assert (found.p <= 0.05 + 1e-9) == (found.low > 0 or found.high < 0)
+    result = paired_bootstrap(first, second, resamples=199, seed=seed)
+    if min(abs(result.low), abs(result.high)) > 1e-9:
+        assert (result.p <= 0.05 + 1e-9) == (result.low > 0 or result.high < 0)
 
 
 def test_a_seed_repeats_the_bootstrap_and_a_generator_goes_on():
@@ -81,9 +81,9 @@ def test_copies_of_an_answer_do_not_narrow_the_interval():
 
 
 def test_questions_weigh_the_same_however_often_they_were_asked():
-    found = paired_bootstrap([1, 1, 1, 0], [0, 0, 0, 1], ["a", "a", "a", "b"])
-    assert found.estimate == 0
-    assert found.questions == 2
+    result = paired_bootstrap([1, 1, 1, 0], [0, 0, 0, 1], ["a", "a", "a", "b"])
+    assert result.estimate == 0
+    assert result.questions == 2
 
 
 def test_a_mean_of_equal_differences_keeps_a_doubt():
@@ -99,9 +99,9 @@ def test_a_mean_of_equal_differences_keeps_a_doubt():
 
 
 def test_three_differing_questions_are_no_evidence():
-    found = paired_bootstrap([1] * 3 + [0] * 97, [0] * 100)
-    assert found.p > 0.05
-    assert found.low <= 0
+    result = paired_bootstrap([1] * 3 + [0] * 97, [0] * 100)
+    assert result.p > 0.05
+    assert result.low <= 0
 
 
 @pytest.mark.parametrize(
@@ -132,8 +132,8 @@ def test_the_bootstrap_refuses_a_level_that_is_no_share(level):
 
 
 def test_too_few_resamples_for_the_level_leave_it_open():
-    found = paired_bootstrap([1] * 20 + [0], [0] * 21, resamples=9)
-    assert (found.low, found.high) == (-1, 1)
+    result = paired_bootstrap([1] * 20 + [0], [0] * 21, resamples=9)
+    assert (result.low, result.high) == (-1, 1)
 
 
 def test_a_comparison_of_200_questions_takes_milliseconds():

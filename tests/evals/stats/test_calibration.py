@@ -18,33 +18,35 @@ rows = st.lists(st.tuples(st.none() | st.floats(0, 1), st.booleans()), min_size=
 
 
 def test_accuracy_by_agreement():
-    found = reliability([1 / 3, 1 / 3, 1.0, 1.0, 1.0, None], [False, True, True, True, False, True])
-    assert [bin_.count for bin_ in found] == [0, 2, 0, 0, 3]
-    assert found[1].accuracy == wilson(1, 2)
-    assert found[1].mean_agreement == pytest.approx(1 / 3)
-    assert found[4].accuracy == wilson(2, 3)
-    assert (found[0].accuracy, found[0].mean_agreement) == (None, None)
-    assert [(bin_.low, bin_.high) for bin_ in found][1] == pytest.approx((0.2, 0.4))
+    result = reliability(
+        [1 / 3, 1 / 3, 1.0, 1.0, 1.0, None], [False, True, True, True, False, True]
+    )
+    assert [bin_.count for bin_ in result] == [0, 2, 0, 0, 3]
+    assert result[1].accuracy == wilson(1, 2)
+    assert result[1].mean_agreement == pytest.approx(1 / 3)
+    assert result[4].accuracy == wilson(2, 3)
+    assert (result[0].accuracy, result[0].mean_agreement) == (None, None)
+    assert [(bin_.low, bin_.high) for bin_ in result][1] == pytest.approx((0.2, 0.4))
 
 
 def test_an_edge_belongs_to_the_bin_above_and_1_to_the_last():
-    found = reliability([0, 0.2, 0.4, 3 / 5, 0.8, 1], [True] * 6)
-    assert [bin_.count for bin_ in found] == [1, 1, 1, 1, 2]
-    found = reliability([1 - 0.4, 0.1 + 0.2, 1], [True] * 3, bins=[0, 0.3, 0.6, 1])
-    assert [bin_.count for bin_ in found] == [0, 1, 2]
+    result = reliability([0, 0.2, 0.4, 3 / 5, 0.8, 1], [True] * 6)
+    assert [bin_.count for bin_ in result] == [1, 1, 1, 1, 2]
+    result = reliability([1 - 0.4, 0.1 + 0.2, 1], [True] * 3, bins=[0, 0.3, 0.6, 1])
+    assert [bin_.count for bin_ in result] == [0, 1, 2]
 
 
 @given(rows, st.integers(1, 12))
 @settings(deadline=None)
 def test_every_measured_answer_is_in_one_bin(data, bins):
     agreement, correct = data
-    found = reliability(agreement, correct, bins)
-    assert len(found) == bins
-    assert sum(bin_.count for bin_ in found) == sum(value is not None for value in agreement)
-    for bin_ in found:
+    result = reliability(agreement, correct, bins)
+    assert len(result) == bins
+    assert sum(bin_.count for bin_ in result) == sum(value is not None for value in agreement)
+    for bin_ in result:
         if bin_.mean_agreement is not None:
             assert bin_.low - 1e-8 <= bin_.mean_agreement <= bin_.high + 1e-8
-    error = expected_calibration_error(found)
+    error = expected_calibration_error(result)
     assert error is None or 0 <= error <= 1
 
 
@@ -52,8 +54,8 @@ def test_calibration_error_of_a_worked_example():
     # Half the answers agree by .9 and are right in 3 of 5; half by .3, right in 2 of 5.
     agreement = [0.9] * 5 + [0.3] * 5
     correct = [True] * 3 + [False] * 2 + [True] * 2 + [False] * 3
-    found = expected_calibration_error(reliability(agreement, correct))
-    assert found == pytest.approx(0.5 * 0.3 + 0.5 * 0.1)
+    result = expected_calibration_error(reliability(agreement, correct))
+    assert result == pytest.approx(0.5 * 0.3 + 0.5 * 0.1)
     assert expected_calibration_error(reliability([1.0] * 4, [True] * 4)) == 0
     assert expected_calibration_error(reliability([None], [True])) is None
     assert expected_calibration_error([]) is None
@@ -74,15 +76,15 @@ def simulated(n, seed, right=(0.2, 0.7, 0.95)):
 
 def test_abstaining_pays_where_agreement_tells_right_from_wrong():
     agreement, correct = simulated(200, 1)
-    found = abstention(agreement, correct)
+    result = abstention(agreement, correct)
     answered = [right for value, right in zip(agreement, correct, strict=True) if value > 0.4]
-    assert found.threshold == pytest.approx(1 / 3)
-    assert found.coverage == len(answered) / 200
-    assert found.accuracy == wilson(sum(answered), len(answered))
+    assert result.threshold == pytest.approx(1 / 3)
+    assert result.coverage == len(answered) / 200
+    assert result.accuracy == wilson(sum(answered), len(answered))
     silent = [right for value, right in zip(agreement, correct, strict=True) if value < 0.4]
-    assert found.gain == pytest.approx((len(silent) - 2 * sum(silent)) / 200)
-    assert 0 < found.held_out <= found.gain + 1e-12
-    assert found.p < 0.05
+    assert result.gain == pytest.approx((len(silent) - 2 * sum(silent)) / 200)
+    assert 0 < result.held_out <= result.gain + 1e-12
+    assert result.p < 0.05
 
 
 def test_a_dearer_mistake_raises_the_threshold_until_nothing_is_answered():
@@ -119,12 +121,12 @@ def test_choice_alone_seldom_makes_a_rule(accuracy):
 @given(rows)
 @settings(deadline=None)
 def test_a_rule_always_gains_and_a_seed_repeats_it(data):
-    found = abstention(*data, simulations=100)
-    assert found == abstention(*data, simulations=100)
-    if found is not None:
-        assert found.gain > 0
-        assert found.p <= 0.05
-        assert found.threshold in data[0]
+    result = abstention(*data, simulations=100)
+    assert result == abstention(*data, simulations=100)
+    if result is not None:
+        assert result.gain > 0
+        assert result.p <= 0.05
+        assert result.threshold in data[0]
 
 
 @pytest.mark.parametrize(

@@ -34,19 +34,19 @@ def test_wilson_gives_the_interval_of_newcombes_table():
         (1, 29): (0.0061, 0.1718),
     }
     for (successes, n), (low, high) in published.items():
-        found = wilson(successes, n)
-        assert found.estimate == successes / n
-        assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
+        result = wilson(successes, n)
+        assert result.estimate == successes / n
+        assert (result.low, result.high) == pytest.approx((low, high), abs=5e-5)
 
 
 @given(n=st.integers(1, 500), data=st.data())
 @settings(deadline=None)
 def test_wilson_holds_its_estimate_and_mirrors(n, data):
     successes = data.draw(st.integers(0, n))
-    found, mirror = wilson(successes, n), wilson(n - successes, n)
-    assert 0 <= found.low <= found.estimate + 1e-12
-    assert found.estimate - 1e-12 <= found.high <= 1
-    assert found.low == pytest.approx(1 - mirror.high, abs=1e-9)
+    result, mirror = wilson(successes, n), wilson(n - successes, n)
+    assert 0 <= result.low <= result.estimate + 1e-12
+    assert result.estimate - 1e-12 <= result.high <= 1
+    assert result.low == pytest.approx(1 - mirror.high, abs=1e-9)
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 0), (-1, 4), (5, 4)])
@@ -73,9 +73,9 @@ def test_repeating_a_question_narrows_no_interval():
 
 @pytest.mark.parametrize("right", [True, False])
 def test_an_interval_stays_within_0_and_1(right: bool):
-    found = wilson_clustered([right] * 4, "aabb")
-    assert 0 <= found.low <= found.estimate <= found.high <= 1
-    assert found.high - found.low > 0.5
+    result = wilson_clustered([right] * 4, "aabb")
+    assert 0 <= result.low <= result.estimate <= result.high <= 1
+    assert result.high - result.low > 0.5
 
 
 # McNemar
@@ -83,8 +83,8 @@ def test_an_interval_stays_within_0_and_1(right: bool):
 
 def test_mcnemar_gives_the_p_values_of_fagerland_lydersen_and_laake():
     # Their airway example has 1 and 7 discordant pairs: exact .0703, mid-p .0391.
-    found = mcnemar(1, 7)
-    assert (found.p, found.mid_p) == pytest.approx((0.0703, 0.0391), abs=5e-5)
+    result = mcnemar(1, 7)
+    assert (result.p, result.mid_p) == pytest.approx((0.0703, 0.0391), abs=5e-5)
 
 
 def test_mcnemar_where_the_arms_never_differ():
@@ -94,11 +94,11 @@ def test_mcnemar_where_the_arms_never_differ():
 @given(b=counts, c=counts)
 @settings(deadline=None)
 def test_mcnemar_is_the_binomial_test_and_knows_no_sides(b, c):
-    found, turned = mcnemar(b, c), mcnemar(c, b)
-    assert (found.p, found.mid_p) == (turned.p, turned.mid_p)
-    assert 0 < found.mid_p <= found.p <= 1
+    result, turned = mcnemar(b, c), mcnemar(c, b)
+    assert (result.p, result.mid_p) == (turned.p, turned.mid_p)
+    assert 0 < result.mid_p <= result.p <= 1
     if b + c:
-        assert found.p == pytest.approx(stats.binomtest(b, b + c).pvalue)
+        assert result.p == pytest.approx(stats.binomtest(b, b + c).pvalue)
 
 
 @given(b=counts, c=counts)
@@ -118,19 +118,19 @@ def test_mcnemar_refuses_negative_counts():
 @settings(deadline=None)
 def test_clustered_mcnemar_without_repeats_is_mcnemar(rows):
     first, second = zip(*rows, strict=True)
-    found = mcnemar_clustered(first, second)
+    result = mcnemar_clustered(first, second)
     plain = mcnemar(sum(a > b for a, b in rows), sum(b > a for a, b in rows))
-    assert (found.first_only, found.second_only) == (plain.first_only, plain.second_only)
-    assert (found.p, found.mid_p) == pytest.approx((plain.p, plain.mid_p))
+    assert (result.first_only, result.second_only) == (plain.first_only, plain.second_only)
+    assert (result.p, result.mid_p) == pytest.approx((plain.p, plain.mid_p))
 
 
 def test_clustered_mcnemar_counts_every_flip_of_three_questions():
     # Surpluses +3, +1, -2 sum to 2. Of the 8 signings, |sum| is 6, 4, 2, 0 two times each.
     first, second = [1, 1, 1, 1, 0, 0, 1], [0, 0, 0, 0, 1, 1, 1]
-    found = mcnemar_clustered(first, second, ["a", "a", "a", "b", "c", "c", "c"])
-    assert (found.first_only, found.second_only) == (4, 2)
-    assert found.p == pytest.approx(6 / 8)
-    assert found.mid_p == pytest.approx(5 / 8)
+    result = mcnemar_clustered(first, second, ["a", "a", "a", "b", "c", "c", "c"])
+    assert (result.first_only, result.second_only) == (4, 2)
+    assert result.p == pytest.approx(6 / 8)
+    assert result.mid_p == pytest.approx(5 / 8)
 
 
 def test_repeats_that_only_copy_an_answer_add_no_evidence():

@@ -1,4 +1,4 @@
-"""The harness measured on itself: arms and judges whose truth is planted.
+"""Error rates of the tests, measured with arms and judges whose truth is planted.
 
 Arms are simulated models: each question has a difficulty drawn from a Beta distribution, and an
 arm of planted accuracy answers it right with that chance. Rates are printed (`pytest -s`).

@@ -1,4 +1,4 @@
-"""Judge diagnostics: the winner of a pair, and judges that lean to a place or a length."""
+"""Judge diagnostics: the winner of a pair, and judges that prefer a place or a length."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ def test_the_winner_does_not_depend_on_which_answer_is_called_a(order_ab, order_
 @given(pairs)
 @settings(deadline=None)
 def test_counts_add_up_and_renaming_the_answers_changes_no_diagnosis(rows):
-    found = judge_bias(rows)
-    assert sum(found.winners.values()) == found.pairs == len(rows)
+    result = judge_bias(rows)
+    assert sum(result.winners.values()) == result.pairs == len(rows)
     renamed = judge_bias(
         [JudgedPair(row.order_ba, row.order_ab, row.length_b, row.length_a) for row in rows]
     )
-    assert renamed.first == found.first
-    assert renamed.longer == found.longer
-    assert renamed.consistent == found.consistent
-    assert renamed.length_correlation == pytest.approx(found.length_correlation)
+    assert renamed.first == result.first
+    assert renamed.longer == result.longer
+    assert renamed.consistent == result.consistent
+    assert renamed.length_correlation == pytest.approx(result.length_correlation)
 
 
 def test_each_figure_on_a_small_table():
@@ -68,35 +68,35 @@ def test_each_figure_on_a_small_table():
         JudgedPair("first", "tie", 120, 100),  # half by place
         JudgedPair("unparsed", "first", 900, 100),
     ]
-    found = judge_bias(rows)
-    assert found.winners == {"a": 2, "b": 1, "tie": 3, "unparsed": 1}
-    assert found.consistent.estimate == pytest.approx(4 / 6)
+    result = judge_bias(rows)
+    assert result.winners == {"a": 2, "b": 1, "tie": 3, "unparsed": 1}
+    assert result.consistent.estimate == pytest.approx(4 / 6)
     # Of the readable pairs' nine verdicts with a winner, six name the first place.
-    assert (found.first.wins, found.first.cases) == (6, 9)
-    assert found.first.p == pytest.approx(0.5)  # two pairs lean to the first place, none away
-    assert (found.longer.wins, found.longer.cases) == (2, 3)
-    assert found.longer.p == 1
-    assert found.warnings == ["The judge's verdict could not be read in 1 of 7 pairs."]
+    assert (result.first.wins, result.first.cases) == (6, 9)
+    assert result.first.p == pytest.approx(0.5)  # two pairs lean to the first place, none away
+    assert (result.longer.wins, result.longer.cases) == (2, 3)
+    assert result.longer.p == 1
+    assert result.warnings == ["The judge's verdict could not be read in 1 of 7 pairs."]
 
 
 @pytest.mark.parametrize(("verdict", "place"), [("first", "first"), ("second", "second")])
 def test_a_judge_of_places_is_exposed_and_wins_nothing(verdict, place):
-    found = judge_bias([JudgedPair(verdict, verdict, 100 + n, 200) for n in range(20)])
-    assert found.winners["tie"] == 20
-    assert found.consistent.estimate == 0
-    assert found.first.share.estimate == (1 if place == "first" else 0)
-    assert found.length_correlation is None
-    assert found.warnings[0] == (
+    result = judge_bias([JudgedPair(verdict, verdict, 100 + n, 200) for n in range(20)])
+    assert result.winners["tie"] == 20
+    assert result.consistent.estimate == 0
+    assert result.first.share.estimate == (1 if place == "first" else 0)
+    assert result.length_correlation is None
+    assert result.warnings[0] == (
         f"The judge prefers the answer shown {place}: it won 40 of 40 decided verdicts"
         " (p = 1.9e-06)."
     )
-    assert found.warnings[1].startswith("Only 0% of the verdicts stayed the same")
+    assert result.warnings[1].startswith("Only 0% of the verdicts stayed the same")
 
 
 @pytest.mark.parametrize(("sign", "word"), [(1, "longer"), (-1, "shorter")])
 def test_a_judge_of_length_is_exposed_although_it_is_consistent(sign, word):
     gaps = [(-1) ** n * (10 + n) for n in range(24)]
-    found = judge_bias(
+    result = judge_bias(
         [
             JudgedPair("first", "second", 500 + gap, 500)
             if gap * sign > 0
@@ -104,33 +104,35 @@ def test_a_judge_of_length_is_exposed_although_it_is_consistent(sign, word):
             for gap in gaps
         ]
     )
-    assert found.consistent.estimate == 1
-    assert found.first.share.estimate == 0.5
-    assert found.first.p == 1
-    assert found.length_correlation * sign > 0.8
-    assert [line.split(" (")[0] for line in found.warnings] == [f"The judge prefers {word} answers"]
+    assert result.consistent.estimate == 1
+    assert result.first.share.estimate == 0.5
+    assert result.first.p == 1
+    assert result.length_correlation * sign > 0.8
+    assert [line.split(" (")[0] for line in result.warnings] == [
+        f"The judge prefers {word} answers"
+    ]
 
 
 def test_an_honest_judge_of_a_clearly_better_arm_is_not_warned_about():
     rows = [JudgedPair("first", "second", 500 + n % 7, 500 + n % 5) for n in range(40)]
-    found = judge_bias(rows)
-    assert found.winners["a"] == 40
-    assert found.warnings == []
+    result = judge_bias(rows)
+    assert result.winners["a"] == 40
+    assert result.warnings == []
 
 
 def test_nothing_judged_and_nothing_readable():
     assert judge_bias([]).warnings == []
     assert judge_bias([]).consistent is None
-    found = judge_bias([JudgedPair("unparsed", "first", 10, 20)] * 5)
-    assert (found.first, found.longer, found.length_p) == (None, None, None)
-    assert found.warnings == ["The judge's verdict could not be read in 5 of 5 pairs."]
+    result = judge_bias([JudgedPair("unparsed", "first", 10, 20)] * 5)
+    assert (result.first, result.longer, result.length_p) == (None, None, None)
+    assert result.warnings == ["The judge's verdict could not be read in 5 of 5 pairs."]
 
 
 def test_all_ties_say_nothing_about_places():
-    found = judge_bias([JudgedPair("tie", "tie", 10, 20)] * 5)
-    assert found.consistent.estimate == 1
-    assert found.first is None
-    assert found.warnings == []
+    result = judge_bias([JudgedPair("tie", "tie", 10, 20)] * 5)
+    assert result.consistent.estimate == 1
+    assert result.first is None
+    assert result.warnings == []
 
 
 @pytest.mark.parametrize(

@@ -53,31 +53,31 @@ def simulated(questions, gain, tokens, seed=0):
 
 def test_the_rate_is_the_ratio_of_the_mean_differences():
     rows = simulated(80, gain=0.2, tokens=500)
-    found = return_on_tokens(*rows)
+    result = return_on_tokens(*rows)
     expected = 1000 * np.mean(rows[0] - rows[2]) / np.mean(rows[1] - rows[3])
-    assert found.reason is None
-    assert found.per_1000.estimate == pytest.approx(float(expected))
-    assert found.per_1000.low < found.per_1000.estimate < found.per_1000.high
-    assert found.quality == paired_bootstrap(rows[0], rows[2])
-    assert found.tokens.low < 500 < found.tokens.high
+    assert result.reason is None
+    assert result.per_1000.estimate == pytest.approx(float(expected))
+    assert result.per_1000.low < result.per_1000.estimate < result.per_1000.high
+    assert result.quality == paired_bootstrap(rows[0], rows[2])
+    assert result.tokens.low < 500 < result.tokens.high
 
 
 def test_the_interval_holds_the_planted_rate_19_times_in_20():
     # 0.1 point for 500 tokens. 400 runs, so the share is known to ± 3 × 1.1 %.
     held = 0
     for seed in range(400):
-        found = return_on_tokens(*simulated(50, 0.1, 500, seed), resamples=400, seed=seed)
-        held += found.per_1000.low <= 0.2 <= found.per_1000.high
+        result = return_on_tokens(*simulated(50, 0.1, 500, seed), resamples=400, seed=seed)
+        held += result.per_1000.low <= 0.2 <= result.per_1000.high
     assert 0.917 <= held / 400 <= 0.983
 
 
 def test_no_rate_where_the_cost_may_be_nothing():
     full, _, without, spent = simulated(40, 0.2, 0)
     noise = np.random.default_rng(1).normal(0, 300, 40)
-    found = return_on_tokens(full, (spent + noise).clip(0), without, spent)
-    assert found.per_1000 is None
-    assert "does not differ clearly from 0" in found.reason
-    assert f"quality changed by {found.quality.estimate:+.3f}" in found.reason
+    result = return_on_tokens(full, (spent + noise).clip(0), without, spent)
+    assert result.per_1000 is None
+    assert "does not differ clearly from 0" in result.reason
+    assert f"quality changed by {result.quality.estimate:+.3f}" in result.reason
 
 
 def test_no_rate_where_the_very_same_tokens_were_spent():
@@ -86,33 +86,33 @@ def test_no_rate_where_the_very_same_tokens_were_spent():
 
 
 def test_no_rate_where_the_expert_saves_tokens():
-    found = return_on_tokens(*simulated(40, 0.2, -500))
-    assert found.per_1000 is None
-    assert found.reason.startswith("The expert saved tokens")
-    assert found.tokens.high < 0
+    result = return_on_tokens(*simulated(40, 0.2, -500))
+    assert result.per_1000 is None
+    assert result.reason.startswith("The expert saved tokens")
+    assert result.tokens.high < 0
 
 
 def test_an_expert_that_changes_nothing_has_a_return_around_zero():
-    found = return_on_tokens([1] * 50, [1500] * 50, [1] * 50, [1000] * 50)
-    assert found.per_1000.estimate == 0
-    assert found.per_1000.high == pytest.approx(2 * (1 - 0.025 ** (1 / 50)))
-    assert found.per_1000.low == -found.per_1000.high
+    result = return_on_tokens([1] * 50, [1500] * 50, [1] * 50, [1000] * 50)
+    assert result.per_1000.estimate == 0
+    assert result.per_1000.high == pytest.approx(2 * (1 - 0.025 ** (1 / 50)))
+    assert result.per_1000.low == -result.per_1000.high
 
 
 def test_one_question_and_too_few_changes_give_no_rate():
     assert "One question" in return_on_tokens([1], [1500], [0], [1000]).reason
     quality = [1] + [0] * 39
     tokens = [1500 + number for number in range(40)]
-    found = return_on_tokens(quality, tokens, [0] * 40, [1000] * 40)
-    assert "Too few questions changed" in found.reason
+    result = return_on_tokens(quality, tokens, [0] * 40, [1000] * 40)
+    assert "Too few questions changed" in result.reason
 
 
 def test_the_cost_is_finite_where_few_questions_differ_in_it():
     rng = np.random.default_rng(2)
     first, second = rng.random((2, 40))
-    found = return_on_tokens(first, [1500] * 39 + [1700], second, [1000] * 40)
-    assert (found.tokens.low, found.tokens.high) == (500, 700)
-    assert found.reason is None
+    result = return_on_tokens(first, [1500] * 39 + [1700], second, [1000] * 40)
+    assert (result.tokens.low, result.tokens.high) == (500, 700)
+    assert result.reason is None
 
 
 def test_repeats_are_averaged_by_question():
