@@ -15,6 +15,7 @@ from pathlib import Path
 from swarm_brain.graph.brain import Brain, compile_brain
 from swarm_brain.models import choose
 from swarm_brain.runs.resume import free
+from swarm_brain.runs.saved import saved_runs
 from swarm_brain.threads import history
 from swarm_brain.threads.checkpoints import config_of, count_runs
 from swarm_brain.threads.opening import FILE, open_threads
@@ -54,7 +55,7 @@ async def measure(script: Script, file: Path) -> None:
         for name, work in {
             f"list {FEW} threads": lambda: listed(threads, FEW),
             f"list {MANY} threads": lambda: listed(threads, MANY),
-            f"show a thread of {SHOWN} questions": lambda: history.runs(threads, "shown"),
+            f"show a thread of {SHOWN} questions": lambda: saved_runs(threads, "shown"),
         }.items():
             pairs = [await watched(work) for _ in range(TIMES // 3)]
             seconds, longest = map(min, zip(*pairs, strict=True))

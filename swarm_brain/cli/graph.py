@@ -16,7 +16,7 @@ from swarm_brain.graph.errors import ConfigError
 
 if TYPE_CHECKING:
     from swarm_brain.graph import topology as graph_topology
-    from swarm_brain.threads.history import Run
+    from swarm_brain.runs.saved import Run
 
 
 def graph(
@@ -86,10 +86,10 @@ def _drawn(
 
 async def _run_of(thread: str, number: int | None) -> tuple[Run, graph_topology.Topology]:
     from swarm_brain.cli.terminal.session import session
-    from swarm_brain.threads import history
+    from swarm_brain.runs.saved import run_of
 
     async with session(err, needed=True) as opened:
-        return await history.run_of(opened.require_threads(), thread, number)
+        return await run_of(opened.require_threads(), thread, number)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -25,7 +25,7 @@ from swarm_brain.cli.terminal.text import printable
 from swarm_brain.graph.errors import ConfigError, MemoryUnavailable, ThreadError
 
 if TYPE_CHECKING:
-    from swarm_brain.threads.history import ExpertStep, Run, Step
+    from swarm_brain.runs.saved import ExpertStep, Run, Step
     from swarm_brain.threads.saver import Threads
 
 app = typer.Typer(help="List, show, resume, fork, delete and prune saved threads.")
@@ -106,11 +106,12 @@ def show(thread: Thread, as_json: Json = False) -> None:
 
 async def _runs(thread: str) -> list[Run]:
     from swarm_brain.cli.terminal.session import session
-    from swarm_brain.threads import checkpoints, history
+    from swarm_brain.runs.saved import saved_runs
+    from swarm_brain.threads import checkpoints
 
     async with session(err, needed=True) as opened:
         await checkpoints.latest(opened.require_threads(), thread)  # raises if there is none
-        return await history.runs(opened.require_threads(), thread)
+        return await saved_runs(opened.require_threads(), thread)
 
 
 def _step(step: Step) -> Group:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from swarm_brain.graph.topology import Topology
 
 if TYPE_CHECKING:
-    from swarm_brain.threads.history import ExpertStep, Run
+    from swarm_brain.runs.saved import ExpertStep, Run
 
 STATUS = {
     "ok": "answered",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from swarm_brain.graph import propagation
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.errors import BrainError, ExpertFailed
-from swarm_brain.graph.events import Answered, Begun, Event, Failed, Reached
+from swarm_brain.graph.events import Answered, Begun, Event, Failed
 from swarm_brain.graph.loading import load
 from swarm_brain.graph.signal import Limits, Signal
 from swarm_brain.graph.state import BrainState
@@ -20,29 +20,8 @@ from swarm_brain.runs.live import finished, paused
 from swarm_brain.spending.ledger import Amount
 from swarm_brain.threads import history
 from swarm_brain.threads.checkpoints import SavedState
-from swarm_brain.threads.history import Run
 
 _Timed = tuple[float, Event]
-
-
-class SavedRun(Run):
-    """A saved run with the events that it reported."""
-
-    events: list[Event]
-
-
-def saved_run(saved: SavedState, thread: str) -> SavedRun:
-    """Return a run as its last state shows it. `thread` is the thread's public id."""
-    events = replay(saved, thread)
-    edges: dict[tuple[str, int], list[Reached]] = {
-        (event["expert"], event["step"]): event["edges"]
-        for event in events
-        if event["event"] == "answered" and event["edges"] is not None
-    }
-    run = history.run(saved, edges)
-    if run["result"]:
-        run["result"]["thread_id"] = thread
-    return {**run, "events": events}
 
 
 def replay(saved: SavedState, thread: str | None = None) -> list[Event]:

@@ -25,7 +25,7 @@ from swarm_brain.nodes.interrupt import check_decision
 from swarm_brain.nodes.turn import BUDGETS
 from swarm_brain.picture.layout import layout
 from swarm_brain.presets import PRESETS
-from swarm_brain.runs.replay import SavedRun
+from swarm_brain.runs.saved import RunWithEvents
 from swarm_brain.server import page_threads
 from swarm_brain.server.api_keys import Owner, keyed
 from swarm_brain.server.http import (
@@ -79,7 +79,7 @@ class ShownThread(TypedDict):
     """A thread with its runs, the first one first."""
 
     id: str
-    runs: list[SavedRun]
+    runs: list[RunWithEvents]
 
 
 class _Body(BaseModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from swarm_brain.graph.errors import MemoryUnavailable, ThreadError
-from swarm_brain.runs.replay import SavedRun, saved_run
+from swarm_brain.runs.saved import RunWithEvents, saved_run
 from swarm_brain.server.api_keys import Owner
 from swarm_brain.server.question import THREAD_ID, no_thread, private_id
 from swarm_brain.server.runs import Runs
@@ -47,7 +47,7 @@ async def _row(runs: Runs, owner: Owner, thread: str) -> ThreadLine:
     return {"id": thread, **summary}
 
 
-async def shown(runs: Runs, owner: Owner, thread: str) -> list[SavedRun]:
+async def shown(runs: Runs, owner: Owner, thread: str) -> list[RunWithEvents]:
     """Return the runs of a thread, the first one first. Raises Problem(404)."""
     states = await last_states(runs.saved, private_id(owner, thread))
     if not states:

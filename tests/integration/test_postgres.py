@@ -26,7 +26,7 @@ from swarm_brain.memory import embeddings
 from swarm_brain.memory.embeddings import Embedder
 from swarm_brain.memory.opening import close_store, open_store
 from swarm_brain.memory.space import Space
-from swarm_brain.threads import history
+from swarm_brain.runs.saved import saved_runs
 from swarm_brain.threads.checkpoints import count_runs
 from swarm_brain.threads.postgres import open_postgres
 from swarm_brain.threads.sqlite import open_sqlite
@@ -250,7 +250,7 @@ async def test_threads_are_read_as_in_a_file(brain: Brain):
         assert set(await moved.ids()) == set(RUNS)
         assert await count_runs(moved, list(RUNS)) == RUNS
         for thread in RUNS:
-            assert await history.runs(moved, thread) == await history.runs(saved, thread)
+            assert await saved_runs(moved, thread) == await saved_runs(saved, thread)
         deleted = await moved.keep_last(1)
         assert deleted == await saved.keep_last(1) > 0
         assert await count_runs(moved, list(RUNS)) == dict.fromkeys(RUNS, 1)

@@ -16,7 +16,8 @@ from swarm_brain.graph.context import make_context
 from swarm_brain.graph.errors import BrainError
 from swarm_brain.graph.loading import load
 from swarm_brain.graph.state import Result
-from swarm_brain.threads import checkpoints, history
+from swarm_brain.runs.saved import saved_runs
+from swarm_brain.threads import checkpoints
 
 HELP = """\
 /history          show the questions and answers of this thread
@@ -74,7 +75,7 @@ class Chat:
             fail(error)
 
     async def _history(self) -> None:
-        for run in await history.runs(checkpoints.saver_of(self.brain), self.thread):
+        for run in await saved_runs(checkpoints.saver_of(self.brain), self.thread):
             answer = run["result"]["final_output"] if run["result"] else "(unfinished)"
             self.out.print(Text(f"> {printable(run['question'])}", style="bold"))
             self.out.print(Text(printable(answer)))

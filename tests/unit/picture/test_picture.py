@@ -20,7 +20,7 @@ from swarm_brain.picture.layout import Picture, layout
 from swarm_brain.picture.overlay import course
 from swarm_brain.picture.png import png
 from swarm_brain.picture.svg import svg
-from swarm_brain.threads.history import ExpertStep, Run
+from swarm_brain.runs.saved import ExpertStep, Run
 
 PROMPT = "# Expert: {} (test)\nDo it."
 

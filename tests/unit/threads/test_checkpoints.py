@@ -7,6 +7,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from swarm_brain.graph.brain import compile_brain
 from swarm_brain.graph.errors import ThreadError
+from swarm_brain.runs.saved import saved_runs
 from swarm_brain.threads import checkpoints, history
 from swarm_brain.threads.checkpoints import (
     IndexEntry,
@@ -67,7 +68,7 @@ async def test_runs_are_counted_without_decoding_checkpoints_unless_one_was_fork
 
 @pytest.mark.parametrize("thread", RUNS)
 async def test_showing_a_thread_decodes_one_checkpoint_a_run(threads, decoded, thread):
-    assert len(await history.runs(threads, thread)) == RUNS[thread]
+    assert len(await saved_runs(threads, thread)) == RUNS[thread]
     assert len(decoded) == RUNS[thread]
 
 
@@ -83,7 +84,7 @@ async def test_other_checkpointers_are_read_too(threads):
     await copy(threads, other)
     assert await count_runs(other, list(RUNS)) == RUNS
     for thread in RUNS:
-        assert await history.runs(other, thread) == await history.runs(threads, thread)
+        assert await saved_runs(other, thread) == await saved_runs(threads, thread)
 
 
 async def test_a_thread_that_is_not_there_is_an_error(threads):
@@ -94,7 +95,7 @@ async def test_a_thread_that_is_not_there_is_an_error(threads):
 
 @pytest.mark.parametrize("kept", [1, 2, 3, 4, 8])
 async def test_a_pruned_thread_shows_the_runs_that_are_left(threads, kept):
-    whole = await history.runs(threads, "conversation")
+    whole = await saved_runs(threads, "conversation")
     brain = compile_brain(checkpointer=threads)
     await threads.keep_last(kept)
     left = []
@@ -102,7 +103,7 @@ async def test_a_pruned_thread_shows_the_runs_that_are_left(threads, kept):
         run = snapshot.values["run_id"]
         if not set(snapshot.next) & checkpoints.NOT_BEGUN and run not in left:
             left.insert(0, run)
-    assert await history.runs(threads, "conversation") == whole[-len(left) :]
+    assert await saved_runs(threads, "conversation") == whole[-len(left) :]
     assert await count_runs(threads, ["conversation"]) == {"conversation": len(left)}
 
 

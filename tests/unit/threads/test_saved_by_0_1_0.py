@@ -14,6 +14,7 @@ from swarm_brain.graph.errors import ThreadError
 from swarm_brain.graph.loading import load
 from swarm_brain.runs.fork import fork
 from swarm_brain.runs.resume import free, resumable
+from swarm_brain.runs.saved import saved_runs
 from swarm_brain.threads import history
 from swarm_brain.threads.checkpoints import config_of, count_runs, latest
 from tests.fakes import DEFAULTS
@@ -38,7 +39,7 @@ def brain_of(threads):
 async def test_a_thread_shows_what_its_runs_reported_live(threads, thread):
     shown = [
         (said["expert"], step["step"], fields(said))
-        for run in await history.runs(threads, thread)
+        for run in await saved_runs(threads, thread)
         for step in run["steps"]
         for said in step["experts"]
     ]
@@ -90,7 +91,7 @@ async def test_a_paused_run_is_resumed(threads, script, decision, human):
     asked = script.of(pause.value["expert"])
     assert len(asked) == (human != "skip")
     assert (EDITED in str(asked)) == (human == "edit")
-    (run,) = await history.runs(threads, "paused")
+    (run,) = await saved_runs(threads, "paused")
     assert run["result"]["final_output"] == result["final_output"]
 
 
@@ -115,10 +116,10 @@ async def test_a_killed_run_is_resumed_without_asking_again_what_had_answered(th
 )
 async def test_a_finished_run_is_forked(threads, script, step, expert, text):
     brain = brain_of(threads)
-    (original,) = await history.runs(threads, "hard")
+    (original,) = await saved_runs(threads, "hard")
     config = await fork(brain, load(), "hard", step, {expert: text})
     await brain.ainvoke(None, config, durability="sync")
-    first, forked = await history.runs(threads, "hard")
+    first, forked = await saved_runs(threads, "hard")
     assert first == original
     assert await count_runs(threads, ["hard"]) == {"hard": 2}
     said = {(said["expert"], at["step"]): said for at in forked["steps"] for said in at["experts"]}
@@ -137,11 +138,11 @@ async def test_a_strict_run_that_has_failed_is_refused(threads):
 async def test_a_conversation_is_continued(threads, script):
     brain = brain_of(threads)
     await free(brain, "conversation", "resume")
-    before = await history.runs(threads, "conversation")
+    before = await saved_runs(threads, "conversation")
     context = {"model": "openai-compatible:m"}
     question = {"question": "And what is its object?"}
     await brain.ainvoke(question, config_of("conversation"), context=context, durability="sync")
-    *earlier, last = await history.runs(threads, "conversation")
+    *earlier, last = await saved_runs(threads, "conversation")
     assert earlier == before
     assert last["question"] == question["question"]
     assert before[-1]["question"] in script.of("reasoning")[-1]["user"]
