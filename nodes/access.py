@@ -15,7 +15,7 @@ from langgraph.runtime import Runtime, get_runtime
 from swarm_brain.config import open_to_all, server_settings, variable
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.errors import ConfigError
-from swarm_brain.memory.space import LOCAL_IDENTITY, LOCAL_USER, Space
+from swarm_brain.memory.space import LOCAL_IDENTITY, Space, user_of
 
 OWNERS_CHOICE = "auto"  # the model that the server's owner has chosen
 
@@ -50,8 +50,7 @@ def user() -> str | None:
 
     Raises ConfigError for a user without an identity, who could read another user's memories.
     """
-    name = identity()
-    return None if name == LOCAL_IDENTITY else name
+    return user_of(identity())
 
 
 def _signed_in() -> object:
@@ -69,10 +68,7 @@ def _signed_in() -> object:
 
 def space(context: Context) -> Space:
     """Return the memory space of the signed-in user under the name that the settings give."""
-    name = user()
-    if name is None:
-        return Space(LOCAL_USER, context.memory_space)
-    return Space.signed_in(name, context.memory_space)
+    return Space.of_user(user(), context.memory_space)
 
 
 def check(context: Context, name: str | None) -> None:

@@ -15,6 +15,11 @@ LOCAL_IDENTITY = "(local)"  # the identity of users of a server without keys; no
 Namespace = tuple[str, ...]
 
 
+def user_of(identity: str | None) -> str | None:
+    """Return the name of a signed-in user; None for the local user, who has no name anywhere."""
+    return None if identity == LOCAL_IDENTITY else identity
+
+
 @dataclass(frozen=True)
 class Space:
     """One user's memories under one name. The user is `local` unless signed in at a server."""
@@ -23,13 +28,13 @@ class Space:
     name: str = "default"
 
     @classmethod
-    def signed_in(cls, identity: str, name: str) -> Space:
-        """Return the memories of a signed-in user. Somebody named `local` is not the local user.
+    def of_user(cls, user: str | None, name: str) -> Space:
+        """Return a user's memories; None is the local user, whom a user named `local` is not.
 
         The second @ ends the name: stores match labels by prefix, and no user's label may be the
         prefix of another's.
         """
-        return cls(f"@{identity}@", name)
+        return cls(LOCAL_USER if user is None else f"@{user}@", name)
 
     @property
     def root(self) -> Namespace:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from langgraph_sdk import Auth
 
-from swarm_brain.memory.space import LOCAL_IDENTITY, Namespace, Space
+from swarm_brain.memory.space import Namespace, Space, user_of
 from swarm_brain.server import admission, api_keys
 from swarm_brain.server.api_keys import LOCAL, Owner
 from swarm_brain.server.problems import Problem
@@ -86,7 +86,7 @@ async def assistants(ctx: Context, value: Value) -> Any:  # the SDK's type lacks
 async def store(ctx: Context, value: Value) -> None:
     """Confine a key to its own memories."""
     if (name := _name(ctx)) is not None:
-        value["namespace"] = within(Space.signed_in(name, "").root, value.get("namespace"))
+        value["namespace"] = within(Space.of_user(name, "").root, value.get("namespace"))
 
 
 def within(root: Namespace, asked: object) -> Namespace:
@@ -140,7 +140,7 @@ def _owner(name: str) -> Owner:
 
 def _name(ctx: Context) -> str | None:
     """Return the owner's name, None for the local user."""
-    return None if ctx.user.identity == LOCAL_IDENTITY else ctx.user.identity
+    return user_of(ctx.user.identity)
 
 
 def _text(header: str | bytes) -> str:

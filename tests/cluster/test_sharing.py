@@ -68,7 +68,7 @@ def test_users_have_threads_and_memories_of_their_own(aegra, workers):
     assert httpx.post(f"{signed.url}/threads", json={}, trust_env=False).status_code == 401
     sql = "SELECT DISTINCT prefix FROM store WHERE prefix LIKE 'swarm-brain.%.episodes'"
     places = {prefix for (prefix,) in aegra.postgres.execute(sql, aegra.database)}
-    own = {".".join(Space.signed_in(user, "default").of("episode")) for user in ("alice", "bob")}
+    own = {".".join(Space.of_user(user, "default").of("episode")) for user in ("alice", "bob")}
     assert own <= places
     assert ".".join(Space().of("episode")) not in places
 

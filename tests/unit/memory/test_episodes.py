@@ -7,6 +7,7 @@ import re
 from types import SimpleNamespace
 
 import pytest
+from langchain_core.messages import AIMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.base import BaseStore, GetOp, ListNamespacesOp, PutOp, SearchOp
 from langgraph.store.memory import InMemoryStore
@@ -438,7 +439,7 @@ USERS = [
 
 
 def test_users_do_not_see_each_others_memories(script, store):
-    places = {user: Space.signed_in(user, "default") for user in USERS} | {None: Space()}
+    places = {user: Space.of_user(user, "default") for user in (*USERS, None)}
     for user, space in places.items():
         store.batch(episodes.putting(space, {
             "question": HARD, "answer": f"of {user!r}", "verdict": None, "agreement": 1.0,
@@ -459,7 +460,7 @@ def test_users_do_not_see_each_others_memories(script, store):
 
 def test_what_a_user_asked_is_remembered_for_that_user(ask, store):
     ask(user="bob")
-    assert len(kept(store, Space.signed_in("bob", "default"))) == 1
+    assert len(kept(store, Space.of_user("bob", "default"))) == 1
     assert kept(store) == []
     assert ask(user="bobby")["recalled"] == []
     assert len(ask(user="bob")["recalled"]) == 1
@@ -469,7 +470,7 @@ def test_what_a_user_asked_is_remembered_for_that_user(ask, store):
 def test_in_whatever_form_a_server_gives_its_user_the_memories_are_that_users(script, store, user):
     config = {"configurable": {"langgraph_auth_user": user}}
     compile_brain(store=store).invoke({"question": HARD}, config=config, context={})
-    assert len(kept(store, Space.signed_in("bob", "default"))) == 1
+    assert len(kept(store, Space.of_user("bob", "default"))) == 1
     assert kept(store) == []
 
 
@@ -492,7 +493,7 @@ def test_each_memory_space_has_its_own(ask):
 
 @pytest.mark.parametrize("text", ["x" * 5_000, "ü" * 300, "\U0001f600" * 100])
 def test_no_name_is_too_long_for_a_database(text):
-    assert len(".".join(Space.signed_in(text, text).of("episode"))) < 500
+    assert len(".".join(Space.of_user(text, text).of("episode"))) < 500
 
 
 # --- budgets
@@ -517,14 +518,12 @@ class Counting:
             prompt = _uncorrected(self.binding("m"), texts)
             self.tokens += prompt + words
             text = JSON_SAYS.get(asker(texts[0]))
-            message = SimpleNamespace(
-                text=text or " ".join(["word"] * words),
-                tool_calls=[],
+            return AIMessage(
+                text or " ".join(["word"] * words),
                 usage_metadata={"input_tokens": prompt, "output_tokens": words,
                                 "total_tokens": prompt + words},
                 response_metadata={"finish_reason": "stop"},
             )  # fmt: skip
-            return message
 
         return Binding(
             spec=spec,

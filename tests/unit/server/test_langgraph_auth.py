@@ -123,5 +123,5 @@ def test_what_is_read_always_lies_under_the_owners_root(asked):
 @given(st.text("abAB01_-", min_size=1, max_size=64), st.text("abAB01_-", min_size=1, max_size=64))
 def test_nobodys_root_is_the_beginning_of_anothers(one, other):
     """Stores match prefixes as text, some ignoring case."""
-    first, second = (".".join(Space.signed_in(n, "").root).lower() for n in (one, other))
+    first, second = (".".join(Space.of_user(n, "").root).lower() for n in (one, other))
     assert first == second if one == other else not second.startswith(first)
