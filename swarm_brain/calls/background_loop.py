@@ -12,7 +12,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ def background_loop() -> asyncio.AbstractEventLoop:
         return _running[1]
 
 
-async def on_background(work: Coroutine[Any, Any, T]) -> T:
+async def on_background(work: Coroutine[object, object, T]) -> T:
     """Await `work` on the background loop, from any loop."""
     loop = background_loop()
     if asyncio.get_running_loop() is loop:
@@ -40,7 +40,7 @@ async def on_background(work: Coroutine[Any, Any, T]) -> T:
     return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
 
 
-def wait_for(work: Coroutine[Any, Any, T]) -> T:
+def wait_for(work: Coroutine[object, object, T]) -> T:
     """Run `work` on the background loop and block this thread until it is done.
 
     Raises RuntimeError on that loop itself, which would wait for itself forever.

@@ -1,10 +1,10 @@
-"""A binding: one model made callable, with what must be known about it to call it well."""
+"""A binding: one model made callable, with what a caller must know about it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from langchain_core.language_models import LanguageModelInput
@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 from swarm_brain.calls.error_map import Origin
 from swarm_brain.calls.rate_limit import Pace
 
-JsonSchema = Mapping[str, Any]
+JsonSchema = Mapping[str, object]
+CallArguments = dict[str, object]
 Layout = Literal["role_first", "shared_first"]
 UNPACED = Pace()
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a reply is drawn. `max_tokens` is the reply's upper bound, in tokens."""
+    """Sampling parameters; `max_tokens` limits the reply."""
 
     temperature: float
     top_p: float
@@ -29,8 +30,8 @@ class Sampling:
     seed: int | None = None
 
 
-def no_schema(name: str, schema: JsonSchema) -> dict[str, Any]:
-    """For models that take no JSON schema: the prompt alone asks for JSON."""
+def no_schema(name: str, schema: JsonSchema) -> CallArguments:
+    """Return no arguments: the model takes no JSON schema, and the prompt alone asks for JSON."""
     return {}
 
 
@@ -38,13 +39,14 @@ def no_schema(name: str, schema: JsonSchema) -> dict[str, Any]:
 class Binding:
     """A model behind a `provider:model` string.
 
-    `endpoint` is where the calls go: refusals, limits and circuits are kept per endpoint.
-    `tuned` gives the LangChain runnable for a sampling; `schema_arguments` the call arguments that
-    ask for JSON. `context_tokens` is asked only when it matters, because asking may cost a request;
-    None means unknown. `count_tokens` is exact; None means there is no tokenizer at hand.
-    `pace` is what the endpoint allows, `layout` the order of prompts that it reads fastest. `price`
-    turns (input, cached input, output) tokens into dollars; None means unknown. `states_end`: a
-    stream that does not say why it ended has broken off.
+    `endpoint` is where the calls go; refusals, limits and circuits are kept per endpoint.
+    `tuned` returns the LangChain runnable for a sampling. `schema_arguments` returns the call
+    arguments that ask for JSON, `call_arguments` those that name the expert and the run.
+    `context_tokens` may cost a request and is called only if needed; None means unknown.
+    `count_tokens` is exact; None means that there is no tokenizer. `pace` is the endpoint's limits,
+    `layout` the order of prompts that it reads fastest. `price` returns the dollars of (input,
+    cached input, output) tokens, None if unknown. `states_end`: a stream without a finish reason
+    has broken off.
     """
 
     spec: str
@@ -53,8 +55,8 @@ class Binding:
     max_tokens: int
     context_tokens: Callable[[], int | None] = lambda: None
     count_tokens: Callable[[str], int] | None = None
-    schema_arguments: Callable[[str, JsonSchema], dict[str, Any]] = no_schema
-    call_arguments: Callable[[str, str | None], dict[str, object]] = lambda label, run: {}
+    schema_arguments: Callable[[str, JsonSchema], CallArguments] = no_schema
+    call_arguments: Callable[[str, str | None], CallArguments] = lambda label, run: {}
     price: Callable[[int, int, int], float | None] = lambda *_: None
     pace: Pace = UNPACED
     layout: Layout = "role_first"
@@ -64,15 +66,15 @@ class Binding:
 
     @property
     def takes_schema(self) -> bool:
-        """Whether the endpoint can be asked for JSON by schema."""
+        """Whether the model takes a JSON schema."""
         return self.schema_arguments is not no_schema
 
     @property
     def origin(self) -> Origin:
-        """What error messages name."""
+        """Return what error messages name."""
         return Origin(self.spec, self.endpoint, self.secret)
 
 
 def estimate_tokens(text: str) -> int:
-    """Tokens of a text without its tokenizer: four bytes each, the usual ratio for English."""
+    """Estimate the tokens of a text at four bytes each, the usual ratio for English."""
     return -(-len(text.encode()) // 4)

@@ -1,4 +1,4 @@
-"""`embedded:` a llama.cpp server inside this process, on loopback, behind a random key."""
+"""`embedded:` a llama.cpp server in this process, on loopback, with a random key."""
 
 from __future__ import annotations
 
@@ -10,57 +10,63 @@ import secrets
 import socket
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from swarm_brain.graph.errors import ModelUnavailable
 from swarm_brain.models import embedded_weights
 
 if TYPE_CHECKING:
-    from swarm_brain.models.binding import Binding
+    from swarm_brain.models.binding import Binding, JsonSchema
 
 HOST = "127.0.0.1"
 PARALLEL = 4  # requests answered at once; more of them wait in line
 MAX_CONTEXT_TOKENS = 8192  # per request; memory for all of them is taken at the start
-# A prompt is read in steps of this many tokens. Larger ones are no faster on a processor, and a
-# running step must end before the server can.
+# A prompt is read in steps of this many tokens. Larger ones are not faster on a CPU, and a running
+# step must end before the server can stop.
 STEP_TOKENS = 256
-# Prompts read before are kept outside the slots: with more experts than slots, each would
-# otherwise have its instructions read anew every time.
+# Cached prompts outside the slots: with more experts than slots, each expert's instructions would
+# otherwise be read again every time.
 PROMPT_CACHE_MIB = 512
 SMALL_MAX_TOKENS, MAX_TOKENS = 256, 1024
 MAX_THREADS = 8
 HEADER_BYTES = 1 << 20
-TEXT_LENGTH, LIST_LENGTH = 120, 3  # of what a JSON schema leaves open, in characters and items
+TEXT_LENGTH, LIST_LENGTH = 120, 3  # limits where a JSON schema has none, in characters and items
 ANSWER_SECONDS = 30.0
+
+
+class _Engine(Protocol):
+    """A server of xllamacpp; it stops when its last reference is dropped."""
+
+    listening_address: str
 
 
 @dataclass(frozen=True)
 class LocalServer:
-    """A running server: base `url` ending in /v1, its key, and the context of one request."""
+    """A running server: its base `url` ending in /v1, its key, the context of one request."""
 
     url: str
     api_key: str = field(repr=False)
     context_tokens: int
 
 
-_running: dict[Path, tuple[LocalServer, Any]] = {}
+_running: dict[Path, tuple[LocalServer, _Engine]] = {}
 _lock = threading.Lock()
 
 
 def bind(model: str) -> Binding:
     """Bind `embedded:model`; fetches the weights and starts the server on first use.
 
-    Raises ModelUnavailable where the package or the weights cannot be had.
+    Raises ModelUnavailable if the package or the weights cannot be had.
     """
     from swarm_brain.models import endpoint
 
     server = serve(embedded_weights.resolve(model) or embedded_weights.fetch(model))
-    bound = endpoint.bind(
+    binding = endpoint.bind(
         f"embedded:{model}",
         server.url,
         server.api_key,
@@ -68,21 +74,21 @@ def bind(model: str) -> Binding:
         context_tokens=server.context_tokens,
     )
     return replace(
-        bound,
+        binding,
         count_tokens=lambda text: count_tokens(server, text),
         schema_arguments=lambda name, schema: endpoint.response_format(name, _bounded(schema)),
         price=lambda *_: 0.0,
     )
 
 
-def _bounded(schema: Any) -> Any:
-    """A schema whose replies end: small models write one text on and on until they are cut off."""
+def _bounded(schema: JsonSchema) -> JsonSchema:
+    """Limit texts and lists of a schema: small models write one text until they are cut off."""
     match schema:
         case {"type": "string"}:
             return {**schema, "maxLength": TEXT_LENGTH}
-        case {"type": "array"}:
-            return {**schema, "maxItems": LIST_LENGTH, "items": _bounded(schema["items"])}
-        case {"properties": properties}:
+        case {"type": "array", "items": Mapping() as items}:
+            return {**schema, "maxItems": LIST_LENGTH, "items": _bounded(items)}
+        case {"properties": Mapping() as properties}:
             parts = {name: _bounded(part) for name, part in properties.items()}
             return {**schema, "properties": parts}
         case _:
@@ -90,16 +96,16 @@ def _bounded(schema: Any) -> Any:
 
 
 def serve(path: Path) -> LocalServer:
-    """The server for the GGUF file at `path`, started if it is not running yet.
+    """Return the server for the GGUF file at `path`, started if it is not running.
 
-    Blocks while the model loads, from half a second up; one server per file, whichever thread
-    asks. Raises ModelUnavailable if the file cannot be read or loaded, or if the package is
-    missing. The server ends with the interpreter.
+    Blocks while the model loads, half a second or more. There is one server per file. Raises
+    ModelUnavailable if the file cannot be read or loaded, or if the package is missing. The server
+    ends with the interpreter.
     """
     place = embedded_weights.require_gguf(path).resolve()
     with _lock:
         if place not in _running:
-            # Anew each time, so that it runs before the handlers registered until now.
+            # Registered again each time, so that it runs before all handlers registered so far.
             atexit.unregister(stop_all)
             atexit.register(stop_all)
             _running[place] = _start(place)
@@ -107,7 +113,7 @@ def serve(path: Path) -> LocalServer:
 
 
 def stop_all() -> None:
-    """End every server, within about a second; requests under way lose their connection."""
+    """Stop every server within about a second; running requests lose their connection."""
     with _lock:
         for place in list(_running):
             server, engine = _running.pop(place)
@@ -117,20 +123,20 @@ def stop_all() -> None:
 
 
 def count_tokens(server: LocalServer, text: str) -> int:
-    """Tokens of `text` by the model's own tokenizer, without a chat template; blocks.
+    """Count the tokens of `text` with the model's tokenizer, without a chat template; blocks.
 
     Raises ModelUnavailable if the server does not answer.
     """
-    return len(_ask(server, "POST", "/tokenize", {"content": text})["tokens"])
+    return len(_request(server, "POST", "/tokenize", {"content": text})["tokens"])
 
 
-def _ask(server: LocalServer, method: str, path: str, body: object = None) -> Any:
+def _request(server: LocalServer, method: str, path: str, body: object = None) -> Any:
     import httpx
 
     url = server.url.removesuffix("/v1") + path
     key = {"Authorization": f"Bearer {server.api_key}"}
     try:
-        # Past any proxy of the environment: none has a way into this process.
+        # Without a proxy of the environment: none reaches this process.
         reply = httpx.request(
             method, url, json=body, headers=key, timeout=ANSWER_SECONDS, trust_env=False
         )
@@ -141,15 +147,15 @@ def _ask(server: LocalServer, method: str, path: str, body: object = None) -> An
         ) from error
 
 
-def _start(path: Path) -> tuple[LocalServer, Any]:
+def _start(path: Path) -> tuple[LocalServer, _Engine]:
     key = secrets.token_urlsafe(32)
     engine = _load(path, key)
     base = f"{engine.listening_address}/v1"
-    props = _ask(LocalServer(base, key, 0), "GET", "/props")
+    props = _request(LocalServer(base, key, 0), "GET", "/props")
     return LocalServer(base, key, props["default_generation_settings"]["n_ctx"]), engine
 
 
-def _load(path: Path, key: str) -> Any:
+def _load(path: Path, key: str) -> _Engine:
     try:
         xllamacpp = _library()
     except ImportError as error:
@@ -157,12 +163,13 @@ def _load(path: Path, key: str) -> Any:
             f"embedded: needs the package xllamacpp ({error}).",
             "Install the extra: pip install 'swarm-brain[embedded]'",
         ) from None
-    # Half the memory at the same speed, but not every architecture can have it.
+    # Half the memory at the same speed, but not every architecture supports it.
     for precision in ("GGML_TYPE_Q8_0", "GGML_TYPE_F16"):
         params = _params(xllamacpp.CommonParams(), path, key)
         params.cache_type_k = params.cache_type_v = getattr(xllamacpp.ggml_type, precision)
         with suppress(RuntimeError, ValueError, MemoryError):
-            return xllamacpp.Server(params)
+            engine: _Engine = xllamacpp.Server(params)
+            return engine
     raise ModelUnavailable(
         f"llama.cpp cannot load {path}.",
         "The file is damaged, of an unknown architecture, or too large for the free memory.",
@@ -170,11 +177,11 @@ def _load(path: Path, key: str) -> Any:
 
 
 def _library() -> Any:
-    """Import llama.cpp such that its threads sleep while they wait for each other.
+    """Import llama.cpp so that its threads sleep while they wait for each other.
 
-    By default OpenMP's threads spin. On a machine with anything else to do, every step of every
-    layer then waits for a thread that has no processor: replies take ten times as long and more.
-    OpenMP reads the variable once, when it is loaded.
+    By default OpenMP's threads spin. On a busy machine every step of every layer then waits for a
+    thread without a CPU, and replies take more than ten times as long. OpenMP reads the variable
+    once, when it is loaded.
     """
     before = os.environ.get("OMP_WAIT_POLICY")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -200,37 +207,37 @@ def _params(params: Any, path: Path, key: str) -> Any:
 
 
 def _trained_context(path: Path) -> int:
-    """The context the model was trained for, in tokens, as the file's metadata state it."""
+    """Return the context that the model was trained for, in tokens, from the file's metadata."""
     with path.open("rb") as file:
         header = file.read(HEADER_BYTES)
     # The key `<architecture>.context_length`, the code of its type (u32), the value.
-    found = re.search(rb"\.context_length\x04\0\0\0(.{4})", header, re.DOTALL)
-    tokens = int.from_bytes(found[1], "little") if found else 0
+    match = re.search(rb"\.context_length\x04\0\0\0(.{4})", header, re.DOTALL)
+    tokens = int.from_bytes(match[1], "little") if match else 0
     return tokens or MAX_CONTEXT_TOKENS
 
 
 def _threads() -> int:
-    """Half of the processors this process may use, which are mostly its real cores.
+    """Return half of the CPUs that this process may use, which are mostly its real cores.
 
     At least three, but one always stays free: the threads wait for each other at every layer, and
-    a single one that has to share its processor makes all of them many times slower.
+    one that shares its CPU makes all of them many times slower.
     """
     usable = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         usable = len(os.sched_getaffinity(0))
-    with suppress(OSError, ValueError):  # no quota: the file is missing or says "max"
+    with suppress(OSError, ValueError):  # without a quota the file is missing or says "max"
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         usable = min(usable, int(quota) // int(period))
     return max(1, min(usable - 1, max(3, usable // 2), MAX_THREADS))
 
 
 def _hang_up(port: int | None) -> None:
-    """Close every connection of this process with the server on `port`, and its listener.
+    """Close every connection of this process to the server on `port`, and its listener.
 
-    The server waits without end for requests under way, and it crashes the process if the
-    interpreter ends while they run; both ends of their connections are in this process.
+    The server waits forever for running requests, and crashes the process if the interpreter ends
+    meanwhile. Both ends of the connections are in this process.
     """
-    for _ in range(2):  # again for what was accepted while the listener was being closed
+    for _ in range(2):  # once more for connections accepted while the listener was closing
         for connection in _own_sockets():
             with suppress(OSError):
                 if (HOST, port) in _ends(connection):
@@ -244,7 +251,7 @@ def _ends(connection: socket.socket) -> Iterator[object]:
 
 
 def _own_sockets() -> Iterator[socket.socket]:
-    """The sockets of this process; those of libraries too, where descriptors can be listed."""
+    """Yield the sockets of this process, with those of libraries if descriptors can be listed."""
     descriptors = Path("/dev/fd")
     if not descriptors.is_dir():
         yield from [it for it in gc.get_objects() if issubclass(type(it), socket.socket)]

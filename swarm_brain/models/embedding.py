@@ -1,12 +1,11 @@
-"""Models that embed texts, by `provider:model`: endpoints, HuggingFace weights, LangChain's others.
+"""Embedding models by `provider:model`: endpoints, HuggingFace weights, and those of LangChain.
 
-Blocking, because memory embeds in threads. What a vendor raises comes out as MemoryUnavailable.
+Blocking, because memory embeds in threads. Vendors' errors become MemoryUnavailable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 from urllib.parse import urlsplit
 
 from swarm_brain.config import key_for, named_providers, variable
@@ -16,14 +15,14 @@ from swarm_brain.validation import is_local
 
 Embed = Callable[[Sequence[str]], list[list[float]]]
 
-SECONDS = 10.0  # an answer must not wait long for what it can do without
-MOST_TOKENS = 512  # of a text that a HuggingFace model reads
+SECONDS = 10.0  # an answer must not wait long for memories
+MOST_TOKENS = 512  # of a text for a HuggingFace model
 
 
 def embed_with(spec: str) -> Embed:
-    """What turns texts into vectors. Loads nothing yet.
+    """Return a function from texts to vectors; the model is loaded on first use.
 
-    Raises ConfigError for a spec that means nothing, ModelUnavailable where a key is missing.
+    Raises ConfigError for a spec that means nothing, ModelUnavailable if a key is missing.
     """
     provider, _, model = spec.partition(":")
     if not model:
@@ -42,11 +41,11 @@ def embed_with(spec: str) -> Embed:
         if key is None and settings.api_key_env:
             raise ModelUnavailable(f"{provider}: needs a key.", f"Set {settings.api_key_env}.")
         return _translated(spec, lambda: _endpoint(base_of(settings.base_url), key, model))
-    return _translated(spec, lambda: _foreign(spec))
+    return _translated(spec, lambda: _langchain(spec))
 
 
 def _translated(spec: str, load: Callable[[], Embed]) -> Embed:
-    """`load()` once, on first use; every failure says which embedder it was."""
+    """Call `load` once, on first use; name the embedder in every failure."""
     loaded: list[Embed] = []
 
     def embed(texts: Sequence[str]) -> list[list[float]]:
@@ -56,7 +55,7 @@ def _translated(spec: str, load: Callable[[], Embed]) -> Embed:
             return loaded[0](texts)
         except BrainError:
             raise
-        except Exception as error:  # noqa: BLE001  foreign errors are translated here, once
+        except Exception as error:  # noqa: BLE001  any vendor's error is translated here
             why = type(error).__name__ if "key" in str(error).lower() else _first_line(error)
             raise MemoryUnavailable(f"the embedder {spec}", why) from None
 
@@ -85,16 +84,15 @@ def _endpoint(base: str, key: str | None, model: str) -> Embed:
     return lambda texts: embeddings.embed_documents(list(texts))
 
 
-def _foreign(spec: str) -> Embed:
-    """Whatever LangChain has under this name."""
+def _langchain(spec: str) -> Embed:
     from langchain.embeddings import init_embeddings
 
-    embeddings: Any = init_embeddings(spec)
-    return lambda texts: list(embeddings.embed_documents(list(texts)))
+    embeddings = init_embeddings(spec)
+    return lambda texts: embeddings.embed_documents(list(texts))
 
 
 class _HuggingFace:
-    """Mean of a transformer's last hidden states over the words of a text (Reimers, 2019)."""
+    """The mean of a transformer's last hidden states over a text's tokens (Reimers, 2019)."""
 
     def __init__(self, model: str) -> None:
         import transformers

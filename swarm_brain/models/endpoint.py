@@ -1,28 +1,33 @@
-"""OpenAI-compatible endpoints: Hyperbolic, openai-compatible:, and providers named by the user."""
+"""OpenAI-compatible endpoints: `hyperbolic:`, `openai-compatible:` and the user's own providers."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from swarm_brain.calls.error_map import Origin
 from swarm_brain.calls.rate_limit import Pace
 from swarm_brain.config import Price, ProviderSettings, key_for, positive_number, variable
 from swarm_brain.graph.errors import ConfigError, ModelUnavailable
-from swarm_brain.models.binding import UNPACED, Binding, JsonSchema, Sampling
+from swarm_brain.models.binding import UNPACED, Binding, CallArguments, JsonSchema, Sampling
 from swarm_brain.spending import pricing
 from swarm_brain.validation import is_local
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel, LanguageModelInput
+    from langchain_core.messages import AIMessage
+    from langchain_core.runnables import Runnable
 
 HYPERBOLIC_URL = "https://api.hyperbolic.xyz/v1"
 HYPERBOLIC_MODEL = "meta-llama/Meta-Llama-3.1-405B-Instruct"
 HYPERBOLIC_CONTEXT = 131_072  # Llama 3.1 is trained for 128 Ki tokens
-NO_KEY = "no-key-needed"  # the client insists on one; local servers ignore it
+NO_KEY = "no-key-needed"  # the client requires one; local servers ignore it
 PROBE_SECONDS = 3.0
 
 
 def hyperbolic(model: str) -> Binding:
-    """`hyperbolic:MODEL`. Raises ModelUnavailable without a key."""
+    """Bind `hyperbolic:MODEL`. Raises ModelUnavailable without a key."""
     key = key_for("hyperbolic", "HYPERBOLIC_API_KEY")
     if key is None:
         raise ModelUnavailable(
@@ -40,7 +45,7 @@ def hyperbolic(model: str) -> Binding:
 
 
 def openai_compatible(model: str, base_url: str | None) -> Binding:
-    """`openai-compatible:MODEL` at `base_url` or OPENAI_COMPATIBLE_BASE_URL."""
+    """Bind `openai-compatible:MODEL` at `base_url` or OPENAI_COMPATIBLE_BASE_URL."""
     url = base_url or variable("OPENAI_COMPATIBLE_BASE_URL")
     if url is None:
         raise ConfigError(
@@ -48,16 +53,16 @@ def openai_compatible(model: str, base_url: str | None) -> Binding:
             "OPENAI_COMPATIBLE_BASE_URL, for example http://localhost:11434/v1."
         )
     key = key_for("openai-compatible", "OPENAI_COMPATIBLE_API_KEY")
-    return bind(f"openai-compatible:{_needed(model, 'openai-compatible')}", url, key)
+    return bind(f"openai-compatible:{_required(model, 'openai-compatible')}", url, key)
 
 
 def named(provider: str, model: str, settings: ProviderSettings) -> Binding:
-    """A provider of `swarm-brain.toml`."""
+    """Bind a model of a provider in `swarm-brain.toml`."""
     key = key_for(provider, settings.api_key_env)
     if key is None and settings.api_key_env:
         raise ModelUnavailable(f"{provider}: needs a key.", f"Set {settings.api_key_env}.")
     return bind(
-        f"{provider}:{_needed(model, provider)}",
+        f"{provider}:{_required(model, provider)}",
         settings.base_url,
         key,
         max_tokens=settings.max_tokens,
@@ -67,27 +72,29 @@ def named(provider: str, model: str, settings: ProviderSettings) -> Binding:
     )
 
 
-def _needed(model: str, provider: str) -> str:
+def _required(model: str, provider: str) -> str:
     if not model:
         raise ConfigError(f"{provider}: names no model. Write {provider}:MODEL.")
     return model
 
 
 def base_of(url: str) -> str:
-    """The base URL of an endpoint given as base or as full `.../chat/completions`."""
+    """Return the base URL of an endpoint, given as base or as full `.../chat/completions`."""
     try:
         parts = urlsplit(url.strip())
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is none, a broken IPv6 address
+    except ValueError:  # a malformed port or IPv6 address
         good = False
-    # The address stands in messages: a secret in it would, too.
+    # Messages show the address, and would show a secret in it.
     if "@" in url or "?" in url:
         raise ConfigError(
-            "The endpoint's address must hold no user, password or query: give the key by its own "
-            "setting, and the address as http(s)://host[:port]/v1"
+            "The endpoint's address must not hold a user, password or query. Set the key by its "
+            "own setting, and write the address as http(s)://host[:port]/v1"
         )
     if not good:
-        raise ConfigError(f"{url!r} is not the address of an endpoint: http(s)://host[:port]/v1")
+        raise ConfigError(
+            f"{url!r} is not the address of an endpoint. Write http(s)://host[:port]/v1"
+        )
     return url.strip().rstrip("/").removesuffix("/chat/completions").rstrip("/")
 
 
@@ -101,19 +108,9 @@ def bind(
     pace: Pace = UNPACED,
     stated: Price | None = None,
 ) -> Binding:
-    """Bind `spec` (provider:model) to the endpoint at `url`; `stated` is its provider's price."""
-    base = base_of(url)
-    model = spec.partition(":")[2]
+    """Bind `spec` to the endpoint at `url`; `stated` is the provider's own price."""
+    base, model = base_of(url), spec.partition(":")[2]
     chat = _client(Origin(spec, base, key), model)
-
-    def tuned(sampling: Sampling) -> Any:
-        seed = {} if sampling.seed is None else {"seed": sampling.seed}
-        return chat.bind(
-            max_tokens=sampling.max_tokens,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            **seed,
-        )
 
     def price(inputs: int, cached: int, outputs: int) -> float | None:
         if stated is not None:
@@ -125,7 +122,7 @@ def bind(
         endpoint=base,
         pace=pace,
         states_end=True,
-        tuned=tuned,
+        tuned=partial(_tuned, chat),
         max_tokens=max_tokens,
         context_tokens=lambda: context_tokens or window(base, key, model),
         schema_arguments=response_format,
@@ -134,15 +131,32 @@ def bind(
     )
 
 
-def response_format(name: str, schema: JsonSchema) -> dict[str, Any]:
-    """Ask for JSON by schema. As `extra_body`, because the SDK's own path raises on cut replies."""
+def _tuned(chat: BaseChatModel, sampling: Sampling) -> Runnable[LanguageModelInput, AIMessage]:
+    parameters: dict[str, float] = {
+        "max_tokens": sampling.max_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+    }
+    if sampling.seed is not None:
+        parameters["seed"] = sampling.seed
+    return chat.bind(**parameters)
+
+
+def response_format(name: str, schema: JsonSchema) -> CallArguments:
+    """Return the arguments that ask for JSON by schema.
+
+    As `extra_body`, because the SDK's own path raises on replies that are cut off.
+    """
     form = {"name": name, "schema": schema, "strict": True}
     return {"extra_body": {"response_format": {"type": "json_schema", "json_schema": form}}}
 
 
 @lru_cache(maxsize=64)
-def _client(origin: Origin, model: str) -> Any:
-    """One client per endpoint, key and model. Its connections live on the background loop."""
+def _client(origin: Origin, model: str) -> BaseChatModel:
+    """Return the client of an endpoint, key and model; its connections live on the background loop.
+
+    The SDK takes long to import.
+    """
     import openai
     from pydantic import SecretStr
 
@@ -153,15 +167,15 @@ def _client(origin: Origin, model: str) -> Any:
         model=model,
         base_url=origin.endpoint,
         api_key=SecretStr(origin.secret or NO_KEY),
-        max_retries=0,  # call.py retries, and nobody else
-        timeout=None,  # call.py watches the clock
+        max_retries=0,  # calls.client retries
+        timeout=None,  # calls.wire watches the clock
         stream_chunk_timeout=None,
         stream_usage=True,
         use_responses_api=False,
         http_socket_options=(),  # none on the synchronous client, which is never used
         http_async_client=openai.DefaultAsyncHttpxClient(
             timeout=None,
-            # No proxy leads to this machine.
+            # No proxy forwards to this machine.
             trust_env=not is_local(urlsplit(origin.endpoint).hostname),
         ),
     )
@@ -169,9 +183,9 @@ def _client(origin: Origin, model: str) -> Any:
 
 @lru_cache(maxsize=64)
 def window(base: str, key: str | None, model: str) -> int | None:
-    """The context of a served model in tokens, if the endpoint tells (llama.cpp, vLLM); else None.
+    """Return the context of a served model in tokens, None if the endpoint does not report it.
 
-    Blocking, up to PROBE_SECONDS for each of two requests.
+    llama.cpp and vLLM do. Blocks up to PROBE_SECONDS for each of two requests.
     """
     import httpx
 
@@ -181,20 +195,20 @@ def window(base: str, key: str | None, model: str) -> int | None:
     with httpx.Client(headers=headers, timeout=PROBE_SECONDS, trust_env=not direct) as client:
         for url, read in places:
             try:
-                found = read(client.get(url).raise_for_status().json(), model)
+                tokens = read(client.get(url).raise_for_status().json(), model)
             except (httpx.HTTPError, ValueError, TypeError, KeyError, AttributeError):
                 continue
-            if found:
-                return int(found)
+            if tokens:
+                return int(tokens)
     return None
 
 
 def _from_models(body: Any, model: str) -> Any:
-    """vLLM: `max_model_len` of the entry."""
+    """Read vLLM's `max_model_len`."""
     entries = [entry for entry in body["data"] if entry.get("id") == model]
     return entries[0].get("max_model_len") if entries else None
 
 
 def _from_props(body: Any, model: str) -> Any:
-    """llama.cpp: the context of one slot."""
+    """Read the context of one slot of llama.cpp."""
     return body["default_generation_settings"]["n_ctx"]

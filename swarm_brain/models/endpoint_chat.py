@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
+from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_openai.chat_models.base import BaseChatOpenAI
 from pydantic import PrivateAttr
@@ -13,10 +15,10 @@ from swarm_brain.calls.error_map import Origin, translate
 
 
 class EndpointChat(BaseChatOpenAI):
-    """LangChain's model, its errors translated before any tracer is told of them.
+    """LangChain's model, with errors translated before a tracer sees them.
 
-    Some endpoints echo the key in their errors. `BaseChatOpenAI` rather than `ChatOpenAI`, because
-    it sends `max_tokens` under that name.
+    Some endpoints echo the key in their errors. `BaseChatOpenAI`, unlike `ChatOpenAI`, sends
+    `max_tokens` under that name.
     """
 
     _origin: Origin = PrivateAttr()
@@ -25,15 +27,30 @@ class EndpointChat(BaseChatOpenAI):
         super().__init__(**settings)
         self._origin = origin
 
-    async def _agenerate(self, *args: Any, **kwargs: Any) -> ChatResult:
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: object,
+    ) -> ChatResult:
         try:
-            return await super()._agenerate(*args, **kwargs)
+            return await super()._agenerate(messages, stop, run_manager, **kwargs)
         except Exception as error:  # noqa: BLE001  translated, not swallowed
             raise translate(error, self._origin) from None
 
-    async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        *,
+        stream_usage: bool | None = None,
+        **kwargs: object,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        chunks = super()._astream(messages, stop, run_manager, stream_usage=stream_usage, **kwargs)
         try:
-            async for chunk in super()._astream(*args, **kwargs):
+            async for chunk in chunks:
                 yield chunk
         except Exception as error:  # noqa: BLE001  translated, not swallowed
             raise translate(error, self._origin) from None

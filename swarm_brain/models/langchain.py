@@ -1,10 +1,11 @@
-"""Every provider that is not ours, through LangChain's `init_chat_model`."""
+"""All other providers, through LangChain's `init_chat_model`."""
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Any
+
+from langchain_core.language_models import BaseChatModel
 
 from swarm_brain.graph.errors import ConfigError, ModelUnavailable
 from swarm_brain.models.binding import Binding, Sampling
@@ -12,8 +13,11 @@ from swarm_brain.models.providers import known
 
 
 def bind(provider: str, model: str) -> Binding:
-    """Bind `provider:model`. Raises ConfigError for an unknown provider, ModelUnavailable if the
-    package or the key is missing; both name what is."""
+    """Bind `provider:model`.
+
+    Raises ConfigError for an unknown provider, ModelUnavailable if the package or the key is
+    missing.
+    """
     if not model:
         raise ConfigError(f"{provider}: names no model. Write {provider}:MODEL.")
     _construct(provider, model, Sampling(0.7, 0.9, 1024))
@@ -26,10 +30,12 @@ def bind(provider: str, model: str) -> Binding:
 
 
 @lru_cache(maxsize=64)
-def _construct(provider: str, model: str, sampling: Sampling) -> Any:
-    """A chat model with LangChain's standard parameters. No top_p: some vendors refuse it beside
-    a temperature."""
-    from langchain.chat_models import init_chat_model
+def _construct(provider: str, model: str, sampling: Sampling) -> BaseChatModel:
+    """Create a chat model with LangChain's standard parameters.
+
+    Without top_p, which some vendors refuse beside a temperature.
+    """
+    from langchain.chat_models import init_chat_model  # takes long to import
 
     try:
         return init_chat_model(
@@ -37,11 +43,11 @@ def _construct(provider: str, model: str, sampling: Sampling) -> Any:
             model_provider=provider,
             temperature=sampling.temperature,
             max_tokens=sampling.max_tokens,
-            max_retries=0,  # call.py retries, and nobody else
+            max_retries=0,  # calls.client retries
         )
     except ImportError as error:
-        found = re.search(r"pip install ['\"`]?([\w.-]+)", str(error))
-        package = found.group(1).rstrip(".") if found else f"langchain-{provider}"
+        named = re.search(r"pip install ['\"`]?([\w.-]+)", str(error))
+        package = named.group(1).rstrip(".") if named else f"langchain-{provider}"
         raise ModelUnavailable(
             f"{provider}: needs a package.", f"Install it: pip install {package}"
         ) from None

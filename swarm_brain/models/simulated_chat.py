@@ -1,8 +1,6 @@
-"""The chat model of `simulation:`, apart from its words: its base class takes long to import."""
+"""The chat model of `simulation:`; its replies are in simulation.py, which imports faster."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
@@ -14,7 +12,7 @@ from swarm_brain.models.simulation import reply_to
 
 
 class SimulatedChat(BaseChatModel):
-    """A chat model that asks nobody."""
+    """A chat model that asks no model."""
 
     @property
     def _llm_type(self) -> str:
@@ -27,14 +25,14 @@ class SimulatedChat(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         *,
         schema: JsonSchema | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> ChatResult:
         message = AIMessage(content=reply_to(messages, schema))
         return ChatResult(generations=[ChatGeneration(message=message)])
 
 
 def bind(model: str) -> Binding:
-    """`simulation:`; what stands after the colon does not matter."""
+    """Bind `simulation:`; any text may follow the colon."""
     chat = SimulatedChat()
     return Binding(
         spec=f"simulation:{model}",

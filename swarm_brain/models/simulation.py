@@ -1,11 +1,10 @@
-"""`simulation:` deterministic replies without any model. Every one says that it is simulated."""
+"""`simulation:` deterministic replies without a model. Each says that it is simulated."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from langchain_core.messages import BaseMessage
 
@@ -15,7 +14,7 @@ MARK = "[simulated]"
 
 
 def reply_to(messages: Sequence[BaseMessage], schema: JsonSchema | None = None) -> str:
-    """The reply that stands where a model's would: a function of the messages alone."""
+    """Return a reply in place of a model's; it depends on the messages alone."""
     if schema is not None:
         return json.dumps(_instance(schema))
     text = "\n".join(message.text for message in messages)
@@ -24,11 +23,13 @@ def reply_to(messages: Sequence[BaseMessage], schema: JsonSchema | None = None) 
     return f"{MARK} No model wrote this. {role} would speak here ({digest})."
 
 
-def _instance(schema: JsonSchema) -> Any:
-    """The smallest neutral value a schema allows: gates fully open, no defects."""
+def _instance(schema: JsonSchema) -> object:
+    """Return the smallest neutral value of a schema: gates fully open, no defects."""
     match schema.get("type"):
         case "object":
-            return {name: _instance(part) for name, part in schema.get("properties", {}).items()}
+            properties = schema.get("properties")
+            parts = properties if isinstance(properties, Mapping) else {}
+            return {name: _instance(part) for name, part in parts.items()}
         case "array":
             return []
         case "number":

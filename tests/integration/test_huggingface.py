@@ -20,7 +20,7 @@ from swarm_brain.graph.brain import graph
 from swarm_brain.graph.errors import ModelError, ModelUnavailable
 from swarm_brain.models.binding import Binding, Sampling
 from swarm_brain.models.huggingface import provider
-from swarm_brain.models.huggingface import weights as pretrained
+from swarm_brain.models.huggingface import weights as hf_weights
 from swarm_brain.nodes.parse import defects_schema, read_defects
 
 _MISSING = [
@@ -54,12 +54,12 @@ class Loads:
         self.folder, self.weights = folder, weights
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SWARM_BRAIN_CACHE_DIR", str(folder))
-            patch.setattr(pretrained, "_make", self._counted("conversions", pretrained._make))
+            patch.setattr(hf_weights, "_make", self._counted("conversions", hf_weights._make))
             patch.setattr(provider, "_load", self._counted("loads", provider._load))
             with ThreadPoolExecutor(8) as threads:
                 bound = list(threads.map(provider.bind, [str(weights)] * 8))
         self.binding: Binding = bound[0]
-        self.engine = provider.load(provider.Wanted(str(weights))).engine
+        self.engine = provider.load(provider.ModelSource(str(weights))).engine
 
     def _counted(self, name: str, work: Any) -> Any:
         def counted(*arguments: Any) -> Any:
@@ -103,9 +103,9 @@ def test_eight_threads_load_one_model_and_convert_it_once(model: Loads):
 
 def test_a_converted_model_loads_fast(model: Loads, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SWARM_BRAIN_CACHE_DIR", str(model.folder))
-    monkeypatch.setattr(pretrained, "_make", lambda *_: pytest.fail("converted again"))
+    monkeypatch.setattr(hf_weights, "_make", lambda *_: pytest.fail("converted again"))
     started = time.perf_counter()
-    again = provider._load(provider.Wanted(str(model.weights)))
+    again = provider._load(provider.ModelSource(str(model.weights)))
     seconds = time.perf_counter() - started
     again.engine.batcher.close()
     assert seconds < LOADED_SECONDS
@@ -305,7 +305,7 @@ def test_missing_weights_are_named_with_folder_and_command(monkeypatch: pytest.M
 def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch):
     from huggingface_hub import constants
 
-    monkeypatch.setattr(pretrained, "LOOKUP_SECONDS", 1.0)
+    monkeypatch.setattr(hf_weights, "LOOKUP_SECONDS", 1.0)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")

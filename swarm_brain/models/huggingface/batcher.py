@@ -1,8 +1,8 @@
-"""Requests to a local model run in batches: one thread, one batch at a time. Knows no vendor.
+"""Run requests to a local model in batches: one thread, one batch at a time. Imports no vendor.
 
-The experts of one wave ask within milliseconds of each other. Together they cost a processor little
-more than one of them, because each step reads the weights once for all. A request that comes while
-a batch runs waits for the next one.
+The experts of one step ask within milliseconds of each other. Together they cost little more than
+one of them, because each token reads the weights once for all. A request that arrives during a
+batch waits for the next one.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from swarm_brain.graph.errors import ModelError
-from swarm_brain.models.binding import Sampling
+from swarm_brain.models.binding import JsonSchema, Sampling
 
 THREAD = "swarm-brain-huggingface"
 MAX_ROWS = 8
-# A batch begins when nothing new has come for this long; siblings on a busy machine come within it.
+# A batch starts when no request has arrived for this long; siblings on a busy machine do.
 QUIET_SECONDS, MOST_SECONDS = 0.02, 0.2
-END_SECONDS = 5.0  # how long `close` waits for the step under way
-UNFINISHED_CHARACTER = "\ufffd"  # what a tokenizer makes of the first bytes of a character
+END_SECONDS = 5.0  # how long `close` waits for the running step
+UNFINISHED_CHARACTER = "\ufffd"  # how a tokenizer decodes the first bytes of a character
 
 Finish = Literal["stop", "length"]
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A bit of a reply. The last one has `finish`; `output_tokens` counts from the beginning."""
+    """A part of a reply. `output_tokens` counts from the beginning; the last one has `finish`."""
 
     text: str
     output_tokens: int
@@ -40,31 +40,31 @@ class Piece:
 class Request:
     """One prompt and how to answer it; `deliver` is called from the batch's thread.
 
-    `cancelled` may be set from any thread: the sequence ends with its next token.
+    `cancelled` may be set from any thread; the reply then ends with its next token.
     """
 
     prompt: Sequence[int]
     sampling: Sampling
     deliver: Callable[[Piece | Exception], None]
     stop: Sequence[str] = ()
-    schema: Mapping[str, Any] | None = None
+    schema: JsonSchema | None = None
     cancelled: bool = False
 
 
-class Text:
-    """A reply as it grows: token by token in, whole characters out, up to the first stop word."""
+class ReplyText:
+    """Decodes a growing reply: takes tokens, returns whole characters up to the first stop word."""
 
     def __init__(self, decode: Callable[[Sequence[int]], str], stop: Sequence[str] = ()) -> None:
         self._decode, self._stop = decode, [word for word in stop if word]
         self._ids: list[int] = []
-        # Decoded anew each time from the last piece on: what a token reads like depends on those
-        # before it. `_from` begins that piece, `_read` ends it.
+        # Each time decoding starts at the last piece, because a token's text depends on the tokens
+        # before it. That piece is from `_from` to `_read`.
         self._from = self._read = 0
         self._held = ""
         self.stopped = False
 
     def add(self, token: int) -> str:
-        """The text that this token completes; may be empty."""
+        """Return the text that this token completes; it may be empty."""
         self._ids.append(token)
         before, now = self._window()
         if len(now) <= len(before) or now.endswith(UNFINISHED_CHARACTER):
@@ -73,7 +73,7 @@ class Text:
         return self._until_stop(now[len(before) :])
 
     def end(self) -> str:
-        """What was held back, once no further token comes."""
+        """Return what was held back, once no further token comes."""
         before, now = self._window()
         text = self._until_stop(now[len(before) :])
         held, self._held = self._held, ""
@@ -84,14 +84,14 @@ class Text:
         return self._decode(window[: self._read - self._from]), self._decode(window)
 
     def _until_stop(self, text: str) -> str:
-        """Text that cannot be part of a stop word; the rest is held until it is known."""
+        """Return text that cannot be part of a stop word, and hold the rest back."""
         if self.stopped:
             return ""
         text = self._held + text
-        found = [at for word in self._stop if (at := text.find(word)) >= 0]
-        if found:
+        stops = [at for word in self._stop if (at := text.find(word)) >= 0]
+        if stops:
             self.stopped, self._held = True, ""
-            return text[: min(found)]
+            return text[: min(stops)]
         held = max((_overlap(text, word) for word in self._stop), default=0)
         cut = len(text) - held
         self._held = text[cut:]
@@ -99,29 +99,28 @@ class Text:
 
 
 def _overlap(text: str, word: str) -> int:
-    """How many characters at the end of `text` begin `word`."""
+    """Return how many characters at the end of `text` begin `word`."""
     sizes = range(min(len(text), len(word) - 1), 0, -1)
     return next((size for size in sizes if word.startswith(text[-size:])), 0)
 
 
 @dataclass(eq=False)
-class Row:
-    """One sequence of a running batch, with its own limits."""
+class Generation:
+    """One reply of a running batch, with its own limits. Tokens in `ends` end it, unshown."""
 
     request: Request
-    text: Text
+    text: ReplyText
     ends: frozenset[int]
-    """Tokens that end a reply; none of them is shown."""
     drawn: int = 0
     finish: Finish | None = None
 
     @property
     def done(self) -> bool:
-        """Whether no token of this sequence matters any more."""
+        """Whether no further token of it matters."""
         return self.finish is not None or self.request.cancelled
 
     def take(self, token: int, complete: bool = False) -> None:
-        """Take the next token and pass on its text; `complete` ends the reply with this token."""
+        """Take the next token and deliver its text; `complete` ends the reply with this token."""
         self.drawn += 1
         text = "" if token in self.ends else self.text.add(token)
         if token in self.ends or complete or self.text.stopped:
@@ -136,9 +135,9 @@ class Row:
 
 @dataclass(eq=False)
 class Batcher:
-    """Gathers requests for a moment and gives them to `run`, at most `max_rows` at once.
+    """Gathers requests for a moment and passes them to `run`, at most `max_rows` at once.
 
-    `run` blocks until every reply has ended. What it raises goes to each of its requests.
+    `run` blocks until every reply has ended. What it raises is delivered to each request.
     """
 
     run: Callable[[list[Request]], None]
@@ -152,11 +151,11 @@ class Batcher:
         self._thread.start()
 
     def submit(self, request: Request) -> None:
-        """Have a request answered in the next batch; returns at once."""
+        """Queue a request for the next batch; return at once."""
         self._waiting.put(request)
 
     def close(self) -> None:
-        """End the thread; requests under way end with the step they are in."""
+        """Stop the thread; running requests end with the current step."""
         self._closed = True
         for request in self._running:
             request.cancelled = True
@@ -170,7 +169,7 @@ class Batcher:
                 self._answer(self._running)
 
     def _gather(self) -> list[Request]:
-        """Wait for a request, then for those that come right after it."""
+        """Wait for a request, then for those that follow at once."""
         rows = [self._waiting.get()]
         deadline = time.monotonic() + MOST_SECONDS
         while len(rows) < self.max_rows and rows[-1] is not None:
@@ -185,7 +184,7 @@ class Batcher:
         try:
             self.run(rows)
         except Exception as error:  # noqa: BLE001  the thread must outlive any batch
-            said = " ".join(str(error).split())[:300]
-            failed = ModelError("server", f"{type(error).__name__} while generating: {said}")
+            message = " ".join(str(error).split())[:300]
+            failed = ModelError("server", f"{type(error).__name__} while generating: {message}")
             for request in rows:
                 request.deliver(failed)

@@ -1,9 +1,9 @@
-"""Which token comes next: temperature and nucleus, and what a JSON schema allows (llguidance)."""
+"""Choose the next token: temperature, nucleus, and what a JSON schema allows (llguidance)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,20 +12,40 @@ from swarm_brain.models.binding import JsonSchema, Sampling
 if TYPE_CHECKING:
     import torch
 
-GREEDY_BELOW = 1e-3  # temperatures that leave one token; dividing by them would overflow
-LIKELY = 256  # tokens that mostly hold the whole nucleus; sorting the vocabulary costs far more
-# One way to write an object, so that a small model cannot fill its reply with white space.
+GREEDY_BELOW = 1e-3  # a temperature that leaves one token; dividing by it would overflow
+LIKELY = 256  # tokens that usually hold the whole nucleus; sorting the vocabulary is slow
+# A fixed way to write objects, so that a small model cannot fill its reply with white space.
 STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-# Towards its limit a reply is brought to an end: what closes comes first, then what goes on to the
-# next key. Otherwise a small model writes into one string until the limit cuts it off.
+# Near its limit a reply is closed: closing marks first, then marks that lead to the next key.
+# Otherwise a small model writes into one string until the limit cuts it off.
 CLOSING = ('"}]', '"}],')
-RESERVE = 16  # tokens for what is open when that begins, beside the keys of the schema
+RESERVE = 16  # tokens to close what is open then, besides the keys of the schema
+
+
+class Tokenizer(Protocol):
+    """The part of a transformers tokenizer that is used here."""
+
+    def get_vocab(self) -> dict[str, int]:
+        """Return the id of each token."""
+
+
+class Matcher(Protocol):
+    """The part of llguidance's LLMatcher that is used here."""
+
+    def compute_bitmask(self) -> bytes:
+        """Return a bit for each token that may come next."""
+
+    def consume_token(self, token: int) -> bool:
+        """Take a token; return False if it was not allowed."""
+
+    def is_stopped(self) -> bool:
+        """Whether nothing can follow."""
 
 
 class Constraints:
-    """Makes constraints for one tokenizer. Raises ValueError for one that is no fast tokenizer."""
+    """Creates constraints for one tokenizer. Raises ValueError for one that is not a fast one."""
 
-    def __init__(self, tokenizer: Any, vocabulary: int, ends: frozenset[int]) -> None:
+    def __init__(self, tokenizer: Tokenizer, vocabulary: int, ends: frozenset[int]) -> None:
         import llguidance.hf
 
         self.library = llguidance
@@ -33,24 +53,26 @@ class Constraints:
         self.closing = [_only(tokenizer, vocabulary, marks) for marks in CLOSING]
 
     def hold(self, schema: JsonSchema, count: Callable[[str], int]) -> Constraint | None:
-        """A constraint for one reply; None for a schema that is beyond the library."""
+        """Return a constraint for one reply, None if the library does not support the schema."""
         matcher = self.library.LLMatcher
         grammar = matcher.grammar_from_json_schema(json.dumps(schema), defaults=STYLE)
-        made = matcher(self.tokens, grammar, log_level=0)
-        if made.is_error():
+        constraint = matcher(self.tokens, grammar, log_level=0)
+        if constraint.is_error():
             return None
-        keys = json.dumps(dict.fromkeys(schema.get("properties", ()), 0.5))
-        return Constraint(made, self.closing, RESERVE + count(keys))
+        properties = schema.get("properties")
+        names = properties if isinstance(properties, Mapping) else {}
+        keys = json.dumps(dict.fromkeys(names, 0.5))
+        return Constraint(constraint, self.closing, RESERVE + count(keys))
 
 
 class Constraint:
-    """The state of one reply: what may come next, and whether it is complete."""
+    """The state of one reply: the tokens that may come next, and whether it is complete."""
 
-    def __init__(self, matcher: Any, closing: list[torch.Tensor], reserve: int) -> None:
+    def __init__(self, matcher: Matcher, closing: list[torch.Tensor], reserve: int) -> None:
         self._matcher, self._closing, self._reserve = matcher, closing, reserve
 
     def allowed(self, size: int, left: int) -> torch.Tensor:
-        """A bool for each of `size` tokens, when the reply may have `left` more of them."""
+        """Return a bool for each of `size` tokens, if the reply may have `left` more of them."""
         import torch
 
         bits = torch.frombuffer(bytearray(self._matcher.compute_bitmask()), dtype=torch.uint8)
@@ -66,23 +88,23 @@ class Constraint:
         return allowed
 
     def take(self, token: int) -> bool:
-        """Note that this token was drawn; True once nothing can follow."""
+        """Note that this token was drawn; return True once nothing can follow."""
         return not self._matcher.consume_token(token) or bool(self._matcher.is_stopped())
 
 
-def _only(tokenizer: Any, vocabulary: int, marks: str) -> torch.Tensor:
-    """Which tokens are made of these characters alone."""
+def _only(tokenizer: Tokenizer, vocabulary: int, marks: str) -> torch.Tensor:
+    """Return a bool for each token: whether it consists of these characters alone."""
     import torch
 
-    found = torch.zeros(vocabulary, dtype=torch.bool)
+    only = torch.zeros(vocabulary, dtype=torch.bool)
     for text, token in tokenizer.get_vocab().items():
         if text and token < vocabulary and not text.strip(marks):
-            found[token] = True
-    return found
+            only[token] = True
+    return only
 
 
 def draw(scores: torch.Tensor, sampling: Sampling, source: torch.Generator) -> int:
-    """A token by temperature and nucleus, from the scores of one sequence."""
+    """Draw a token by temperature and nucleus from the scores of one sequence."""
     import torch
 
     if sampling.temperature < GREEDY_BELOW:
@@ -98,18 +120,18 @@ def draw(scores: torch.Tensor, sampling: Sampling, source: torch.Generator) -> i
 
 
 def ends_of(pipeline: Any) -> frozenset[int]:
-    """The tokens that end a reply: the model's own and what its template puts behind a turn."""
+    """Return the tokens that end a reply: the model's own and its template's end of a turn."""
     from jinja2.exceptions import TemplateError
 
     tokenizer, ends = pipeline.tokenizer, {pipeline.tokenizer.eos_token_id}
     for config in (pipeline.model.generation_config, pipeline.model.config):
-        found = getattr(config, "eos_token_id", None)
-        ends |= set(found) if isinstance(found, list | tuple) else {found}
+        end = getattr(config, "eos_token_id", None)
+        ends |= set(end) if isinstance(end, list | tuple) else {end}
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "xyzzy"}]
-    with suppress(TemplateError, ValueError):  # no template, or one that refuses these turns
+    with suppress(TemplateError, ValueError):  # no template, or it refuses these turns
         tail = tokenizer.apply_chat_template(turns, tokenize=False).rpartition("xyzzy")[2]
-        behind = tokenizer.encode(tail, add_special_tokens=False)
-        ends |= {token for token in behind[:1] if token in tokenizer.all_special_ids}
+        after = tokenizer.encode(tail, add_special_tokens=False)
+        ends |= {token for token in after[:1] if token in tokenizer.all_special_ids}
     return frozenset(token for token in ends if token is not None)
 
 
@@ -121,27 +143,27 @@ class Drawn(Protocol):
         """Whether no further token of it matters."""
 
     def draw(self, scores: torch.Tensor) -> int:
-        """Choose the next token from the scores of all, take it and say which it is."""
+        """Choose the next token from the scores of all, take it and return it."""
 
 
 class Draw:
-    """A logits processor: draws for each sequence by itself, so that `generate` has no choice.
+    """A logits processor that draws for each sequence, so that `generate` has no choice.
 
     `when_read` is called once, when the prompts have been read.
     """
 
     def __init__(self, rows: Sequence[Drawn], when_read: Callable[[], None]) -> None:
         self._rows, self._when_read = rows, when_read
-        self._begun = False
+        self._started = False
 
-    def __call__(self, input_ids: Any, scores: torch.Tensor) -> torch.Tensor:
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         import torch
 
-        if not self._begun:
-            self._begun = True
+        if not self._started:
+            self._started = True
             self._when_read()
         forced = torch.full_like(scores, -torch.inf)
-        forced[:, 0] = 0.0  # for those that have ended; nobody looks
+        forced[:, 0] = 0.0  # for sequences that have ended; not used
         here = scores.float().cpu()
         for at, row in enumerate(self._rows):
             if not row.done:
@@ -150,19 +172,21 @@ class Draw:
 
 
 class Ended:
-    """A stopping criterion: which sequences have ended, each at its own stop or limit."""
+    """A stopping criterion: each sequence ends at its own stop or limit."""
 
     def __init__(self, rows: Sequence[Drawn]) -> None:
         self._rows = rows
 
-    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> torch.Tensor:
+    def __call__(
+        self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: object
+    ) -> torch.Tensor:
         import torch
 
         return torch.tensor([row.done for row in self._rows], device=input_ids.device)
 
 
 def padded(prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Prompts as one table, filled up on the left so that all end together, and which are real."""
+    """Return prompts as one table, padded on the left, and a mask of what is not padding."""
     import torch
 
     longest = max(len(prompt) for prompt in prompts)

@@ -1,7 +1,7 @@
 """`huggingface:` a local transformers pipeline: hub id, folder, or one .gguf file.
 
-Loaded once per process and shared by all experts; the calls of one wave run as one batch (see
-huggingface_batch.py and huggingface_generate.py).
+A model is loaded once per process and shared by all experts. The calls of one step run as one batch
+(see batcher.py and engine.py).
 """
 
 from __future__ import annotations
@@ -9,27 +9,29 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, get_args
 
 from swarm_brain.graph.errors import ConfigError, ModelUnavailable
 from swarm_brain.models import embedded_weights
-from swarm_brain.models.binding import Binding, JsonSchema, Sampling, no_schema
-from swarm_brain.models.huggingface import weights as pretrained
-from swarm_brain.models.huggingface.engine import BatchChat, Engine
+from swarm_brain.models.binding import Binding, CallArguments, JsonSchema, no_schema
+from swarm_brain.models.huggingface import weights
+from swarm_brain.models.huggingface.batcher import Batcher
+from swarm_brain.models.huggingface.chat import BatchChat
+from swarm_brain.models.huggingface.engine import Engine
 
 Quantization = Literal["none", "8bit", "4bit"]
 Dtype = Literal["float32", "float16", "bfloat16"]
 
-SMALL_PARAMETERS = 1_000_000_000  # below, long replies only repeat themselves
+SMALL_PARAMETERS = 1_000_000_000  # smaller models repeat themselves in long replies
 SMALL_MAX_TOKENS, MAX_TOKENS = 256, 1024
 INSTALL = "Install the extra: pip install 'swarm-brain[huggingface]'"
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A model and how its weights are to be held. Equal ones share one loaded model."""
+class ModelSource:
+    """A model and the form of its weights in memory. Equal sources share one loaded model."""
 
     model: str
     quantization: Quantization = "none"
@@ -46,7 +48,7 @@ class Loaded:
     parameters: int
 
 
-_loaded: dict[Wanted, Loaded] = {}
+_loaded: dict[ModelSource, Loaded] = {}
 _loading = threading.Lock()
 
 
@@ -59,62 +61,52 @@ def bind(
 ) -> Binding:
     """Bind `huggingface:model`; loads the weights on first use, once per process.
 
-    `quantization` 8bit or 4bit needs a GPU and bitsandbytes. `device_map` is accelerate's: None
-    takes the GPU where there is one. `dtype` None takes what the weights are stored in, but on a
-    processor what it computes fastest: bfloat16 where it can, else float32.
+    `quantization` 8bit or 4bit needs a GPU and bitsandbytes. `device_map` is accelerate's; None
+    uses a GPU if there is one. `dtype` None keeps the type of the stored weights on a GPU, and uses
+    the fastest one on a CPU: bfloat16 if it has instructions for it, else float32.
 
-    Raises ConfigError for a setting that means nothing, ModelUnavailable naming the package, the
-    weights or the hardware that is missing.
+    Raises ConfigError for a setting that means nothing, ModelUnavailable for a missing package,
+    missing weights or missing hardware.
     """
     if not model:
         raise ConfigError("huggingface: names no model. Write huggingface:HUB_ID_OR_PATH.")
-    if quantization not in ("none", "8bit", "4bit"):
+    if quantization not in get_args(Quantization):
         raise ConfigError(f"quantization is none, 8bit or 4bit, not {quantization!r}.")
-    if dtype not in (None, "float32", "float16", "bfloat16"):
+    if dtype not in (None, *get_args(Dtype)):
         raise ConfigError(f"dtype is float32, float16 or bfloat16, not {dtype!r}.")
     spec = f"huggingface:{model}"
-    loaded = load(Wanted(_place(model), quantization, device_map, dtype))
+    loaded = load(ModelSource(_place(model), quantization, device_map, dtype))
     engine, small = loaded.engine, loaded.parameters < SMALL_PARAMETERS
-
-    def tuned(sampling: Sampling) -> Any:
-        return loaded.chat.bind(
-            max_tokens=sampling.max_tokens,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            seed=sampling.seed,
-        )
-
     return Binding(
         spec=spec,
         endpoint=spec,
-        tuned=tuned,
+        tuned=lambda sampling: loaded.chat.bind(**asdict(sampling)),
         max_tokens=SMALL_MAX_TOKENS if small else MAX_TOKENS,
         context_tokens=lambda: engine.window,
         count_tokens=lambda text: len(engine.encode(text)),
-        schema_arguments=held_to if engine.takes_schema else no_schema,
+        schema_arguments=follow if engine.takes_schema else no_schema,
         price=lambda *_: 0.0,
         states_end=True,
     )
 
 
-def held_to(name: str, schema: JsonSchema) -> dict[str, Any]:
-    """The call argument that holds a reply to this schema while it is drawn."""
+def follow(name: str, schema: JsonSchema) -> CallArguments:
+    """Return the call argument that makes a reply follow this schema."""
     return {"schema": schema}
 
 
-def load(wanted: Wanted) -> Loaded:
-    """The loaded model; blocks while it loads, and every other thread that wants one as well."""
-    # Looked up without the lock first: each expert asks, and another model may be loading.
-    if found := _loaded.get(wanted):
-        return found
+def load(source: ModelSource) -> Loaded:
+    """Return the loaded model. Blocks while it, or another model, is loading."""
+    if loaded := _loaded.get(source):  # without the lock, which another model may hold
+        return loaded
     with _loading:
-        if wanted not in _loaded:
-            _loaded[wanted] = _load(wanted)
-        return _loaded[wanted]
+        if source not in _loaded:
+            _loaded[source] = _load(source)
+        return _loaded[source]
 
 
 def _place(model: str) -> str:
-    """One name for one model: the full path of a file or folder, else the hub id."""
+    """Return one name for one model: the full path of a file or folder, else the hub id."""
     path = Path(model).expanduser()
     if path.suffix.lower() == ".gguf" or path.is_dir():
         return str(path.resolve())
@@ -123,7 +115,7 @@ def _place(model: str) -> str:
     return model
 
 
-def _load(wanted: Wanted) -> Loaded:
+def _load(source: ModelSource) -> Loaded:
     _import_torch()
     try:
         import langchain_huggingface  # noqa: F401
@@ -131,32 +123,32 @@ def _load(wanted: Wanted) -> Loaded:
     except ImportError as error:
         raise ModelUnavailable(f"huggingface: needs a package: {error}.", INSTALL) from None
 
-    options = _options(wanted)
-    if wanted.model.lower().endswith(".gguf"):
-        model, tokenizer = pretrained.from_gguf(
-            embedded_weights.require_gguf(Path(wanted.model)), options
+    options = _options(source)
+    if source.model.lower().endswith(".gguf"):
+        model, tokenizer = weights.from_gguf(
+            embedded_weights.require_gguf(Path(source.model)), options
         )
-    elif Path(wanted.model).is_dir():
-        model, tokenizer = pretrained.from_folder(wanted.model, options)
+    elif Path(source.model).is_dir():
+        model, tokenizer = weights.from_folder(source.model, options)
     else:
-        model, tokenizer = pretrained.from_hub(wanted.model, options)
+        model, tokenizer = weights.from_hub(source.model, options)
     if not tokenizer.chat_template:
         raise ModelUnavailable(
-            f"huggingface:{wanted.model} has no chat template: it continues texts.",
-            "Take a model that was trained on conversations, mostly named -Instruct or -Chat.",
+            f"huggingface:{source.model} has no chat template: it only continues texts.",
+            "Use a model that was trained on conversations, often named -Instruct or -Chat.",
         )
     pipeline = transformers.pipeline("text-generation", model=model, tokenizer=tokenizer)
-    engine = Engine(pipeline, wanted.model)
-    # A thread inside torch would crash the interpreter's end.
+    engine = Engine(pipeline, source.model)
+    # A thread inside torch would crash the interpreter as it ends.
     atexit.register(engine.batcher.close)
     return Loaded(engine, BatchChat.over(engine), model.num_parameters())
 
 
 def _import_torch() -> None:
-    """Import torch such that its threads sleep while they wait for each other.
+    """Import torch so that its threads sleep while they wait for each other.
 
-    By default OpenMP's threads spin, which on a machine with anything else to do makes every step
-    ten times as long. OpenMP reads the variable once, when it is loaded.
+    By default OpenMP's threads spin, which makes every step ten times as long on a busy machine.
+    OpenMP reads the variable once, when it is loaded.
     """
     before = os.environ.get("OMP_WAIT_POLICY")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -169,29 +161,29 @@ def _import_torch() -> None:
             del os.environ["OMP_WAIT_POLICY"]
 
 
-def _options(wanted: Wanted) -> dict[str, Any]:
-    """The arguments of `from_pretrained` that say how weights are held."""
+def _options(source: ModelSource) -> weights.Options:
+    """Return the arguments of `from_pretrained` for the form of the weights."""
     import torch
 
     gpu = torch.accelerator.is_available()
-    options: dict[str, Any] = {"dtype": wanted.dtype or ("auto" if gpu else _fastest())}
-    if wanted.device_map or gpu:
-        options["device_map"] = wanted.device_map or "auto"
-    if wanted.quantization != "none":
-        options["quantization_config"] = _quantized(wanted.quantization, gpu)
+    options: weights.Options = {"dtype": source.dtype or ("auto" if gpu else _fastest())}
+    if source.device_map or gpu:
+        options["device_map"] = source.device_map or "auto"
+    if source.quantization != "none":
+        options["quantization_config"] = _quantized(source.quantization, gpu)
     return options
 
 
 def _fastest() -> Dtype:
-    """bfloat16 on a processor with instructions for it (twice as fast there), else float32."""
+    """Return bfloat16 for a CPU with instructions for it (twice as fast), else float32."""
     import torch
 
     able = torch.cpu.get_capabilities()
     return "bfloat16" if able.get("avx512_bf16") or able.get("amx_bf16") else "float32"
 
 
-def _quantized(quantization: Quantization, gpu: bool) -> Any:
-    """bitsandbytes' settings. Raises ModelUnavailable without a GPU or without the package."""
+def _quantized(quantization: Quantization, gpu: bool) -> object:
+    """Return settings for bitsandbytes. Raises ModelUnavailable without a GPU or the package."""
     import importlib.util
 
     import torch
@@ -214,6 +206,6 @@ def _quantized(quantization: Quantization, gpu: bool) -> Any:
     )
 
 
-def batcher_of(spec: str) -> Any:
-    """The batcher of a bound `huggingface:` model, for measurements."""
-    return load(Wanted(_place(spec.partition(":")[2]))).engine.batcher
+def batcher_of(spec: str) -> Batcher:
+    """Return the batcher of a bound `huggingface:` model, for measurements."""
+    return load(ModelSource(_place(spec.partition(":")[2]))).engine.batcher

@@ -1,7 +1,7 @@
-"""Weights as transformers reads them: a folder, the hub's cache, or a GGUF file made a folder.
+"""Weights for transformers: a folder, the hub's cache, or a GGUF file converted to a folder.
 
-transformers de-quantises a GGUF file anew on every load, which takes a quarter of a minute for the
-smallest model; here it is done once, when the file is first wanted.
+transformers de-quantises a GGUF file on every load, which takes 15 s for the smallest model. Here
+that is done once, on first use.
 """
 
 from __future__ import annotations
@@ -14,20 +14,25 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from swarm_brain.config import cache_folder
 from swarm_brain.graph.errors import ModelUnavailable
 from swarm_brain.models import embedded_weights
 
+if TYPE_CHECKING:
+    import torch
+
+Options = dict[str, object]  # of `from_pretrained`
+Pretrained = tuple[Any, Any]  # model and tokenizer, of transformers
 LOOKUP_SECONDS = 15.0
-# What reading weights raises: files, formats, architectures, libraries for either.
+# Raised by reading weights: files, formats, architectures, missing libraries.
 _UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, AttributeError, TypeError, ImportError)
 _UNFINISHED = ".convert-"
 
 
-def from_folder(place: str, options: dict[str, Any], fix: str = "") -> tuple[Any, Any]:
-    """Model and tokenizer from a folder. Raises ModelUnavailable if they cannot be read."""
+def from_folder(place: str, options: Options, fix: str = "") -> Pretrained:
+    """Return model and tokenizer from a folder. Raises ModelUnavailable if they are unreadable."""
     try:
         with _quiet():
             return _pretrained(place, local_files_only=True, **options)
@@ -38,7 +43,7 @@ def from_folder(place: str, options: dict[str, Any], fix: str = "") -> tuple[Any
         ) from None
 
 
-def _pretrained(place: str, **options: Any) -> tuple[Any, Any]:
+def _pretrained(place: str, **options: object) -> Pretrained:
     import transformers
     from safetensors import SafetensorError
 
@@ -50,30 +55,34 @@ def _pretrained(place: str, **options: Any) -> tuple[Any, Any]:
         raise ValueError(f"the weights are damaged: {error}") from None
 
 
-def from_gguf(file: Path, options: dict[str, Any]) -> tuple[Any, Any]:
-    """From a GGUF file; de-quantised on first use, and kept so."""
-    dtype = "float16" if options["dtype"] == "auto" else options["dtype"]
+def from_gguf(file: Path, options: Options) -> Pretrained:
+    """Return model and tokenizer from a GGUF file, converted on first use."""
+    dtype = "float16" if options["dtype"] == "auto" else str(options["dtype"])
 
     def convert(file: Path, folder: Path) -> None:
         import torch
 
         try:
             with _quiet():
-                # In float32, which transformers unpacks to; anything else it warns about.
-                read = {"gguf_file": file.name, "dtype": "float32", "local_files_only": True}
+                # transformers unpacks to float32, and warns about any other type.
+                read: Options = {
+                    "gguf_file": file.name,
+                    "dtype": "float32",
+                    "local_files_only": True,
+                }
                 model, tokenizer = _pretrained(str(file.parent), **read)
                 _unpacked(model, getattr(torch, dtype)).save_pretrained(folder)
                 tokenizer.save_pretrained(folder)
         except _UNREADABLE as error:
             if isinstance(error, OSError) and error.errno:
-                raise  # the folder's fault
+                raise  # the folder cannot be written
             raise ModelUnavailable(
                 f"huggingface: transformers cannot read {file}: {_first_line(error)}",
-                f"llama.cpp knows more kinds of them: embedded:{file}",
+                f"llama.cpp supports more kinds: embedded:{file}",
             ) from None
 
     folder = str(converted(file, dtype, convert))
-    return from_folder(folder, {**options, "dtype": dtype}, "Remove it; it is then made anew.")
+    return from_folder(folder, {**options, "dtype": dtype}, "Remove it; it will be created again.")
 
 
 def _first_line(error: Exception) -> str:
@@ -82,20 +91,20 @@ def _first_line(error: Exception) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' progress bars, which would stand between a user's own lines."""
+    """Hide transformers' progress bars, which would mix with the user's output."""
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    enabled = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
         yield
     finally:
-        if shown:
+        if enabled:
             logging.enable_progress_bar()
 
 
-def from_hub(model: str, options: dict[str, Any]) -> tuple[Any, Any]:
-    """From the hub's cache on this machine, else by download; what is cached needs no network."""
+def from_hub(model: str, options: Options) -> Pretrained:
+    """Return model and tokenizer from the hub's cache on this machine, else by download."""
     from huggingface_hub import constants
 
     try:
@@ -104,18 +113,18 @@ def from_hub(model: str, options: dict[str, Any]) -> tuple[Any, Any]:
     except _UNREADABLE as error:
         reason = _first_line(error)
     if constants.is_offline_mode():
-        raise _not_had(model, f"HF_HUB_OFFLINE is set ({reason})")
+        raise _unavailable(model, f"HF_HUB_OFFLINE is set ({reason})")
     if failed := _within(LOOKUP_SECONDS, lambda: _look_up(model)):
-        raise _not_had(model, failed)
+        raise _unavailable(model, failed)
     try:
         return _pretrained(model, **options)
     except _UNREADABLE as error:
         reason = _first_line(error)
-    raise _not_had(model, reason)
+    raise _unavailable(model, reason)
 
 
 def _look_up(model: str) -> str | None:
-    """Why the hub cannot give this model; None if it can."""
+    """Return why the hub cannot provide this model, None if it can."""
     import httpx
     from huggingface_hub import HfApi
 
@@ -127,36 +136,36 @@ def _look_up(model: str) -> str | None:
 
 
 def _within(seconds: float, work: Callable[[], str | None]) -> str | None:
-    """What `work` returns. A name server that never answers has no time limit of its own."""
-    said: list[str | None] = [f"the hub did not answer within {seconds:g} s"]
-
-    thread = threading.Thread(target=lambda: said.append(work()), daemon=True)
+    """Return what `work` returns, or a time-out. Name resolution has no time limit of its own."""
+    results: list[str | None] = [f"the hub did not answer within {seconds:g} s"]
+    thread = threading.Thread(target=lambda: results.append(work()), daemon=True)
     thread.start()
     thread.join(seconds)
-    return said[-1]
+    return results[-1]
 
 
-def _not_had(model: str, reason: str) -> ModelUnavailable:
+def _unavailable(model: str, reason: str) -> ModelUnavailable:
     from huggingface_hub import constants
 
     return ModelUnavailable(
         f"huggingface:{model}: the weights are not in {constants.HF_HUB_CACHE}, and they cannot "
         f"be fetched: {reason}.",
-        f"Fetch them where there is a network: hf download {model}",
+        f"Fetch them with a network connection: hf download {model}",
     )
 
 
 def converted(file: Path, dtype: str, convert: Callable[[Path, Path], None]) -> Path:
-    """The folder with the weights of `file` in `dtype`; `convert(file, folder)` fills a new one.
+    """Return the folder with the weights of `file` in `dtype`; `convert(file, folder)` fills it.
 
-    Known by path, size and time of change; a folder of the same path with others is removed. It is
-    moved in place whole, so that a process that is killed never leaves half of it, and a second
-    process waits for the first. Raises ModelUnavailable where it cannot be written.
+    Its name depends on the file's path, size and time of change; outdated folders of the same path
+    are removed. It is moved in place when it is complete, so that a killed process leaves no half
+    of it, and a second process waits for the first. Raises ModelUnavailable if it cannot be
+    written.
     """
     import filelock
 
-    folder, found, place = cache_folder() / "models" / "converted", file.stat(), _digest(str(file))
-    target = folder / f"{place}-{dtype}-{_digest(f'{found.st_size} {found.st_mtime_ns}')}"
+    folder, state, place = cache_folder() / "models" / "converted", file.stat(), _digest(str(file))
+    target = folder / f"{place}-{dtype}-{_digest(f'{state.st_size} {state.st_mtime_ns}')}"
     if target.is_dir():
         return target
     try:
@@ -178,7 +187,7 @@ def _digest(text: str) -> str:
 
 
 def _make(file: Path, target: Path, convert: Callable[[Path, Path], None]) -> None:
-    """Fill a folder beside `target` and rename it; whoever holds the lock is alone here."""
+    """Fill a folder beside `target` and rename it. The caller holds the lock."""
     place, dtype, _ = target.name.split("-")
     for old in (f"{_UNFINISHED}{place}-*", f"{place}-{dtype}-*"):
         for left in target.parent.glob(old):
@@ -194,9 +203,9 @@ def _make(file: Path, target: Path, convert: Callable[[Path, Path], None]) -> No
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _unpacked(model: Any, dtype: Any) -> Any:
-    """A model read from a GGUF file as one that `save_pretrained` takes, in `dtype`."""
-    # transformers takes the weights for packed still, and would refuse to save them.
+def _unpacked(model: Any, dtype: torch.dtype) -> Any:
+    """Return a model that was read from a GGUF file in a form that can be saved, in `dtype`."""
+    # transformers still considers the weights packed, and would refuse to save them.
     del model.config.quantization_config
     model.hf_quantizer = None
     return model.to(dtype)

@@ -420,7 +420,7 @@ def command(folder: Path, content: str | None, given: dict[str, Any], **more: An
         ('"a"', SIMULATED, {"output": batching.STREAM, "resume": True}, "--output"),
         ('"a"', {}, {"url": "http://h", "topology": "eight"}, "--topology"),
         ('"a"', {}, {"url": "http://h", "budget": (9, None)}, "--setting budget_tokens="),
-        ('"a"', {}, {"url": "h"}, "no address"),
+        ('"a"', {}, {"url": "h"}, "not a server.s address"),
     ],
 )
 def test_wrong_usage_sends_nothing_and_leaves_nothing(tmp_path, content, given, more, told):

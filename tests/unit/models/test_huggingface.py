@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from swarm_brain.graph.errors import ConfigError, ModelError, ModelUnavailable
 from swarm_brain.models.binding import Sampling
 from swarm_brain.models.huggingface import provider, weights
-from swarm_brain.models.huggingface.batcher import Batcher, Piece, Request, Row, Text
+from swarm_brain.models.huggingface.batcher import Batcher, Generation, Piece, ReplyText, Request
 
 END = 0
 
@@ -33,19 +33,19 @@ def asked(prompt: int = 1, max_tokens: int = 8) -> tuple[Request, list[Piece | E
 
 @given(st.text(alphabet=st.characters(exclude_characters="\x00", exclude_categories=["Cs"])))
 def test_pieces_are_the_text(text: str):
-    grown = Text(decode)
+    grown = ReplyText(decode)
     pieces = [grown.add(token) for token in text.encode()]
     assert "".join(pieces) + grown.end() == text
 
 
 def test_no_half_character_is_shown():
-    grown = Text(decode)
+    grown = ReplyText(decode)
     assert [grown.add(token) for token in "é€".encode()] == ["", "é", "", "", "€"]
 
 
 @given(st.text(alphabet="ab#", max_size=30), st.lists(st.text("ab#", min_size=1, max_size=3)))
 def test_text_ends_before_the_first_stop_word(text: str, stop: list[str]):
-    grown, shown = Text(decode, stop), ""
+    grown, shown = ReplyText(decode, stop), ""
     for token in text.encode():
         shown += grown.add(token)
         if grown.stopped:
@@ -58,7 +58,7 @@ def test_text_ends_before_the_first_stop_word(text: str, stop: list[str]):
 
 def test_row_ends_at_its_stop_token_which_is_counted_but_not_shown():
     request, pieces = asked()
-    row = Row(request, Text(decode), frozenset({END}))
+    row = Generation(request, ReplyText(decode), frozenset({END}))
     for token in (*b"ok", END):
         row.take(token)
     assert pieces == [Piece("o", 1), Piece("k", 2), Piece("", 3, "stop")]
@@ -67,7 +67,7 @@ def test_row_ends_at_its_stop_token_which_is_counted_but_not_shown():
 
 def test_row_ends_at_its_own_limit():
     request, pieces = asked(max_tokens=2)
-    row = Row(request, Text(decode), frozenset({END}))
+    row = Generation(request, ReplyText(decode), frozenset({END}))
     row.take(ord("a"))
     assert not row.done
     row.take(ord("b"))
@@ -76,7 +76,7 @@ def test_row_ends_at_its_own_limit():
 
 def test_row_of_a_cancelled_request_is_done():
     request, _ = asked()
-    row = Row(request, Text(decode), frozenset())
+    row = Generation(request, ReplyText(decode), frozenset())
     request.cancelled = True
     assert row.done
 
