@@ -12,7 +12,7 @@ import pytest
 
 from tests.chromium import CHROMIUM
 from tests.fakes import DEFAULTS, Endpoint, Script, endpoint
-from tests.integration.serving.process import Served, serve
+from tests.integration.serve.process import Served, serve
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 

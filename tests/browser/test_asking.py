@@ -8,7 +8,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from tests.integration.serving.process import serve
+from tests.integration.serve.process import serve
 
 HARD = "Why is the subject what it is, and what follows for the object?"
 INTAKE = ["attention", "memory", "perception"]

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.integration.processes import REPO
-from tests.integration.serving.process import serve
+from tests.integration.serve.process import serve
 
 HARD = "Why is the subject what it is, and what follows for the object?"
 AXE = REPO / "swarm_brain/page/node_modules/axe-core/axe.min.js"

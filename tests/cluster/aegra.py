@@ -18,7 +18,7 @@ import yaml
 from langgraph_sdk import get_sync_client
 
 from swarm_brain.server.api_keys import new_key
-from tests.integration.cluster import Cluster
+from tests.integration.postgres import Cluster
 from tests.integration.processes import (
     REPO,
     Child,

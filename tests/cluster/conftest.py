@@ -9,7 +9,7 @@ import pytest
 
 from tests.cluster.aegra import Aegra, needed, redis
 from tests.fakes import Endpoint, endpoint
-from tests.integration.cluster import binaries, cluster
+from tests.integration.postgres import binaries, cluster
 
 LATENCY = 2.5  # seconds of each reply: far more than a busy machine adds
 

@@ -17,7 +17,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.fakes import Script, endpoint
-from tests.integration.cluster import Cluster, binaries, binaries_with_pgvector, cluster
+from tests.integration.postgres import Cluster, binaries, binaries_with_pgvector, cluster
 from tests.integration.processes import OWNERS, healthy, process, until
 from tests.integration.user import Slow, User
 
@@ -37,7 +37,7 @@ threading.Event().wait()
 
 HERE = Path(__file__).parent
 # Files and folders whose tests share a server that takes long to start.
-SHARED = {"studio": "langgraph dev", "test_postgres.py": "postgres", "test_accounts.py": "postgres"}
+SHARED = {"studio": "langgraph dev", "test_postgres.py": "postgres", "test_quota.py": "postgres"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -31,8 +31,8 @@ from swarm_brain.threads.checkpoints import count_runs
 from swarm_brain.threads.postgres import open_postgres
 from swarm_brain.threads.sqlite import open_sqlite
 from tests.fakes import DEFAULTS, Endpoint, asker, endpoint
-from tests.integration.cluster import Cluster
 from tests.integration.commands import COMMAND, TRACEBACK, Finished, run_alone, run_here
+from tests.integration.postgres import Cluster
 from tests.integration.processes import REPO, plain_environment, process, until
 from tests.saved_threads import FIXTURE, RUNS, copy
 

@@ -11,7 +11,7 @@ from langgraph_sdk import get_sync_client
 
 from tests.fakes import DEFAULTS, Endpoint, endpoint
 from tests.integration.processes import CANARY
-from tests.integration.studio.serving import dev, fresh_root
+from tests.integration.studio.dev_server import dev, fresh_root
 
 
 @pytest.fixture(scope="package")

@@ -16,7 +16,7 @@ import pytest
 from tests.fakes import Endpoint
 from tests.integration.commands import COMMAND, Finished, run_here
 from tests.integration.processes import REPO, plain_environment, process, until
-from tests.integration.studio.serving import ANSWER
+from tests.integration.studio.dev_server import ANSWER
 
 LOW = ("--effort", "low")
 

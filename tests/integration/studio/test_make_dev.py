@@ -22,7 +22,7 @@ from tests.integration.processes import (
     process,
     until,
 )
-from tests.integration.studio.serving import GUARD, HARD, fresh_root
+from tests.integration.studio.dev_server import GUARD, HARD, fresh_root
 
 pytestmark = pytest.mark.slow
 

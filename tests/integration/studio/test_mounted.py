@@ -8,7 +8,7 @@ import httpx
 import openai
 import pytest
 
-from tests.integration.studio.serving import ANSWER, HARD
+from tests.integration.studio.dev_server import ANSWER, HARD
 
 
 @pytest.fixture

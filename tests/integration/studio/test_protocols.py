@@ -16,7 +16,7 @@ from swarm_brain.cli.app import app
 from swarm_brain.graph.errors import ServerError
 from swarm_brain.graph.loading import load
 from swarm_brain.presets import PRESETS
-from tests.integration.studio.serving import ANSWER, HARD, SIMPLE
+from tests.integration.studio.dev_server import ANSWER, HARD, SIMPLE
 
 EXPERTS = load().experts
 

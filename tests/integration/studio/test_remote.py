@@ -18,7 +18,7 @@ from swarm_brain.graph.state import RESULT_KEYS, BrainOutput
 from swarm_brain.remote import connect
 from tests.integration.commands import COMMAND, Finished, run_here
 from tests.integration.processes import REPO, plain_environment, process
-from tests.integration.studio.serving import ANSWER, HARD, SIMPLE
+from tests.integration.studio.dev_server import ANSWER, HARD, SIMPLE
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:

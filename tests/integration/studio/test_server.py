@@ -15,7 +15,7 @@ from langgraph_sdk import get_client, get_sync_client
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.state import BrainOutput
 from tests.integration.processes import CANARY, REPO, healthy
-from tests.integration.studio.serving import ANSWER, HARD, SIMPLE, dev, fresh_root
+from tests.integration.studio.dev_server import ANSWER, HARD, SIMPLE, dev, fresh_root
 
 WAVES = [
     ["begin"],

@@ -13,7 +13,7 @@ from swarm_brain.graph.context import Context
 from swarm_brain.graph.loading import load
 from swarm_brain.graph.state import BrainInput, BrainOutput, BrainState
 from tests.integration.processes import CANARY
-from tests.integration.studio.serving import ANSWER, HARD, SIMPLE
+from tests.integration.studio.dev_server import ANSWER, HARD, SIMPLE
 from tests.unit.graph.test_events import checked
 
 EXPERTS = load().experts

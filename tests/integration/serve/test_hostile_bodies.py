@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from tests.integration.serving.process import Served, serve
+from tests.integration.serve.process import Served, serve
 
 QUICK = settings(
     max_examples=15,

@@ -14,8 +14,8 @@ import pytest
 from tests.fakes import Endpoint, endpoint
 from tests.integration.commands import run_here
 from tests.integration.processes import CANARY, REPO, plain_environment
-from tests.integration.serving.process import Served, serve
-from tests.integration.serving.test_openai_client import ANSWER, HARD, SIMPLE, said
+from tests.integration.serve.process import Served, serve
+from tests.integration.serve.test_openai_client import ANSWER, HARD, SIMPLE, said
 
 LIMITS = {"ann": "", "ben": "", "few": "requests_per_minute = 2", "poor": "daily_tokens = 1500"}
 SECRET_QUESTION = "What does the word xyzzyplugh mean?"

@@ -18,8 +18,8 @@ import pytest
 
 from tests.fakes import DEFAULTS, Endpoint, endpoint
 from tests.integration.processes import REPO, plain_environment, until
-from tests.integration.serving.process import COMMAND, Served, serve
-from tests.integration.serving.test_openai_client import ANSWER, HARD, said
+from tests.integration.serve.process import COMMAND, Served, serve
+from tests.integration.serve.test_openai_client import ANSWER, HARD, said
 
 CHAT = "/v1/chat/completions"
 

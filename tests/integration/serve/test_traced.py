@@ -10,8 +10,8 @@ import pytest
 from tests.fakes import endpoint
 from tests.integration.langsmith import langsmith
 from tests.integration.processes import until
-from tests.integration.serving.process import serve
-from tests.integration.serving.test_openai_client import SIMPLE, said
+from tests.integration.serve.process import serve
+from tests.integration.serve.test_openai_client import SIMPLE, said
 
 pytestmark = pytest.mark.slow
 

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from tests.fakes import Endpoint
-from tests.integration.serving.process import Served, serve
-from tests.integration.serving.test_openai_client import HARD, said
+from tests.integration.serve.process import Served, serve
+from tests.integration.serve.test_openai_client import HARD, said
 
 CHAT = "/v1/chat/completions"
 LIMITS = {

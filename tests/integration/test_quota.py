@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cluster import Cluster
+from tests.integration.postgres import Cluster
 from tests.integration.processes import REPO, plain_environment
 
 # Reserves and settles as often as it may; says what it got: calls, and requests of a minute.

@@ -15,7 +15,7 @@ from langgraph_sdk import get_sync_client
 
 from tests.fakes import Endpoint, endpoint
 from tests.integration.processes import CANARY
-from tests.integration.studio.serving import dev, fresh_root
+from tests.integration.studio.dev_server import dev, fresh_root
 
 pytestmark = pytest.mark.slow
 

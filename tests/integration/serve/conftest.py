@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from tests.fakes import DEFAULTS, Endpoint, endpoint
-from tests.integration.serving.process import Served, serve
+from tests.integration.serve.process import Served, serve
 
 
 @pytest.fixture(scope="package")
