@@ -40,16 +40,17 @@ def ask(
 ) -> None:
     """Ask the experts a question.
 
-    Exit code 0: a model answered, 1: the run failed, 2: wrong usage, 3: only the simulation
-    answered, 4: the run is paused.
+    Exit codes: 0 a model answered, 1 the run failed, 2 wrong usage, 3 only the
+    simulation answered, 4 the run is paused.
     """
     # These import LangGraph, which is slow.
     from swarm_brain.cli.terminal import remote, run
-    from swarm_brain.cli.terminal.outcome import outcome
+    from swarm_brain.cli.terminal.outcome import Progress, failures_as_json, outcome
 
     if debug:
         show_tracebacks()
-    settings = settings_of(context)
+    with failures_as_json(as_json, Progress()):
+        settings = settings_of(context)
     settings |= {"use_memory": False} if no_save else {}
     settings |= {"on_error": "raise"} if strict else {}
     text = _read_stdin() if question == "-" else question

@@ -58,8 +58,8 @@ def batch(
 ) -> None:
     """Ask many questions from a file, and write the answers in its order.
 
-    Exit code 0: a model answered every row, 1: some rows failed, 2: wrong usage and nothing was
-    sent, 3: some rows have only a simulated answer, 4: the budget ran out.
+    Exit codes: 0 a model answered every row, 1 some rows failed, 2 wrong usage,
+    3 some rows have only a simulated answer, 4 the budget ran out.
     """
     from swarm_brain.cli.terminal import batch as work  # imports LangGraph, which is slow
 

@@ -127,34 +127,34 @@ def with_settings(
             return [*self.derived, *super().get_params(ctx)]
 
         def invoke(self, ctx: Any) -> Any:
-            """Call the command with the settings as the context's object."""
+            """Call the command; `settings_of` finds the values in the context."""
             values = {option.name: ctx.params.pop(option.name) for option in self.derived}
-            ctx.obj = _validated({**(defaults or {}), **_read(values)})
+            ctx.obj = {**(defaults or {}), **_given(values)}
             return super().invoke(ctx)
 
     return SettingsCommand
 
 
 def settings_of(context: typer.Context) -> Settings:
-    """Return the settings given on the command line, as values that JSON has."""
-    return dict(context.obj)
+    """Return the settings given on the command line, as values that JSON has.
 
-
-def _validated(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Validate by `Context`. Raises ConfigError naming the options."""
+    Raises ConfigError that names the wrong options.
+    """
+    # Both take longer to import than all of typer.
     from pydantic import ValidationError
 
     from swarm_brain.graph.context import Context
 
+    values = {name: _value(all_settings()[name], value) for name, value in context.obj.items()}
     try:
-        context = Context.model_validate(values)
+        validated = Context.model_validate(values)
     except ValidationError as error:
         lines = (
             f"{flag(str(item['loc'][0]))}: {item['msg']}, got {item['input']!r}"
             for item in error.errors(include_url=False)
         )
         raise ConfigError("\n".join(lines)) from None
-    return context.model_dump(mode="json", include=set(values))
+    return validated.model_dump(mode="json", include=set(values))
 
 
 def flag(name: str) -> str:
@@ -210,7 +210,7 @@ def _setting(name: str, field: FieldInfo) -> Setting:
 
 
 def _kind(field: FieldInfo) -> tuple[type, str | None]:
-    """The type of a field's option, and what stands for its value in the help.
+    """Return the type of a field's option, and what stands for its value in the help.
 
     Numbers stay text: `Context` converts them.
     """
@@ -250,18 +250,16 @@ def _default(field: FieldInfo) -> str:
     return "" if default in (None, (), {}) else str(default)
 
 
-def _read(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that were given, as their fields take them. Raises ConfigError."""
-    return {
-        name: _value(all_settings()[name], value)
-        for name, value in values.items()
-        if value not in (None, (), [])  # a repeatable option that is not given is empty
-    }
+def _given(values: Mapping[str, object]) -> Settings:
+    """Return the options that were given. A repeatable one that was not is empty."""
+    return {name: value for name, value in values.items() if value not in (None, (), [])}
 
 
-def _value(setting: Setting, value: Any) -> Any:
+def _value(setting: Setting, value: Any) -> object:
+    """Return the value as its field takes it. Raises ConfigError."""
     try:
-        str(value).encode()
+        for text in value if isinstance(value, list) else [value]:
+            str(text).encode()
     except UnicodeEncodeError:  # what Python makes of arguments that are not UTF-8
         raise ConfigError(f"{setting.option} must be UTF-8 text.") from None
     if setting.metavar == PAIR:
@@ -279,7 +277,7 @@ def _pair(setting: Setting, item: str) -> tuple[str, str]:
 
 
 def _json(setting: Setting, value: str) -> object:
-    """The JSON that is the value, or in the file of that name."""
+    """Parse a value that is JSON, or names a file of JSON."""
     try:
         text = value if value.lstrip().startswith("{") else Path(value).read_text(encoding="utf-8")
         parsed: object = json.loads(text)

@@ -162,11 +162,13 @@ def resume(
 ) -> None:
     """Finish an unfinished run with its own settings. Finished calls are not repeated."""
     from swarm_brain.cli.terminal.approval import decision_of
-    from swarm_brain.cli.terminal.outcome import Progress, outcome
+    from swarm_brain.cli.terminal.outcome import Progress, failures_as_json, outcome
     from swarm_brain.cli.terminal.resume import resumed
 
     progress = Progress()
-    budgets, decision = settings_of(context), decision_of(decide, sees)
+    with failures_as_json(as_json, progress):
+        budgets = settings_of(context)
+    decision = decision_of(decide, sees)
     work = resumed(thread, budgets, decision, as_json, progress)
     raise typer.Exit(outcome(work, as_json, progress))
 

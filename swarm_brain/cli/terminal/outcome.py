@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TypedDict
 
 import typer
@@ -37,10 +38,8 @@ def outcome(
             typer.echo(json.dumps(result, ensure_ascii=False))
 
     try:
-        result = asyncio.run(work)
-    except BrainError as error:
-        report(failed_result(str(error), progress))
-        raise
+        with failures_as_json(as_json, progress):
+            result = asyncio.run(work)
     except KeyboardInterrupt:
         report(failed_result("interrupted", progress))
         err.print(_interrupted(progress), markup=False, soft_wrap=True)
@@ -52,6 +51,17 @@ def outcome(
     if result["stop_reason"] == "failed" and result["provenance"] != "simulated":
         return ERROR
     return SIMULATED if result["provenance"] == "simulated" else ANSWERED
+
+
+@contextmanager
+def failures_as_json(as_json: bool, progress: Progress) -> Iterator[None]:
+    """Print the JSON of a failed run before an error leaves the block, if wanted."""
+    try:
+        yield
+    except BrainError as error:
+        if as_json:
+            typer.echo(json.dumps(failed_result(str(error), progress), ensure_ascii=False))
+        raise
 
 
 def failed_result(error: str, progress: Progress) -> Mapping[str, object]:

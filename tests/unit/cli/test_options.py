@@ -152,6 +152,7 @@ def test_a_json_schema_is_given_as_text_or_as_a_file(tmp_path):
         (["--expert-model", "synthesis"], "--expert-model 'synthesis': write NAME=VALUE"),
         (["--memory-space", " "], "--memory-space: .*at least 1 character"),
         (["--memory-space", "\udcff"], "--memory-space must be UTF-8"),
+        (["--pause-before", "\udcff"], "--pause-before must be UTF-8"),
         (["--answer-schema", "no/such.json"], "--answer-schema: no/such.json cannot be read"),
         (["--answer-schema", "{"], "--answer-schema: '{' is not JSON"),
         (["--answer-schema", '{"type": 5}'], "--answer-schema: "),
@@ -161,6 +162,12 @@ def test_a_json_schema_is_given_as_text_or_as_a_file(tmp_path):
 def test_a_wrong_value_is_refused_by_the_options_name(words, message):
     with pytest.raises(ConfigError, match=message):
         run(*words)
+
+
+def test_a_wrong_value_with_json_is_one_object_and_an_error():
+    done = CliRunner().invoke(app, ["ask", "Why?", "--max-steps", "0", "--json"])
+    assert isinstance(done.exception, ConfigError)
+    assert json.loads(done.stdout)["error"].startswith("--max-steps: ")
 
 
 def test_defaults_of_a_command_replace_those_of_context():
