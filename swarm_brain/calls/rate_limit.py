@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
+__all__ = ["Pace"]
+
 BURST_MINUTES, BURST_LEAST = 0.25, 10.0
 SAFETY = 0.99  # of the allowed rate: the endpoint's clock is not ours
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 from swarm_brain.calls.error_map import Origin
 from swarm_brain.calls.rate_limit import Pace
 
+__all__ = ["Binding", "Sampling"]
+
 JsonSchema = Mapping[str, object]
 CallArguments = dict[str, object]
 Layout = Literal["role_first", "shared_first"]
