@@ -140,14 +140,14 @@ class Board:
             self._console.print(f"experts: {', '.join(done)}", soft_wrap=True)
 
     def summary(self, result: Result) -> None:
-        """Print what it took and how far to trust it."""
+        """Print what the run used and how far to trust it."""
         whole = not self._console.is_terminal  # no line breaks of ours in a log
         self._console.print(Text(summary(result), style="dim"), soft_wrap=whole)
         for line in recalled(result):
             self._console.print(Text(printable(line), style="dim"), soft_wrap=whole)
-        for told in (result["error"], *result["notes"]):
-            if told:
-                self._console.print(Text(printable(told), style="yellow"), soft_wrap=whole)
+        for remark in (result["error"], *result["notes"]):
+            if remark:
+                self._console.print(Text(printable(remark), style="yellow"), soft_wrap=whole)
 
 
 def summary(result: Result) -> str:

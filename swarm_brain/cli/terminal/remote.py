@@ -26,12 +26,12 @@ async def answer(request: Ask, url: str, err: Console) -> Result | None:
     """
     checked(request.question)
     context = make_context(request.settings)
-    given = context.model_dump(mode="json", include=context.model_fields_set)
+    settings = context.model_dump(mode="json", include=context.model_fields_set)
     brain = connect(url)
     err.print(f"asking {brain.url}", style="dim", markup=False, soft_wrap=True)
     thread = await thread_for(brain, request.thread) if request.save else None
     running = RemoteRun(Session(err), brain, load(), thread, request.as_json, request.progress)
-    return await running.to_the_end(running.start(request.question), given)
+    return await running.to_the_end(running.start(request.question), settings)
 
 
 @dataclass
@@ -56,27 +56,27 @@ async def thread_for(brain: RemoteBrain, name: str | None) -> str:
 
     A name that is an id is the thread's id. Raises ThreadError if the thread's run is unfinished.
     """
-    threads = brain.client.threads if brain.client else None
-    assert threads  # noqa: S101  `connect` has made it
+    api = brain.client.threads if brain.client else None
+    assert api  # noqa: S101  `connect` has made it
     with translated(brain.url):
-        found: object
+        thread: object
         if name is None:
-            found = await threads.create(graph_id=GRAPH)
+            thread = await api.create(graph_id=GRAPH)
         elif _is_id(name):
-            found = await threads.create(thread_id=name, if_exists="do_nothing", graph_id=GRAPH)
+            thread = await api.create(thread_id=name, if_exists="do_nothing", graph_id=GRAPH)
         else:
-            named = await threads.search(metadata={"name": name}, limit=1)
-            found = named[0] if named else await threads.create(
+            named = await api.search(metadata={"name": name}, limit=1)
+            thread = named[0] if named else await api.create(
                 metadata={"name": name}, graph_id=GRAPH
             )  # fmt: skip
-    if not isinstance(found, dict) or not {"thread_id", "status"} <= found.keys():
+    if not isinstance(thread, dict) or not {"thread_id", "status"} <= thread.keys():
         raise ServerError(brain.url, "this is not how a LangGraph server answers.")
-    if doing := UNFINISHED.get(found["status"]):
+    if doing := UNFINISHED.get(thread["status"]):
         raise ThreadError(
             f"The thread {name} on {brain.url} {doing}. Finish it in Studio or by langgraph-sdk, "
             "or ask in another thread."
         )
-    return str(found["thread_id"])
+    return str(thread["thread_id"])
 
 
 def _is_id(name: str) -> bool:

@@ -108,8 +108,10 @@ class Running:
         past = replay(state, self.thread)
         return replace(self._start(command, config or config_of(self.thread)), past=past)
 
-    def _start(self, given: BrainInput | Command[str] | None, config: RunnableConfig) -> Start:
-        return Start(given, config, self.thread if self.saved else None, uuid.uuid4().hex)
+    def _start(
+        self, graph_input: BrainInput | Command[str] | None, config: RunnableConfig
+    ) -> Start:
+        return Start(graph_input, config, self.thread if self.saved else None, uuid.uuid4().hex)
 
     async def to_the_end(
         self, start: Start, context: Context | dict[str, object] | None, decision: object = None
