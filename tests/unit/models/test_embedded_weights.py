@@ -255,7 +255,7 @@ def test_full_disk_names_the_folder_and_the_variable(models, monkeypatch):
     monkeypatch.setattr(
         embedded_weights.shutil, "disk_usage", lambda _: SimpleNamespace(free=10_000)
     )
-    with pytest.raises(ModelUnavailable, match=rf"{models} .*SWARM_BRAIN_CACHE_DIR"):
+    with pytest.raises(ModelUnavailable, match=rf"{models}: .*SWARM_BRAIN_CACHE_DIR"):
         embedded_weights.fetch("tiny")
 
 
