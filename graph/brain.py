@@ -35,7 +35,7 @@ PARALLEL_NODES = 64  # LangGraph's default pool for invoke() has cpu + 4 threads
 
 
 def build(topology: Topology | None = None) -> Builder:
-    """The graph of a topology, not yet compiled. Default: the shipped eight experts."""
+    """Return the graph of a topology, not yet compiled. Default: the shipped eight experts."""
     topology = topology or load("eight")
     builder: Builder = StateGraph(
         BrainState,
@@ -46,7 +46,7 @@ def build(topology: Topology | None = None) -> Builder:
     builder.add_node(BEGIN, _Node(functools.partial(begin, topology)))
     for name in topology.experts:
         builder.add_node(name, _Node(functools.partial(run_expert, topology, name)))
-    # The only deferred node: whoever leads to it, it runs once, when nothing else is left to run.
+    # The only deferred node: it runs once, when no other node is left to run.
     builder.add_node(FINISH, _Node(functools.partial(finish, topology)), defer=True)
     _add_edges(builder, topology)
     return builder
@@ -58,7 +58,7 @@ def compile_brain(
     checkpointer: BaseCheckpointSaver[Any] | None = None,
     store: BaseStore | None = None,
 ) -> Brain:
-    """A brain ready to run: `build` compiled, with its own bound on supersteps."""
+    """Compile the graph of a topology, with a limit on supersteps that fits it."""
     topology = topology or load("eight")
     compiled = build(topology).compile(checkpointer=checkpointer, store=store, name="brain")
     supersteps = max(topology.levels.values()) + SPARE_SUPERSTEPS
@@ -67,9 +67,9 @@ def compile_brain(
 
 
 def _context_of(topology: Topology) -> type[Context]:
-    """Context, whose schema offers this topology's experts as choices. It takes the same.
+    """Return Context with a schema that offers this topology's experts as choices.
 
-    Studio shows a setting beside the nodes of `langgraph_nodes`: those it alone concerns.
+    It accepts the same values. Studio shows a setting at the nodes listed in `langgraph_nodes`.
     """
     beside: dict[str, Kind] = {
         "recall_limit": "memory", "recall_floor": "memory", "max_revisions": "critic"
@@ -91,9 +91,9 @@ def _context_of(topology: Topology) -> type[Context]:
 
 
 class _Node(Runnable[BrainState, Update]):
-    """Work as a node that `ainvoke` awaits and `invoke` runs on the background loop.
+    """A node that `ainvoke` awaits and `invoke` runs on the background loop.
 
-    A plain Runnable and no RunnableLambda, which would put a second run into each node's trace.
+    A RunnableLambda would add a second run to each node's trace.
     """
 
     def __init__(self, work: Work) -> None:

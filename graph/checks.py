@@ -1,4 +1,4 @@
-"""What a topology must not be: each rule yields a sentence for every fault it finds."""
+"""Check a topology. Each rule yields a sentence for every problem it finds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from swarm_brain.graph.topology import Topology
 
 
 def check(topology: Topology, where: str) -> None:
-    """Raise TopologyError for everything that would make a run wrong, silent or twice paid."""
+    """Raise TopologyError for the first problem. `where` names the file."""
     for rule in (_names, _roles, _entry, _cycles, _reachable, _joins, _gates, _hearing, _drafts):
         for problem in rule(topology):
             raise TopologyError(where, problem)
@@ -42,7 +42,7 @@ def _entry(topology: Topology) -> Iterable[str]:
 
 
 def _cycles(topology: Topology) -> Iterable[str]:
-    """Report a waking edge that closes a circle, as the edge that goes back."""
+    """Report each waking edge that closes a cycle."""
     for expert in topology.experts.values():
         for edge in expert.woken_by:
             if edge.source in topology.downstream(expert.name):
@@ -63,7 +63,7 @@ def _reachable(topology: Topology) -> Iterable[str]:
 
 
 def _joins(topology: Topology) -> Iterable[str]:
-    """A target whose sources stand on unequal levels would run, and be paid, twice."""
+    """Report targets whose sources have different levels: they would run and cost twice."""
     for expert in topology.experts.values():
         levels = {e.source: topology.levels.get(e.source, 0) for e in expert.woken_by}
         if len(set(levels.values())) > 1:

@@ -1,8 +1,8 @@
-"""How much effort a question deserves, decided without a model call. Pure.
+"""Estimate the effort that a question needs, without a model call. Pure.
 
-A question is `low` when it looks up one settled thing, `high` otherwise. In doubt it is `high`: a
-look-up asked of eight experts costs tokens, a hard question asked of three costs the answer.
-The rules read the request itself: politeness and story around it are cut away first.
+A question is `low` if it looks up one settled thing, and `high` otherwise. In doubt it is `high`: a
+look-up asked of eight experts wastes tokens, but a hard question asked of three loses the answer.
+The rules read the request itself, after removing politeness and the story around it.
 Measured by `python -m evals.effort` on labelled questions.
 """
 
@@ -76,7 +76,7 @@ _OPEN_WHO = re.compile(
     re.I,
 )
 _FACTUAL_YES_NO_WORDS = 9
-LAST_CHARACTERS = 4_000  # of a longer question; what is asked stands at its end
+LAST_CHARACTERS = 4_000  # of a longer question; the request is at its end
 _LONG_REQUEST = 22
 _OPEN_YES_NO = re.compile(
     r"\b(real|exist|exists|think|alive|possible|know|feel|matter|choose|happy|happiness|worth\w*|"
@@ -90,7 +90,7 @@ _NUMBERS = re.compile(
 
 
 def estimate(question: str) -> Effort:
-    """`low` for definitions and look-ups, `high` for everything else."""
+    """Return `low` for definitions and look-ups, `high` for everything else."""
     request, story = _request(question[-LAST_CHARACTERS:])
     bare = _QUOTED.sub('""', request)
     words = len(bare.split())
@@ -110,7 +110,7 @@ def estimate(question: str) -> Effort:
 
 
 def _request(question: str) -> tuple[str, str]:
-    """The sentence that asks, without politeness, and everything before it."""
+    """Return the sentence that asks, without politeness, and everything before it."""
     sentences = [part.strip() for part in _SENTENCE.split(question) if part and part.strip()]
     sentences = [part for part in map(_without_politeness, sentences) if part]
     if not sentences:
@@ -125,7 +125,7 @@ def _without_politeness(text: str) -> str:
 
 
 def _parts(request: str) -> int:
-    """How many things are asked for at once."""
+    """Return how many things are asked for at once."""
     joined = re.findall(
         rf"(?:(?:,|\band\b|\bor\b|,\s*and)\s+(?:{_UNIT}|how|why|whether)"
         r"|\band\s+(?:is|are|was|were|does|do|did|can))\b",
@@ -136,7 +136,7 @@ def _parts(request: str) -> int:
 
 
 def _word_problem(story: str, request: str) -> bool:
-    """A question about numbers, premises or persons given in the sentences before it."""
+    """Return whether the request depends on numbers, premises or persons named before it."""
     if len(_NUMBERS.findall(story)) >= 2 or (story and _REFERS_BACK.search(request)):
         return True
     return bool(

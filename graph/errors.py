@@ -1,23 +1,23 @@
-"""Every error this project raises on purpose.
+"""The errors that this project raises on purpose.
 
     BrainError
     ├── InputError              the question cannot be asked
-    │   ├── BlankQuestion         nothing in it
-    │   ├── NotText               not text at all
+    │   ├── BlankQuestion         it is empty
+    │   ├── NotText               it is not text
     │   └── QuestionTooLong       longer than the model's context
     ├── ConfigError             a setting is wrong; nothing was called
     │   └── TopologyError         a topology file is wrong; names the file and the entry
-    ├── BudgetTooSmall          not even one call can be paid; nothing was called
-    │   └── DaySpent              because of what is left of a day's allowance
-    ├── ModelUnavailable        no model can be had under this name (package, key, weights)
+    ├── BudgetTooSmall          the budget does not pay for one call; nothing was called
+    │   └── DaySpent              what is left of the day's allowance does not
+    ├── ModelUnavailable        a model cannot be used (package, key, weights)
     ├── MemoryUnavailable       memories or threads cannot be read or written
-    ├── ThreadError             a thread cannot do what is asked; says which command can
-    ├── ServerError             a server of the brain cannot be asked, or its run has failed
-    ├── ModelError              one call to a model has failed (see `kind`)
-    ├── RunCancelled            somebody ended the run; its thread can be resumed
-    └── ExpertFailed            an expert failed and the run was told to be strict
+    ├── ThreadError             a thread cannot do this; names the command that can
+    ├── ServerError             a server of the brain cannot be reached, or its run failed
+    ├── ModelError              one call to a model failed (see `kind`)
+    ├── RunCancelled            somebody cancelled the run; its thread can be resumed
+    └── ExpertFailed            an expert failed and `on_error` is "raise"
 
-Each message says what, which and what to do. None of them ever carries a key.
+Each message says what happened and what to do. No message contains a key.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ FailureKind = Literal[
     "no_reply",  # 200, but nothing that is a reply
     "unreadable",  # a reply, but not in the form that was asked for
     "unavailable",  # the model could not be loaded
-    "left_out",  # the setting `without` says so
-    "skipped",  # somebody at a pause said so
-    "stopped",  # somebody at a pause ended the run
-    "budget",  # the call's worst case is not in the run's balance
+    "left_out",  # by the setting `without`
+    "skipped",  # by a person at a pause
+    "stopped",  # a person ended the run at a pause
+    "budget",  # the rest of the budget does not cover the call's worst case
     "deadline",  # the run's time is used up
     "circuit_open",  # the endpoint has failed too often in this run
 ]
@@ -69,12 +69,12 @@ _RETRYABLE: frozenset[FailureKind] = frozenset(
 )
 
 
-class BrainError(RuntimeError):  # of other kinds the LangGraph server hides the message
-    """Parent of all errors raised on purpose."""
+class BrainError(RuntimeError):  # the LangGraph server hides the messages of other errors
+    """Base class of all errors that this project raises on purpose."""
 
 
 class InputError(BrainError, ValueError):
-    """The question cannot be asked as it stands."""
+    """The question cannot be asked."""
 
 
 class BlankQuestion(InputError):
@@ -82,12 +82,12 @@ class BlankQuestion(InputError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The question is empty. Give it as {'question': '...'} or as the last human message."
+            "The question is empty. Pass it as {'question': '...'} or as the last human message."
         )
 
 
 class NotText(InputError):
-    """The question is something else than text."""
+    """The question is not text."""
 
     def __init__(self, got: object) -> None:
         what = "bytes that are not UTF-8" if isinstance(got, str) else type(got).__name__
@@ -99,8 +99,8 @@ class QuestionTooLong(InputError):
 
     def __init__(self, tokens: int, context: int, model: str) -> None:
         super().__init__(
-            f"The question has about {tokens} tokens with its prompt and reply; {model} reads "
-            f"{context}. Shorten it, lower max_tokens or choose a model with a longer context."
+            f"The question needs about {tokens} tokens with its prompt and reply, but {model} has "
+            f"a context of {context}. Shorten it, lower max_tokens or choose another model."
         )
 
 
@@ -109,59 +109,59 @@ class ConfigError(BrainError, ValueError):
 
 
 class TopologyError(ConfigError):
-    """A topology is wrong; `where` names the file and, if it can, the entry."""
+    """A topology is wrong. `where` names the file."""
 
     def __init__(self, where: str, problem: str) -> None:
         super().__init__(f"{where}: {problem}")
 
 
 class BudgetTooSmall(BrainError):
-    """Not even one call can be paid; `what` says what is there and what is needed at least."""
+    """The budget does not pay for one call. `what` states the budget and the minimum."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"The budget pays for no call: {what}. Nothing was asked.")
+        super().__init__(f"The budget is too small for one call: {what}. No model was called.")
         self.what = what
 
 
 class DaySpent(BudgetTooSmall):
-    """What is left of the day's allowance pays for no call; there is a new one at midnight, UTC."""
+    """What is left of the day's allowance does not pay for one call. It renews at midnight UTC."""
 
     def __init__(self, what: str) -> None:
         BrainError.__init__(
             self,
-            f"What is left of this day's allowance pays for no call: {what}. Nothing was asked; a "
-            "new day begins at midnight, UTC.",
+            f"What is left of this day's allowance is too small for one call: {what}. No model was "
+            "called. The allowance renews at midnight UTC.",
         )
         self.what = what
 
 
 class ModelUnavailable(BrainError):
-    """No model can be had under this name; `fix` says what would help."""
+    """A model cannot be used. `fix` says what would help."""
 
     def __init__(self, what: str, fix: str = "") -> None:
         super().__init__(f"{what} {fix}".strip())
 
 
 class MemoryUnavailable(BrainError):
-    """Memories cannot be read or written; `where` is a file, a database or an embedder."""
+    """Memories cannot be read or written. `where` is a file, a database or an embedder."""
 
     def __init__(self, where: str, why: object) -> None:
         super().__init__(f"{where}: {str(why).strip() or type(why).__name__}")
 
 
 class ThreadError(BrainError):
-    """A saved thread cannot do what is asked of it."""
+    """A saved thread cannot do what was asked."""
 
 
 class RunCancelled(BrainError):
-    """Somebody ended the run."""
+    """Somebody cancelled the run."""
 
     def __init__(self) -> None:
         super().__init__("The run was cancelled.")
 
 
 class ServerError(BrainError):
-    """A server of the brain cannot be asked, or its run has failed."""
+    """A server of the brain cannot be reached, or its run failed."""
 
     def __init__(self, url: str, why: str) -> None:
         super().__init__(f"{url}: {why}")
@@ -169,7 +169,7 @@ class ServerError(BrainError):
 
 
 class ModelError(BrainError):
-    """One call to a model has failed.
+    """One call to a model failed.
 
     `kind` says how, `status` is the HTTP status if there was one, `retry_after` is in seconds.
     """
@@ -189,7 +189,7 @@ class ModelError(BrainError):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same request may succeed later."""
+        """Whether the same request may succeed if it is sent again."""
         return self.kind in _RETRYABLE
 
 

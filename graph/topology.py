@@ -19,7 +19,7 @@ Experts = Annotated[Mapping[str, "Expert"], AfterValidator(MappingProxyType), Pl
 
 
 class Edge(BaseModel):
-    """A waking edge, stated at its target: it fires at weight x salience x gate >= threshold."""
+    """A waking edge, stated at its target. It fires if weight x salience x gate >= threshold."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -28,12 +28,12 @@ class Edge(BaseModel):
     effort: Literal["low", "high", "any"] = "any"
 
     def counts(self, effort: Effort | None) -> bool:
-        """Whether the edge exists at this effort; None asks for any."""
+        """Return whether the edge exists at this effort. None means at any effort."""
         return effort is None or self.effort in ("any", effort)
 
 
 class Expert(BaseModel):
-    """One LLM role. `kind` says what the node does with the reply; the prompt says how to think."""
+    """One LLM role. `kind` decides how its reply is used; the prompt says how to think."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -51,12 +51,12 @@ class Expert(BaseModel):
 
     @property
     def traits(self) -> Traits:
-        """What it has in common with other experts of its kind."""
+        """The traits of its kind."""
         return KINDS[self.kind]
 
     @property
     def role(self) -> str:
-        """The prompt's first line, which names the role."""
+        """The role, from the first line of the prompt."""
         return self.prompt.splitlines()[0].lstrip("# ").strip()
 
 
@@ -91,21 +91,21 @@ class Topology(BaseModel):
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 over experts, edges and prompts; what a saved run is compared with."""
+        """SHA-256 of experts, edges and prompts. A saved run must meet the same hash."""
         return hashlib.sha256(self.model_dump_json(exclude={"name", "source"}).encode()).hexdigest()
 
     def of_kind(self, *kinds: Kind) -> list[Expert]:
-        """The experts of these kinds, in the file's order."""
+        """Return the experts of these kinds, in the order of the file."""
         return [expert for expert in self.experts.values() if expert.kind in kinds]
 
     @property
     def synthesis(self) -> Expert:
-        """The one expert that joins the drafts."""
+        """The expert that joins the drafts."""
         return self.of_kind("synthesis")[0]
 
     @property
     def gated(self) -> list[Expert]:
-        """The experts whose waking a gate expert can prevent."""
+        """The experts that a gate can keep from waking."""
         return [expert for expert in self.experts.values() if expert.gated]
 
     @property
@@ -118,21 +118,21 @@ class Topology(BaseModel):
         return self.soloist if max_steps == 1 else self.synthesis
 
     def reached(self, effort: Effort) -> set[str]:
-        """The experts to which waking edges lead at this effort, if all of them fire."""
+        """Return the experts that waking edges lead to at this effort, if all fire."""
         return self.downstream(BEGIN, effort) - {BEGIN}
 
     def downstream(self, start: str, effort: Effort | None = None) -> set[str]:
-        """Everything that waking edges lead to from `start`, itself included."""
-        found, frontier = {start}, [start]
+        """Return everything that waking edges lead to from `start`, including itself."""
+        reached, frontier = {start}, [start]
         while frontier:
             for target in self.targets(frontier.pop(), effort):
-                if target.name not in found:
-                    found.add(target.name)
+                if target.name not in reached:
+                    reached.add(target.name)
                     frontier.append(target.name)
-        return found
+        return reached
 
     def targets(self, source: str, effort: Effort | None = None) -> list[Expert]:
-        """The experts that have a waking edge from `source` (that counts at this effort)."""
+        """Return the experts that have a waking edge from `source` at this effort."""
         return [
             expert
             for expert in self.experts.values()

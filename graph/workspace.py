@@ -1,4 +1,4 @@
-"""The global workspace: signals of one wave compete, the winners are broadcast to later experts.
+"""The global workspace: signals of one step compete, and the winners are broadcast.
 
 After Baars' global workspace theory (B. J. Baars, "A Cognitive Theory of Consciousness", 1988):
 a stage of small capacity that all specialists read. What is computed here is a top-k selection by
@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 
 class Broadcast(TypedDict):
-    """A signal on the stage, by reference: the words are in the state's `signals`."""
+    """A broadcast signal, by reference: its words are in the state's `signals`."""
 
     source: str
     step: int
@@ -19,14 +19,14 @@ class Broadcast(TypedDict):
 
 
 class Workspace(TypedDict):
-    """`capacity` places for each wave, and who holds them."""
+    """The broadcast signals: at most `capacity` of each step."""
 
     capacity: int
     broadcasts: list[Broadcast]
 
 
 def compete(current: Workspace | None, update: Workspace | list[Broadcast]) -> Workspace:
-    """Reducer. A whole workspace replaces the old one; broadcasts compete for their wave's places.
+    """Reduce: a workspace replaces the old one; broadcasts compete for the places of their step.
 
     The order of siblings' writes does not matter: ties go to the alphabetically first source.
     """

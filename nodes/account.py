@@ -1,4 +1,4 @@
-"""The account of a run: what it may spend, what it has spent, in this process and before it."""
+"""The account of a run: its limits, and what it has spent in this process and before."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from swarm_brain.spending.reservations import Reservation, Reservations
 
 @dataclass(frozen=True)
 class Account:
-    """`lost` are requests of this expert in this step whose replies a crash has taken."""
+    """The account as one expert uses it.
+
+    `lost` are the expert's requests in this step whose replies were lost in a crash.
+    """
 
     ledger: Ledger
     reservations: Reservations | None = None
@@ -23,7 +26,7 @@ class Account:
 
 
 async def open_account(turn: ExpertTurn) -> Account:
-    """The run's account for one expert; rebuilt in a process that does not know it."""
+    """Return the run's account for one expert; rebuild it in a process that does not know it."""
     store, name, step = turn.store, turn.expert.name, turn.step
     if store is None or turn.thread is None:  # nobody could resume this run
         return Account(ledger(turn, ()))
@@ -39,7 +42,7 @@ async def open_account(turn: ExpertTurn) -> Account:
 
 
 def ledger(turn: Turn, unknown: Sequence[Reservation]) -> Ledger:
-    """The run's ledger. In a new process it starts with what signals and entries say was spent.
+    """Return the run's ledger. In a new process it starts with what signals and entries cost.
 
     The time between the end of the old process and now does not count.
     """
@@ -56,7 +59,7 @@ def ledger(turn: Turn, unknown: Sequence[Reservation]) -> Ledger:
 
 
 def elapsed(signals: Iterable[Signal]) -> float:
-    """Seconds that the waves of these signals took."""
+    """Return the seconds that the steps of these signals lasted."""
     longest: dict[int, float] = {}
     for signal in signals:
         longest[signal["step"]] = max(longest.get(signal["step"], 0.0), signal["latency_s"])

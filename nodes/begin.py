@@ -83,7 +83,7 @@ async def begin(topology: Topology, state: BrainState, config: RunnableConfig) -
 
 
 def _fixed(topology: Topology, context: Context) -> Reset:
-    """What does not depend on the question, and empty channels for a new run."""
+    """Return what does not depend on the question, and empty channels for the new run."""
     return {
         "settings": context.model_dump(mode="json"),
         "topology": {"name": topology.source or topology.name, "hash": topology.hash},
@@ -95,7 +95,7 @@ def _fixed(topology: Topology, context: Context) -> Reset:
 
 
 def _plan(turn: Turn, conversation: Conversation, bindings: Bindings, recalled: Recalled) -> Plan:
-    """The plan of a run: raises what `_plan_within_day` raises."""
+    """Return the plan of a run. Raises what `_plan_within_day` raises."""
     shown = prompt.joined(prompt.recalled(recalled.items))
     case = _case(turn.topology, turn.settings, conversation.text, bindings, shown)
     wanted = _effort(turn.settings, conversation.question)
@@ -107,9 +107,9 @@ def _effort(context: Context, question: str) -> Effort:
 
 
 def _plan_within_day(case: Case, wanted: Effort, payer: str | None) -> Plan:
-    """A plan within the run's budget, and within what the day has left for this payer.
+    """Return a plan within the run's budget and what this user has left of the day's allowance.
 
-    Raises BudgetTooSmall, or DaySpent if it is the day that is too small.
+    Raises BudgetTooSmall, or DaySpent if the day's allowance is what is too small.
     """
     plan, left = make_plan(case, wanted), quota.left(payer)
     if left == quota.Left():
@@ -131,7 +131,7 @@ def _smaller(one: float | None, other: float | None) -> float | None:
 
 
 def _memory(conversation: Conversation, recalled: Recalled) -> Memory:
-    """What is remembered, as state."""
+    """Return what the run remembers, as state."""
     return {
         "turns": conversation.messages,
         "digest": conversation.digest,
@@ -142,7 +142,7 @@ def _memory(conversation: Conversation, recalled: Recalled) -> Memory:
 
 
 async def _recalled(turn: Turn, query: str) -> Recalled:
-    """What the store remembers about the question, if a memory expert will run to say it."""
+    """Recall memories from the store if a memory expert will run to use them."""
     store, context = turn.store, turn.context
     if store is None or not context.use_memory:
         return Recalled([])
@@ -152,7 +152,7 @@ async def _recalled(turn: Turn, query: str) -> Recalled:
 
 
 def _remembers(topology: Topology, max_steps: int) -> bool:
-    """Whether a memory expert may run within these steps."""
+    """Return whether a memory expert may run within these steps."""
     first, last = propagation.steps_planned(topology, max_steps)
     return first == 1 and last > 1 and bool(propagation.memories(topology))
 
@@ -208,7 +208,7 @@ def _case(
     bindings: Bindings,
     recalled: str,
 ) -> Case:
-    """What the worst case of a question depends on; `text` includes the earlier messages."""
+    """Return what the worst case of a question depends on."""
 
     def binding_of(expert: Expert) -> Binding:
         return bindings[spec_for(expert, context)][0]

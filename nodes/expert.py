@@ -65,7 +65,7 @@ def insist(turn: Turn) -> None:
 
 
 async def _with_model(turn: Turn, name: str) -> ModelTurn:
-    """The turn of this expert, with the model that it asks."""
+    """Return the turn of this expert, with the model that it asks."""
     expert, context = turn.topology.experts[name], turn.context
     binding, _ = await asyncio.to_thread(
         choose.bind_chosen, spec_for(expert, context), context.base_url
@@ -82,7 +82,7 @@ async def _with_model(turn: Turn, name: str) -> ModelTurn:
 
 
 async def _signal(turn: ModelTurn) -> Signal:
-    """The expert's signal, including the cost of calls that a killed process made for it."""
+    """Return the expert's signal, including the cost of calls that a killed process made."""
     account = await open_account(turn)
     shown, trimmed, problem = await _shown(turn)
     if turn.expert.name in turn.context.without:
@@ -102,11 +102,11 @@ async def _signal(turn: ModelTurn) -> Signal:
 
 
 async def _shown(turn: ModelTurn) -> tuple[Sequence[prompt.Part], str | None, ModelError | None]:
-    """The parts of the prompt, what was left out to fit, and why it cannot be sent."""
+    """Return the parts of the prompt, what was left out to fit, and why it cannot be sent."""
     parts, binding = prompt.parts(turn), turn.binding
     count = binding.count_tokens or estimate_tokens
     try:
-        # In a thread: counting and asking for the context's size may be requests of their own.
+        # In a thread: counting tokens and asking for the context's size may need requests.
         shown, trimmed = await asyncio.to_thread(
             prompt.fit, turn.expert, parts, lambda: _room(turn), count
         )
@@ -116,13 +116,13 @@ async def _shown(turn: ModelTurn) -> tuple[Sequence[prompt.Part], str | None, Mo
 
 
 def _room(turn: ModelTurn) -> int | None:
-    """Tokens that the model's context has for the prompt; None if unknown."""
+    """Return the tokens that the model's context has for the prompt; None if unknown."""
     size = turn.binding.context_tokens()
     return None if size is None else size - turn.sampling.max_tokens
 
 
 def _unasked(turn: ModelTurn, shown: Sequence[prompt.Part], problem: ModelError) -> Reply:
-    """The reply of a model that was not asked."""
+    """Return the reply of a model that was not asked."""
     reply = Reply(error=problem)
     if simulates(reply, turn.context):
         reply.text = reply_to(prompt.messages(turn.expert, shown), schema_for(turn))
@@ -136,7 +136,7 @@ async def _asked(
     account: Account,
     report: emit.Report,
 ) -> Reply:
-    """The model's reply; a simulated one if it failed and the settings say so."""
+    """Return the model's reply; a simulated one if it failed and the settings say so."""
     call = _call(turn, shown, decision, account)
     if turn.answers and prompt.answer(turn.topology, turn.signals):
         report.revised(emit.DEFECT_FOUND)

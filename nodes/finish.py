@@ -89,7 +89,7 @@ async def _remember(turn: Turn, result: BrainOutput) -> str | None:
     space, note = turn.space, None
     written = [signal["source"] for signal in turn.signals if signal["human"] == "written"]
     if context.use_memory and written:
-        note = f"not remembered: a person has written what {', '.join(written)} said"
+        note = f"not remembered: a person wrote the words of {', '.join(written)}"
     elif context.use_memory and worth_remembering(result["provenance"]):
         note = await remember(store, space, _episode(turn.state, result))
         if note is None and context.consolidation_interval:
@@ -100,7 +100,7 @@ async def _remember(turn: Turn, result: BrainOutput) -> str | None:
 
 
 def _episode(state: BrainState, result: BrainOutput) -> dict[str, Any]:
-    """What is remembered of a run."""
+    """Return what is remembered of a run."""
     return {
         "question": state["query"],
         "answer": result["final_output"],
@@ -114,28 +114,28 @@ def _episode(state: BrainState, result: BrainOutput) -> dict[str, Any]:
 
 
 def _answers(topology: Topology, signals: Sequence[Signal]) -> int:
-    """How often synthesis has answered; a revision that failed is none."""
+    """Return how often synthesis answered. A failed revision does not count."""
     name = topology.synthesis.name
     return sum(s["source"] == name and propagation.usable(s) for s in signals)
 
 
 def choose(topology: Topology, signals: Sequence[Signal]) -> Signal | None:
-    """The answer: synthesis's last, else the best draft, else any simulated answer there is."""
-    if found := prompt.answer(topology, signals):
-        return found
-    if real := prompt.drafts(topology, signals):
-        return best(real)
-    answering = [
+    """Return the answer: synthesis's last, else the best draft, else a simulated one."""
+    if answer := prompt.answer(topology, signals):
+        return answer
+    if drafts := prompt.drafts(topology, signals):
+        return best(drafts)
+    simulated = [
         signal
         for kind in ("synthesis", "proposer")
         for signal in signals
         if topology.experts[signal["source"]].kind == kind and signal["status"] == "simulated"
     ]
-    return answering[0] if answering else None
+    return simulated[0] if simulated else None
 
 
 def best(drafts: Sequence[Signal]) -> Signal:
-    """The most salient draft among those with the most frequent verdict."""
+    """Return the most salient draft of those with the most frequent verdict."""
     counts = Counter(_verdicts(drafts))
     return max(
         drafts,
@@ -149,9 +149,10 @@ def _verdicts(drafts: Sequence[Signal]) -> list[str]:
 
 
 async def agreement(drafts: Sequence[Signal]) -> float | None:
-    """Share of drafts with the most frequent verdict; for open questions their mean similarity.
+    """Return the share of drafts with the most frequent verdict.
 
-    None with fewer than two drafts, or without verdicts where no embedding is installed.
+    For open questions, return their mean similarity. None with fewer than two drafts, or for open
+    questions if no embedding is installed.
     """
     if len(drafts) < 2:
         return None
@@ -162,7 +163,7 @@ async def agreement(drafts: Sequence[Signal]) -> float | None:
 
 
 def dissent(drafts: Sequence[Signal], verdict: str | None, text: str) -> list[str]:
-    """Verdicts of drafts that the answer did not adopt, and views that it kept as dissent."""
+    """Return drafts' verdicts that differ from the answer's, and the dissent that it states."""
     if verdict is None:  # nothing to differ from
         return parse.read_dissent(text)
     adopted = parse.normal_verdict(verdict)
@@ -175,7 +176,7 @@ def dissent(drafts: Sequence[Signal], verdict: str | None, text: str) -> list[st
 
 
 def label(turn: Turn, chosen: Signal | None) -> tuple[Provenance, StopReason, str | None]:
-    """Provenance, why the run stopped, and what went wrong if anything did."""
+    """Return the provenance, why the run ended, and what went wrong if anything did."""
     failures = _failures(turn.signals)
     error = "; ".join(failures) or None
     stop = _stop_reason(turn)
@@ -188,17 +189,17 @@ def label(turn: Turn, chosen: Signal | None) -> tuple[Provenance, StopReason, st
 
 
 def _failures(signals: Sequence[Signal]) -> list[str]:
-    """What went wrong and for whom; the same trouble of several experts is told once."""
-    whose: dict[str, list[str]] = {}
+    """Describe what went wrong and for whom. Experts with the same problem share an entry."""
+    experts: dict[str, list[str]] = {}
     for signal in signals:
         cut = signal["trimmed"] if signal["trimmed"] == SIGNALS_CUT else None
         if problem := signal["error"] or cut:
-            whose.setdefault(problem, []).append(signal["source"])
-    return [f"{', '.join(names)}: {problem}" for problem, names in whose.items()]
+            experts.setdefault(problem, []).append(signal["source"])
+    return [f"{', '.join(names)}: {problem}" for problem, names in experts.items()]
 
 
 def _stop_reason(turn: Turn) -> StopReason:
-    """Which limit cut the run short, if any did; a budget's cut is named before the user's own."""
+    """Return which limit ended the run early, if any. A budget goes before max_steps."""
     signals, limits = turn.signals, turn.state["limits"]
     stopped = {signal["failure"] for signal in signals} & set(LIMITS)
     if any(signal["failure"] == "stopped" for signal in signals):
@@ -212,11 +213,11 @@ def _stop_reason(turn: Turn) -> StopReason:
 
 
 def _silence(context: Context) -> str:
-    return f"no expert that answers was woken at threshold {context.threshold:g}: lower it"
+    return f"threshold {context.threshold:g} is too high: no expert that answers was woken"
 
 
 def reports(turn: Turn) -> list[ExpertReport]:
-    """One entry for each expert's run, and one for each that an edge reached but none woke."""
+    """Return an entry for each expert that ran, and for each that was reached but not woken."""
     topology, signals = turn.topology, turn.signals
     order = list(topology.experts)
     ran = sorted(signals, key=lambda s: (s["step"], order.index(s["source"])))
@@ -242,7 +243,7 @@ def report(signal: Signal) -> ExpertReport:
 
 
 def usage(signals: Sequence[Signal] | Sequence[Answered]) -> Usage:
-    """The run's totals. A total is None where a model replied and its share is unknown."""
+    """Return the run's totals. A total is None if some reply's share of it is unknown."""
     replied = [s for s in signals if s["output_tokens"] is not None]
 
     def total(key: str) -> Any:

@@ -1,12 +1,12 @@
-"""A pause before an expert: a person sees what it would see, and decides.
+"""Pause before an expert: a person sees what the expert would see, and decides.
 
-The run is interrupted in LangGraph's own way, so that it may be resumed by another process, days
-later, with `Command(resume={"action": ...})`. Nothing runs meanwhile and no clock does.
+The run is interrupted in LangGraph's own way, so another process can resume it days later with
+`Command(resume={"action": ...})`. The time of a pause does not count.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 from langgraph.errors import GraphInterrupt
 from langgraph.types import interrupt
@@ -23,42 +23,42 @@ SKIPPED, STOPPED = "skipped at a pause", "the run was stopped at a pause"
 
 
 class Decision(TypedDict):
-    """What a person decided; `sees` is what the expert is shown instead, with `edit`."""
+    """What a person decided. With `edit`, `sees` is what the expert is shown instead."""
 
     action: Action
     sees: str | None
 
 
 class _Answer(BaseModel):
-    """The form of `Command(resume=...)`. A bare action will do: `Command(resume="approve")`."""
+    """The value of `Command(resume=...)`: this, or only the action, as in `resume="approve"`."""
 
     model_config = ConfigDict(extra="forbid")
 
     action: Action = Field(
-        description="approve: ask the expert; edit: ask it, showing `sees` instead; skip: do not "
-        "ask it; stop: ask nobody any more and answer with what there is."
+        description="approve: ask the expert; edit: ask it, but show it `sees` instead; skip: do "
+        "not ask it; stop: ask no further expert and answer with what there is."
     )
-    sees: str | None = Field(  # bounded, which makes pydantic refuse half a surrogate pair, too
+    sees: str | None = Field(  # with a maximum pydantic also refuses half a surrogate pair
         None, max_length=1_000_000, description="What the expert is shown instead (with edit)."
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _bare(cls, given: Any) -> Any:
-        return {"action": given} if isinstance(given, str) else given
+    def _bare(cls, value: object) -> object:
+        return {"action": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _complete(self) -> _Answer:
         if (self.action == "edit") != bool(self.sees and self.sees.strip()):
-            raise ValueError("edit needs `sees`, the text to show; no other action takes it")
+            raise ValueError("edit needs `sees`, the text to show; other actions do not accept it")
         return self
 
 
 def decide(turn: ModelTurn, sees: str, ledger: Ledger) -> Decision | None:
-    """What a person decides about this expert; None if nobody wants to be asked.
+    """Return a person's decision about this expert; None if the run does not pause before it.
 
-    Raises GraphInterrupt the first time, and pydantic's ValidationError for an answer that has not
-    the form of a Decision: the run stays paused then.
+    Raises GraphInterrupt the first time. Raises pydantic's ValidationError for an invalid decision;
+    the run then stays paused.
     """
     if turn.expert.name not in turn.context.pause_before or stopped(turn.state):
         return None
@@ -80,23 +80,23 @@ def decide(turn: ModelTurn, sees: str, ledger: Ledger) -> Decision | None:
     return {"action": answer.action, "sees": answer.sees}
 
 
-def check_decision(given: Any) -> None:
-    """Raise ConfigError for what is no form of a Decision."""
+def check_decision(value: object) -> None:
+    """Raise ConfigError unless the value is a valid decision."""
     try:
-        _Answer.model_validate(given)
+        _Answer.model_validate(value)
     except ValidationError:
         raise ConfigError(
-            'No decision: write "approve", "skip", "stop" or {"action": "edit", "sees": "..."}.'
+            'Not a decision: write "approve", "skip", "stop" or {"action": "edit", "sees": "..."}.'
         ) from None
 
 
 def stopped(state: BrainState) -> bool:
-    """Whether somebody at a pause ended the run."""
+    """Return whether a person stopped the run at a pause."""
     return any(signal["failure"] == "stopped" for signal in state.get("signals", []))
 
 
 def prevented(state: BrainState, decision: Decision | None) -> ModelError | None:
-    """Why the expert is not asked, if a person at a pause said so."""
+    """Return why the expert is not asked, if a person decided so at a pause."""
     if stopped(state) or (decision and decision["action"] == "stop"):
         return ModelError("stopped", STOPPED)
     if decision and decision["action"] == "skip":
@@ -105,13 +105,13 @@ def prevented(state: BrainState, decision: Decision | None) -> ModelError | None
 
 
 def check(pause_before: tuple[str, ...], experts: list[str], thread: str | None) -> None:
-    """Raise ConfigError for a pause that cannot be."""
+    """Raise ConfigError if the run cannot pause there."""
     if unknown := sorted(set(pause_before) - set(experts)):
         raise ConfigError(
             f"pause_before names {', '.join(unknown)}; this topology has {', '.join(experts)}."
         )
     if pause_before and thread is None:
         raise ConfigError(
-            "pause_before needs a thread that is saved: compile with a checkpointer and give "
+            "pause_before needs a saved thread: compile with a checkpointer and set "
             "configurable.thread_id."
         )

@@ -1,6 +1,6 @@
-"""What a reply says, read as far as it goes and never beyond. Pure.
+"""Read replies. Pure.
 
-None means: cannot be read. A value that is not there is never invented.
+The readers are lenient about the form of a reply, but never invent a value. None means unreadable.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import Any
 
 from swarm_brain.calls.json_values import values_in
-from swarm_brain.graph.answer_schema import fits
+from swarm_brain.graph.answer_schema import Schema, fits
 from swarm_brain.graph.signal import Defect
 from swarm_brain.graph.topology import Expert
+from swarm_brain.models.binding import JsonSchema
 
-# A number is complete only if white space, the next key or the end of the object follows: in a
-# reply cut short the last digits may be missing, and in `0,85` the comma ends nothing.
+# A number is complete only before white space, the next key or the end of the object: a reply that
+# was cut short may lack the last digits, and the comma of `0,85` is no separator.
 _PAIR = re.compile(
     r'"(?P<name>\w{1,99})"\s{0,9}:\s{0,9}"?(?P<value>-?\d{1,20}(?:\.\d{1,20})?)"?'
     r'(?=\s|,\s{0,99}["}]|\})'
@@ -33,8 +33,8 @@ _AROUND_VALUE = " \t*_`"
 _LABELS = ("verdict", "dissent")
 
 
-def gates_schema(experts: Iterable[Expert]) -> dict[str, Any]:
-    """One object with one required number in 0..1 for each of these experts."""
+def gates_schema(experts: Iterable[Expert]) -> JsonSchema:
+    """Return the schema of an object with a required number from 0 to 1 for each expert."""
     names = [expert.name for expert in experts]
     number = {"type": "number", "minimum": 0, "maximum": 1}
     return {
@@ -45,8 +45,8 @@ def gates_schema(experts: Iterable[Expert]) -> dict[str, Any]:
     }
 
 
-def defects_schema() -> dict[str, Any]:
-    """A list of {quote, problem} in an object, because strict endpoints want one at the root."""
+def defects_schema() -> JsonSchema:
+    """Return the schema of {"defects": [{quote, problem}]}. Strict endpoints need an object."""
     text = {"type": "string"}
     defect = {
         "type": "object",
@@ -63,19 +63,19 @@ def defects_schema() -> dict[str, Any]:
 
 
 def read_gates(text: str, names: Sequence[str]) -> dict[str, float] | None:
-    """The gate of each named expert that the reply states, clamped to 0..1."""
-    stated: dict[str, Any] = {}
+    """Return the gates that the reply states for the named experts, clamped to 0..1."""
+    stated: dict[str, object] = {}
     for value in values_in(text):
         if isinstance(value, dict):
             stated.update(_flat(value))
     if not any(name in stated for name in names):
-        stated = {found["name"]: found["value"] for found in _PAIR.finditer(text)}
+        stated = {pair["name"]: pair["value"] for pair in _PAIR.finditer(text)}
     gates = {name: number for name in names if (number := _number(stated.get(name))) is not None}
     return gates or None
 
 
-def _flat(value: dict[str, Any]) -> dict[str, Any]:
-    """An object's pairs, those of objects in it included: some models wrap what they are asked."""
+def _flat(value: dict[str, object]) -> dict[str, object]:
+    """Return an object's pairs and those of objects in it: some models wrap their reply."""
     nested = {k: v for part in value.values() if isinstance(part, dict) for k, v in part.items()}
     return {**nested, **value}
 
@@ -93,34 +93,34 @@ def _number(value: object) -> float | None:
 
 
 def read_defects(text: str) -> list[Defect] | None:
-    """The defects that the reply states; an empty list only if it states that there are none."""
-    found: list[Defect] = []
+    """Return the defects that the reply states; an empty list if it states that there are none."""
+    defects: list[Defect] = []
     readable = False
     for value in values_in(text):
         for listed in _lists(value, alone=text.strip().strip("`").removeprefix("json").strip()):
-            defects = [defect for item in listed for defect in _defect(item)]
-            found += [d for d in defects if d["quote"] and d["problem"]]
-            readable = readable or bool(defects) or not listed
-    return found if readable else None
+            stated = [defect for item in listed for defect in _defect(item)]
+            defects += [defect for defect in stated if defect["quote"] and defect["problem"]]
+            readable = readable or bool(stated) or not listed
+    return defects if readable else None
 
 
-def _lists(value: Any, alone: str) -> Iterator[list[Any]]:
-    """The lists of defects in a JSON value: under that key, or a list that is the whole reply."""
+def _lists(value: object, alone: str) -> Iterator[list[object]]:
+    """Yield the lists of defects in a JSON value: under `defects`, or a list that is the reply."""
     if isinstance(value, list) and (value or alone == "[]"):
         yield value
     pending = [value] if isinstance(value, dict) else []
     while pending:
         part = pending.pop()
-        if isinstance(part.get("defects"), list):
-            yield part["defects"]
+        if isinstance(listed := part.get("defects"), list):
+            yield listed
         elif "quote" in part:
             yield [part]
         else:
             pending += [inner for inner in part.values() if isinstance(inner, dict)]
 
 
-def _defect(item: Any) -> Iterator[Defect]:
-    """The defect that an item of the list is, if it is one, or those that a list in it holds."""
+def _defect(item: object) -> Iterator[Defect]:
+    """Yield the defect in an item of the list, or those of a list in it."""
     for part in item if isinstance(item, list) else [item]:
         if isinstance(part, dict):
             quote, problem = part.get("quote"), part.get("problem")
@@ -128,54 +128,54 @@ def _defect(item: Any) -> Iterator[Defect]:
                 yield {"quote": quote.strip(), "problem": problem.strip()}
 
 
-def read_formed(text: str, schema: Mapping[str, Any]) -> str | None:
-    """The JSON in a reply that fits a JSON schema: the whole reply, else the first value in it."""
+def read_formed(text: str, schema: Schema) -> str | None:
+    """Return the JSON in a reply that matches a schema: the whole reply, else its first value."""
     try:
         if fits(json.loads(text, parse_constant=_no_json), schema):
             return text.strip()
     except (ValueError, RecursionError):
         pass
-    found = (value for value in values_in(text) if fits(value, schema))
-    return next((json.dumps(value, ensure_ascii=False) for value in found), None)
+    matching = (value for value in values_in(text) if fits(value, schema))
+    return next((json.dumps(value, ensure_ascii=False) for value in matching), None)
 
 
 def _no_json(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _labelled(text: str, label: str) -> list[str]:
-    """What stands behind `label:` on lines that begin with it, whatever Markdown is around it.
+    """Return the values of lines that start with `label:`, ignoring Markdown around them.
 
-    If nothing does, the next line is taken.
+    If a line has no value, return the next line.
     """
-    found = []
+    values = []
     for line, following in itertools.pairwise([*text.splitlines(), ""]):
-        said, value = _split(line)
-        if said == label:
-            beneath = "" if _split(following)[0] in _LABELS else following
-            found.append(value or beneath.strip(_AROUND_VALUE))
-    return found
+        name, value = _split(line)
+        if name == label:
+            below = "" if _split(following)[0] in _LABELS else following
+            values.append(value or below.strip(_AROUND_VALUE))
+    return values
 
 
 def _split(line: str) -> tuple[str, str]:
-    """The label of a line in lower case, and its value; no label if there is no colon."""
+    """Return a line's label in lower case and its value. Without a colon both are empty."""
     head, colon, tail = line.partition(":")
     return (head.strip(_BEFORE_LABEL).casefold(), tail.strip(_AROUND_VALUE)) if colon else ("", "")
 
 
 def read_verdict(text: str) -> str | None:
-    """What the last `Verdict:` line says; None if there is none or it says so."""
+    """Return the value of the last `Verdict:` line; None if there is none or it states none."""
     lines = _labelled(text, "verdict")
     return lines[-1] if lines and normal_verdict(lines[-1]) not in _NO_VERDICT else None
 
 
 def read_dissent(text: str) -> list[str]:
-    """The views that synthesis kept without adopting them."""
+    """Return the values of the `Dissent:` lines."""
     return [view for view in _labelled(text, "dissent") if normal_verdict(view) not in _NO_VERDICT]
 
 
 def normal_verdict(verdict: str) -> str:
-    """A verdict such that equal answers compare equal: case, articles, marks, number forms."""
+    """Normalise case, articles, marks and numbers, so that equal verdicts compare equal."""
     text = verdict
     for _ in range(3):  # \\boxed{\\text{...}}
         text = _LATEX.sub(r"\1", text)

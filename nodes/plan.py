@@ -1,8 +1,8 @@
-"""What a run may spend before it starts: its worst case, and how a budget shortens it. Pure.
+"""Plan a run within its budget, by its worst case. Pure.
 
-Under a budget first the replies are made shorter, down to LEAST_REPLY_TOKENS, then fewer experts
-are woken: without critics, then with low effort, then without intake, then one expert alone. Drafts
-are never cut. The plan decides how much is tried; that the budget holds is the ledger's affair.
+Under a budget the replies are shortened first, down to LEAST_REPLY_TOKENS. Then fewer experts run:
+no critics, then low effort, then no intake, then one expert alone. Drafts are never cut. The plan
+only decides how much to try; the ledger enforces the budget.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from swarm_brain.models.binding import Binding
 from swarm_brain.spending.ledger import LEAST_REPLY_TOKENS, Amount
 from swarm_brain.spending.prompt_bound import prompt_bound
 
-# A reply this short is not worth the experts who write it while fewer could write longer ones.
+# Below this length of a reply, fewer experts with longer replies are better.
 COMFORTABLE_TOKENS = 160
-# Tokens by which a reply of one token lengthens the bound of a later prompt: nearly itself where a
-# tokenizer counts, half its bytes where none does.
+# Tokens that each token of a reply adds to the bound of a later prompt: about one with a tokenizer,
+# half its bytes without.
 GROWTH_COUNTED, GROWTH_GUESSED = 1.25, 3.0
-USD_DIGITS = 1e9  # to which a named minimum is rounded up
-TAG_TOKENS = 24  # of the tags around one part of a prompt, bounded
+USD_DIGITS = 1e9  # a minimum in an error message is rounded up to these
+TAG_TOKENS = 24  # an upper bound for the tags around one part of a prompt
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run sets out to do: `max_tokens` None means each model's own."""
+    """What a run intends to do. Without `max_tokens` each model uses its own limit."""
 
     effort: Effort
     max_steps: int
@@ -44,8 +44,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Case:
-    """Everything that a worst case depends on. `text` is the question with the earlier turns,
-    `recalled` what memory experts are shown besides."""
+    """Everything that a worst case depends on.
+
+    `text` is the question with the earlier messages; `recalled` are the memories that memory
+    experts are also shown.
+    """
 
     topology: Topology
     context: Context
@@ -56,10 +59,10 @@ class Case:
 
 
 def make_plan(case: Case, effort: Effort) -> Plan:
-    """The plan for a question, within the budget if there is one.
+    """Return the plan for a question, within the budget if there is one.
 
-    Raises ConfigError if dollars are limited and a price is unknown, BudgetTooSmall if not even one
-    call can be paid.
+    Raises ConfigError if dollars are limited but a price is unknown, BudgetTooSmall if the budget
+    does not pay for one call.
     """
     context = case.context
     whole = plan_for(case, effort, context.max_steps, None)
@@ -69,13 +72,13 @@ def make_plan(case: Case, effort: Effort) -> Plan:
         return whole
     for least in (COMFORTABLE_TOKENS, LEAST_REPLY_TOKENS):
         for number, (candidate, steps) in enumerate(_candidates(case, effort)):
-            if found := _longest(case, candidate, steps, least):
-                return replace(found, reduced=number > 0)
+            if plan := _longest(case, candidate, steps, least):
+                return replace(plan, reduced=number > 0)
     raise BudgetTooSmall(_smallest(case, effort))
 
 
 def _candidates(case: Case, effort: Effort) -> Iterator[tuple[Effort, int]]:
-    """Ever fewer experts: (effort, max_steps)."""
+    """Yield (effort, max_steps) for fewer and fewer experts."""
     topology, steps = case.topology, case.context.max_steps
     answer = topology.levels[topology.synthesis.name]
     tried = [(effort, steps), (effort, min(steps, answer)), ("low", steps), ("low", min(steps, 2)),
@@ -84,9 +87,9 @@ def _candidates(case: Case, effort: Effort) -> Iterator[tuple[Effort, int]]:
 
 
 def _longest(case: Case, effort: Effort, steps: int, least: int) -> Plan | None:
-    """The plan with the longest replies that the budget pays, None if it pays none."""
-    wanted = max(case.reply_of(expert) for expert in case.topology.experts.values())
-    low, high = min(least, wanted), wanted
+    """Return the plan with the longest replies that the budget pays for; None if there is none."""
+    longest = max(case.reply_of(expert) for expert in case.topology.experts.values())
+    low, high = min(least, longest), longest
     if not within(plan_for(case, effort, steps, low).worst, case.context):
         return None
     while low < high:
@@ -97,7 +100,7 @@ def _longest(case: Case, effort: Effort, steps: int, least: int) -> Plan | None:
 
 
 def plan_for(case: Case, effort: Effort, steps: int, most: int | None) -> Plan:
-    """The worst case of asking everybody that this effort and these steps reach, once each."""
+    """Return the worst case of asking everyone that this effort and these steps reach, once."""
     topology = case.topology
     first, last = propagation.steps_planned(topology, steps)
     woken = propagation.reached(topology, effort, recalled=bool(case.recalled))
@@ -111,7 +114,7 @@ def plan_for(case: Case, effort: Effort, steps: int, most: int | None) -> Plan:
 
 
 def _cost(case: Case, name: str, names: set[str], most: int | None) -> Amount:
-    """The worst case of one expert's call, with everything before it said at full length."""
+    """Return the worst case of one expert's call, after replies of full length."""
     expert = case.topology.experts[name]
     binding = case.binding_of(expert)
     growth = GROWTH_COUNTED if binding.count_tokens else GROWTH_GUESSED
@@ -133,7 +136,7 @@ def _reply(case: Case, expert: Expert, most: int | None) -> int:
 
 
 def _heard(case: Case, expert: Expert, names: set[str]) -> Iterator[Expert]:
-    """Whose words may be in this expert's prompt: all speakers of earlier waves at most."""
+    """Yield whose words may be in this expert's prompt: at most all speakers of earlier steps."""
     levels = case.topology.levels
     for other in case.topology.experts.values():
         speaks = other.traits.speaks or other.name in expert.hears
@@ -142,7 +145,7 @@ def _heard(case: Case, expert: Expert, names: set[str]) -> Iterator[Expert]:
 
 
 def within(worst: Amount, context: Context) -> bool:
-    """Whether this much is in the budget."""
+    """Return whether the budget covers this amount."""
     tokens, usd = context.budget_tokens, context.budget_usd
     if tokens is not None and worst.tokens > tokens:
         return False
@@ -150,7 +153,7 @@ def within(worst: Amount, context: Context) -> bool:
 
 
 def _smallest(case: Case, effort: Effort) -> str:
-    """What at least would have to be allowed."""
+    """Describe the minimum that one call needs."""
     least = plan_for(case, effort, 1, LEAST_REPLY_TOKENS).worst
     context = case.context
     if context.budget_tokens is not None and least.tokens > context.budget_tokens:

@@ -1,9 +1,9 @@
-"""What an expert is shown. Pure, but for the counting of tokens.
+"""Build an expert's prompt. Pure, except for counting tokens.
 
-One system message with the expert's prompt, one user message made of tagged parts. If the whole is
-longer than the model's context: earlier turns fall away first, the oldest before the others; then
-what was heard, the least salient first; then drafts are cut at their ends, the longest first. The
-question is never cut. The signal says what was left out.
+A prompt is a system message with the expert's procedure and a user message of tagged parts. If it
+does not fit the model's context, earlier messages are left out first, the oldest before the others;
+then the signals heard, the least salient first; then drafts are cut at their ends, the longest
+first. The question is never cut. The signal records what was left out.
 """
 
 from __future__ import annotations
@@ -30,29 +30,24 @@ FORM = (
     "The answer is one JSON value that fits this JSON schema, and nothing else: no words around "
     "it, no line for a verdict or a dissent."
 )
-SHORTEST_DRAFT = 200  # characters; a draft cut further says nothing
+SHORTEST_DRAFT = 200  # characters; a shorter draft would say nothing
 CUT = " [...]"
 NEVER = math.inf
-TURNS_RANK = 1.0  # what ranks below are earlier turns
+TURNS_RANK = 1.0  # parts of a lower rank are earlier messages
 TURNS_LEFT_OUT = "earlier turns of the conversation left out to fit the model's context"
 SIGNALS_CUT = "prompt trimmed to fit the model's context: signals left out or drafts cut"
-SHARED = (
-    "instructions",
-    "earlier",
-    "question",
-    "heard",
-)  # the parts that experts of a wave have in common
+SHARED = ("instructions", "earlier", "question", "heard")  # parts that experts of a step share
 RECALLED_CHARS = 1_200  # of one memory
-ATTRIBUTE_CHARS = 300  # of what a tag says about it
+ATTRIBUTE_CHARS = 300  # of an attribute in a tag
 _TAG = re.compile(r"<(?=\s*/?\s*[a-z_]+)", re.I)
 _BREAKING = re.compile(r"[\"<>\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x1f\x7f]")  # those that break no line
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x1f\x7f]")  # except those that break a line
 MESSAGE_OVERHEAD = 16  # tokens of a chat template around two messages, rounded up
 
 
 @dataclass(frozen=True)
 class Part:
-    """A tagged piece of a prompt. The lowest `rank` falls away first; `cuttable` may be cut."""
+    """A tagged part of a prompt. The lowest `rank` is left out first; `cuttable` may be cut."""
 
     tag: str
     text: str
@@ -74,13 +69,13 @@ def drafts(topology: Topology, signals: Iterable[Signal]) -> list[Signal]:
 
 
 def answer(topology: Topology, signals: Iterable[Signal]) -> Signal | None:
-    """The last usable answer of synthesis."""
+    """Return the last usable answer of synthesis."""
     name = topology.synthesis.name
     return next((s for s in reversed(list(signals)) if s["source"] == name and usable(s)), None)
 
 
 def heard(turn: ExpertTurn) -> list[Signal]:
-    """The signals this expert is shown as context, in the order of their steps."""
+    """Return the signals that this expert is shown as context, in the order of their steps."""
     expert, workspace = turn.expert, turn.state["workspace"]
     entries = workspace["broadcasts"] if turn.context.use_global_workspace else []
     broadcast = {(entry["source"], entry["step"]) for entry in entries}
@@ -95,7 +90,7 @@ def heard(turn: ExpertTurn) -> list[Signal]:
 
 
 def parts(turn: ExpertTurn) -> list[Part]:
-    """All parts of the user message, in order."""
+    """Return all parts of the user message, in order."""
     return [
         *_instructions(turn),
         *_conversation(turn),
@@ -111,14 +106,13 @@ def parts(turn: ExpertTurn) -> list[Part]:
 
 
 def _instructions(turn: ExpertTurn) -> list[Part]:
-    """How the asker wants to be answered: for all who read or write the answer, not for those who
-    only decide who is needed or say what is known."""
+    """The caller's system messages: how to answer."""
     text = turn.state.get("instructions", "")
     return [Part("instructions", text)] if text and turn.expert.traits.instructions else []
 
 
 def _form(turn: ExpertTurn) -> list[Part]:
-    """The form of the answer, for its writer."""
+    """The JSON schema of the answer, for the expert that writes it."""
     if turn.context.answer_schema is None or not turn.answers:
         return []
     schema = json.dumps(turn.context.answer_schema, ensure_ascii=False)
@@ -126,7 +120,7 @@ def _form(turn: ExpertTurn) -> list[Part]:
 
 
 def _heard_from(turn: ExpertTurn, signal: Signal) -> str:
-    """The tag of what was heard; of a memory expert also whether anything was recalled."""
+    """Return the tag of a signal; for a memory expert with the origin of what it says."""
     tag = f'heard from="{signal["source"]}"'
     if not turn.topology.experts[signal["source"]].traits.recalls:
         return tag
@@ -147,7 +141,7 @@ def _conversation(turn: ExpertTurn) -> list[Part]:
 
 
 def _own_parts(turn: ExpertTurn, parts: KindParts) -> list[Part]:
-    """What only experts of its kind are shown."""
+    """The parts that only experts of this kind are shown."""
     own = parts.get(turn.expert.kind)
     return own(turn) if own else []
 
@@ -162,7 +156,7 @@ def _memories(turn: ExpertTurn) -> list[Part]:
 
 
 def recalled(items: Iterable[Recall]) -> list[Part]:
-    """Memories as a memory expert is shown them."""
+    """Return memories as a memory expert is shown them."""
     return [
         Part(
             f'recalled from="{_plain(item["origin"])}" date="{_plain(item["date"])}"',
@@ -174,19 +168,19 @@ def recalled(items: Iterable[Recall]) -> list[Part]:
 
 
 def quoted(text: str) -> str:
-    """Text of somebody else's as lines that begin with a bar: no tag in it opens or closes ours."""
+    """Quote untrusted text: each line starts with a bar, and no tag in it can close ours."""
     cut = text if len(text) <= RECALLED_CHARS else text[:RECALLED_CHARS] + CUT
     plain = _CONTROL.sub("\ufffd", _TAG.sub("‹", cut))
     return "\n".join(f"| {line}" for line in plain.splitlines())
 
 
 def _plain(text: str) -> str:
-    """Text for inside a tag."""
+    """Return text that can stand inside a tag."""
     return _BREAKING.sub(" ", text)[:ATTRIBUTE_CHARS]
 
 
 def _drafts(turn: ExpertTurn) -> list[Part]:
-    """Every real draft whole, anonymised, in an order that only depends on the seed."""
+    """Every usable draft, whole and anonymous, in an order that only depends on the seed."""
     texts = [signal["content"] for signal in drafts(turn.topology, turn.signals)]
     random.Random(turn.state["seed"]).shuffle(texts)  # noqa: S311
     shown = [
@@ -222,9 +216,11 @@ def messages(
     layout: Layout = "role_first",
     edited: str | None = None,
 ) -> list[BaseMessage]:
-    """The two messages of a call: the expert's prompt and the parts; or, `shared_first`, the parts
-    that experts have in common, then this expert's own and its prompt. `edited` text stands in
-    place of all parts."""
+    """Return the two messages of a call.
+
+    `role_first`: the expert's procedure, then the parts. `shared_first`: the parts that experts
+    share, then this expert's own parts and its procedure. `edited` text replaces all parts.
+    """
     if layout == "role_first":
         return [SystemMessage(expert.prompt), HumanMessage(edited or joined(shown))]
     if edited:
@@ -238,7 +234,7 @@ def messages(
 
 
 def joined(shown: Sequence[Part]) -> str:
-    """All parts as one text."""
+    """Return all parts as one text."""
     return "\n\n".join(str(part) for part in shown)
 
 
@@ -248,10 +244,10 @@ def fit(
     room: Callable[[], int | None],
     count: Callable[[str], int],
 ) -> tuple[list[Part], str | None]:
-    """Parts that fit into `room()` tokens, and what was done to them if anything was.
+    """Return the parts that fit into `room()` tokens, and what was done to make them fit.
 
-    A text has at most as many tokens as bytes, so most prompts need neither count nor room.
-    Raises ModelError if what must not be cut is too long.
+    A text has at most as many tokens as bytes, so most prompts need neither `count` nor `room`.
+    Raises ModelError if the parts that cannot be cut are too long.
     """
     kept = list(shown)
     trimmed: str | None = None
@@ -264,12 +260,12 @@ def fit(
         longest = max(kept, key=lambda part: len(part.text) if part.cuttable else 0)
         if not longest.cuttable or len(longest.text) <= SHORTEST_DRAFT:
             raise ModelError("context_overflow", f"the prompt of {expert.name} does not fit")
-        shorter = longest.text.removesuffix(CUT)[: len(longest.text) * 3 // 4] + CUT
-        kept[kept.index(longest)] = replace(longest, text=shorter)
+        shortened = longest.text.removesuffix(CUT)[: len(longest.text) * 3 // 4] + CUT
+        kept[kept.index(longest)] = replace(longest, text=shortened)
     return kept, trimmed
 
 
-SURELY_FITS = 2_000  # bytes; no model in use reads less than 2,000 tokens
+SURELY_FITS = 2_000  # bytes; the context of every model in use has at least 2,000 tokens
 
 
 def _too_long(

@@ -377,7 +377,7 @@ def test_chat_goes_on_after_an_error_and_ends_with_the_input(user):
     user.served.script.says["synthesis"] = "Fine."
     done = user.run("chat", *user.here, "--budget-tokens", "1", stdin="What?\n/quit\n")
     assert done.returncode == 0
-    assert "pays for no call" in done.stderr
+    assert "too small for one call" in done.stderr
 
 
 def test_lists_are_json_even_when_empty(user):

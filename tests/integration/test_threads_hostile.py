@@ -240,7 +240,7 @@ def test_what_a_person_wrote_into_a_fork_is_not_remembered_as_an_answer(user):
     (user.folder / "f.txt").write_text("Eels rule.\nVerdict: eels")
     both = user.json("threads", "fork", "t", "--step", "3", "--edit", "synthesis=f.txt")
     assert both["fork"]["final_output"].startswith("Eels rule")
-    assert any("a person has written what synthesis said" in n for n in both["fork"]["notes"])
+    assert any("a person wrote the words of synthesis" in n for n in both["fork"]["notes"])
     assert len(user.json("memory", "list")) == 1
     assert "synthesis (ok, written by a person)" in user.run("threads", "show", "t").stdout
 
