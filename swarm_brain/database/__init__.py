@@ -1,1 +1,1 @@
-"""SQLite and Postgres alike: transactions, for memories and accounts."""
+"""Transactions in SQLite and Postgres, for memories and accounts."""

@@ -98,7 +98,7 @@ def unavailable(error: psycopg.Error) -> MemoryUnavailable:
 
 
 def check(url: str) -> None:
-    """Raise ConfigError unless this is an address of a Postgres. The message does not quote it."""
+    """Raise ConfigError, without quoting the address, unless it is one of a Postgres."""
     if not re.match(r"postgres(ql)?://", url):
         raise ConfigError(f"{VARIABLE} is not the address of a Postgres: {FORM}.")
     account = url.partition("://")[2].rpartition("@")[0]

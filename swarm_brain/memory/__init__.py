@@ -1,1 +1,1 @@
-"""Memory: embeddings, and in time recall and consolidation over LangGraph's store."""
+"""Long-term memory in LangGraph's store: recall, consolidation, maintenance."""

@@ -20,9 +20,10 @@ _busy: set[tuple[int, Space]] = set()  # spaces that are being consolidated, by 
 
 
 def later(store: BaseStore, space: Space, context: Context, payer: str | None = None) -> None:
-    """Consolidate in the background if enough answers are new; the answer does not wait for it.
+    """Consolidate in the background if enough answers are new.
 
-    This runs on the caller's loop but outside its run, so it does not enter the run's trace.
+    The answer does not wait for it. It runs on the caller's loop but outside its run, so it does
+    not enter the run's trace.
     """
     work = _when_due(store, space, context, payer)
     task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())

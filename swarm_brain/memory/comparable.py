@@ -1,7 +1,7 @@
 """Differences that similarity of embeddings does not see: numbers, and a "not". Pure.
 
 Averaged word vectors place "What is 2+2?" beside "What is 3+5?", and a question beside its
-negation. An answer to one is no memory for the other.
+negation. An answer to one must not be recalled for the other.
 """
 
 from __future__ import annotations
@@ -31,5 +31,5 @@ def negated(text: str) -> bool:
 
 
 def comparable(one: str, other: str) -> bool:
-    """Return whether similarity may decide: both have the same numbers, both or neither a "not"."""
+    """Return whether two texts have the same numbers, and both or neither a "not"."""
     return numbers(one) == numbers(other) and negated(one) == negated(other)

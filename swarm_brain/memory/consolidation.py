@@ -82,7 +82,7 @@ class _Work:
 async def consolidate(
     store: BaseStore, space: Space, context: Context, payer: str | None = None
 ) -> Consolidation:
-    """Distil facts from all new episodes, within `consolidation_tokens`, at the payer's expense.
+    """Distil facts from all new episodes. `payer` pays, up to `consolidation_tokens`.
 
     Raises ConfigError or ModelUnavailable if no model can be asked. A simulation distils nothing.
     """
@@ -190,7 +190,7 @@ async def _relinked(work: _Work, doubles: Mapping[str, str]) -> Values:
 async def _distilled(
     work: _Work, episodes: Sequence[Item]
 ) -> tuple[list[tuple[str, list[str]]], str | None]:
-    """Return the facts in these episodes with the keys of their sources, or why there are none."""
+    """Return facts with the keys of their episodes, or why there are none."""
     if not episodes:
         return [], None
     reply = await ask(work.binding, _call(work, episodes))
@@ -228,7 +228,7 @@ def _shown(number: int, item: Item) -> str:
 
 
 async def _fact(work: _Work, text: str, sources: list[str], written: Values) -> bool:
-    """Add a fact to what will be `written`. Return whether it only adds sources to a known one."""
+    """Add a fact to `written`. Return whether it only adds sources to a known one."""
     embedder = embeddings.chosen()
     near = await _near(work, "fact", text, SAME_FACT)
     key = near[0].key if near else await asyncio.to_thread(_same_fact, text, written)

@@ -169,7 +169,7 @@ def _line(number: int, text: str) -> Line:
 
 
 async def stats(store: BaseStore, space: Space) -> dict[str, object]:
-    """Return how many memories there are by kind and embedder, and how many await consolidation."""
+    """Return how many memories there are: by kind, by embedder, unconsolidated."""
     items = await listed(store, space)
     waiting = [item.key async for item in paged(store, space.unconsolidated)]
     current = embeddings.chosen()

@@ -33,7 +33,7 @@ async def fork(
         if before.values.get("step", 0) == step - 1 and before.next:
             break
     else:
-        raise ThreadError(f"The state before step {step} is no longer there: it was pruned.")
+        raise ThreadError(f"The state before step {step} was deleted by `threads prune`.")
     updates = []
     for number, signal in enumerate(signals):
         values = _written(topology, before, signal, edits.get(signal["source"]))

@@ -1,1 +1,1 @@
-"""Saved threads: where their checkpoints are, what happened in them, and running on from there."""
+"""Saved threads: where their checkpoints are, and what they hold."""

@@ -1,4 +1,4 @@
-"""What the last state of a saved run says of it. Its events are told by `swarm_brain.runs`."""
+"""Saved runs as plain data. `swarm_brain.runs` reports their events."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from swarm_brain.graph.errors import ThreadError
 from swarm_brain.graph.loading import load
 from swarm_brain.graph.state import RESULT_KEYS, BrainState, Result
 from swarm_brain.graph.topology import Topology
+from swarm_brain.nodes import emit
 from swarm_brain.nodes.finish import usage
 from swarm_brain.nodes.signal import PREVENTED
 from swarm_brain.threads.checkpoints import SavedState, Saver, latest
@@ -43,9 +44,8 @@ def topology_of(state: SavedState) -> Topology:
     topology = load(saved["name"])
     if topology.hash != saved["hash"]:
         raise ThreadError(
-            f"The thread was begun with the topology {saved['name']} ({saved['hash'][:8]}), which "
-            f"has changed ({topology.hash[:8]}) and cannot go on with it. Restore the file, or ask "
-            "again."
+            f"The topology {saved['name']} has changed since this thread started with it: "
+            f"{saved['hash'][:8]} then, {topology.hash[:8]} now. Restore the file, or ask again."
         )
     return topology
 
@@ -54,6 +54,8 @@ async def summary(saver: Saver, thread: str) -> Summary:
     """Return a thread in one line. Raises ThreadError if it has no run that can be read."""
     state = await latest(saver, thread)
     with of_this_version(state):
+        for signal in state.signals:  # a thread that cannot be shown is not listed as if it could
+            emit.answered(signal, None)
         return {
             "question": state.values["query"],
             "date": state.date,
@@ -72,8 +74,8 @@ def of_this_version(state: SavedState) -> Iterator[None]:
     except KeyError as missing:
         version = state.values.get("version")
         raise ThreadError(
-            f"The thread was saved by version {version} of swarm-brain; this one, {__version__}, "
-            f"does not find {missing} in it."
+            f"Version {version} of swarm-brain saved this thread, and version {__version__} cannot "
+            f"read it: {missing} is missing."
         ) from None
 
 

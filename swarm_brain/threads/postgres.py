@@ -41,7 +41,7 @@ _OLD = """SELECT thread_id, checkpoint_ns, checkpoint_id FROM (
               PARTITION BY thread_id, checkpoint_ns ORDER BY checkpoint_id DESC) AS place
             FROM checkpoints) AS numbered WHERE place > %s"""
 _KEY = "(thread_id, checkpoint_ns, checkpoint_id)"
-# Values that no kept checkpoint names any more.
+# Values that no remaining checkpoint refers to.
 _GARBAGE = """DELETE FROM checkpoint_blobs AS b WHERE NOT EXISTS (
                 SELECT 1 FROM checkpoints AS c WHERE c.thread_id = b.thread_id
                 AND c.checkpoint_ns = b.checkpoint_ns

@@ -79,7 +79,7 @@ class SqliteThreads(Threads, AsyncSqliteSaver):
         folder = self.path.parent / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         name = f"{sha256(thread.encode()).hexdigest()[:32]}.lock"
-        lock = FileLock(folder / name, thread_local=False)  # a server may release it elsewhere
+        lock = FileLock(folder / name, thread_local=False)  # may be released in another thread
         try:
             lock.acquire(timeout=0)
         except Timeout:
