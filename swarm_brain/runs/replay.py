@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from swarm_brain.graph import propagation
 from swarm_brain.graph.context import Context
-from swarm_brain.graph.errors import BrainError, ExpertFailed
+from swarm_brain.graph.errors import BrainError, ExpertFailed, ThreadError
 from swarm_brain.graph.events import Answered, Begun, Event, Failed
 from swarm_brain.graph.loading import load
 from swarm_brain.graph.signal import Limits, Signal
@@ -37,7 +37,10 @@ def replay(saved: SavedState, thread: str | None = None) -> list[Event]:
 
 def _replay(saved: SavedState, thread: str | None) -> list[Event]:
     state, signals = saved.values, list(saved.signals)
-    topology, context = _topology_of(state), run_context(state)
+    try:
+        topology, context = _topology_of(state), run_context(state)
+    except ThreadError:  # another version's settings: what became of the edges is not known
+        topology, context = None, _settings(state)
     failure = _failed(signals, context)
     events: list[Event] = [
         {"event": "started", "thread": thread, "run": state["run_id"]},
@@ -89,7 +92,12 @@ def _begun(topology: Topology | None, state: BrainState, signals: Sequence[Signa
 
 def _limits(state: BrainState) -> Limits:
     """The budgets that the run started with."""
-    return emit.limits_of(Context.model_validate(state["settings"]))
+    return emit.limits_of(_settings(state))
+
+
+def _settings(state: BrainState) -> Context:
+    """The settings that the run started with, whatever settings its version had."""
+    return Context.model_construct(None, **state["settings"])
 
 
 def _step(
