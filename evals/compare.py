@@ -11,20 +11,10 @@ import typer
 from rich.console import Console
 
 from swarm_brain.cli.options import SHIPPED, Topology, settings_of
+from swarm_brain.evals import options
 from swarm_brain.evals.arms.registry import NAMES, PLACEBO
 from swarm_brain.evals.cases.examples import Example, load
 from swarm_brain.evals.experiment import ExperimentConfig
-from swarm_brain.evals.options import (
-    Concurrency,
-    Judge,
-    JudgeUrl,
-    Resume,
-    SelfJudge,
-    command,
-    command_line,
-    run_and_print,
-    start,
-)
 from swarm_brain.graph.context import make_context
 from swarm_brain.graph.errors import ConfigError
 from swarm_brain.graph.loading import load as load_topology
@@ -73,13 +63,13 @@ def main(
     budget_tokens: BudgetTokens = None,
     questions: QuestionLimit = None,
     repetitions: Repetitions = 1,
-    concurrency: Concurrency = 4,
-    judge: Judge = None,
-    judge_base_url: JudgeUrl = None,
-    allow_self_judge: SelfJudge = False,
+    concurrency: options.Concurrency = 4,
+    judge: options.Judge = None,
+    judge_base_url: options.JudgeUrl = None,
+    allow_self_judge: options.SelfJudge = False,
     topology: Topology = None,
     output: OutputFolder = Path("eval-results/compare"),
-    resume: Resume = False,
+    resume: options.Resume = False,
 ) -> None:
     """Compare ways of answering at equal tokens, and write a report with intervals."""
     name, examples = examples_of(dataset or ["keyed"], questions)
@@ -97,14 +87,14 @@ def main(
         judge,
         judge_base_url,
         allow_self_judge,
-        command_line("compare"),
+        options.command_line("compare"),
     )
     err = Console(file=sys.stderr, highlight=False)
-    run_and_print(config, err)
+    options.run_and_print(config, err)
     err.print(f"report: {output / 'report.html'}", markup=False, soft_wrap=True)
 
 
-app = command(main, effort="high", seed=0)
+app = options.command(main, effort="high", seed=0)
 
 if __name__ == "__main__":
-    start(app)
+    options.start(app)

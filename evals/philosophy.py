@@ -18,20 +18,10 @@ from rich.console import Console
 from swarm_brain.api import LOCAL_MODEL
 from swarm_brain.cli.options import settings_of
 from swarm_brain.config import key_for, use_keys
+from swarm_brain.evals import options
 from swarm_brain.evals.arms.registry import SWARM
 from swarm_brain.evals.cases.examples import Example, load
 from swarm_brain.evals.experiment import ExperimentConfig
-from swarm_brain.evals.options import (
-    Concurrency,
-    Judge,
-    JudgeUrl,
-    Resume,
-    SelfJudge,
-    command,
-    command_line,
-    run_and_print,
-    start,
-)
 from swarm_brain.evals.report.data import AnswerRow, ReportData
 from swarm_brain.graph.context import make_context
 from swarm_brain.graph.errors import ConfigError
@@ -153,12 +143,12 @@ def main(
     start_level: Level = 1,
     end_level: Level = LEVELS,
     questions_per_level: QuestionsPerLevel = None,
-    judge: Judge = None,
-    judge_base_url: JudgeUrl = None,
-    allow_self_judge: SelfJudge = False,
+    judge: options.Judge = None,
+    judge_base_url: options.JudgeUrl = None,
+    allow_self_judge: options.SelfJudge = False,
     output: OutputFile = Path("eval-results/philosophy.json"),
-    concurrency: Concurrency = 4,
-    resume: Resume = False,
+    concurrency: options.Concurrency = 4,
+    resume: options.Resume = False,
 ) -> None:
     """Ask the philosophy battery; a judge scores the rubrics, or they stay ungraded."""
     err = Console(file=sys.stderr, highlight=False)
@@ -174,15 +164,15 @@ def main(
         "philosophy", examples, [SWARM],
         make_context(settings | {"model": model, "use_memory": False}), load_topology(), folder,
         concurrency=concurrency, resume=resume, judge=judge, judge_base_url=judge_base_url,
-        self_judge=allow_self_judge, command=command_line("philosophy"),
+        self_judge=allow_self_judge, command=options.command_line("philosophy"),
     )  # fmt: skip
     with use_keys(keys) if keys else nullcontext():
-        data = run_and_print(config, err)
+        data = options.run_and_print(config, err)
     output.write_text(json.dumps(battery(data, examples), ensure_ascii=False, indent=1), "utf-8")
     err.print(f"written: {output}, {folder / 'report.html'}", soft_wrap=True)
 
 
-app = command(main)
+app = options.command(main)
 
 if __name__ == "__main__":
-    start(app)
+    options.start(app)
