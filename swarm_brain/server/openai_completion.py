@@ -54,9 +54,8 @@ def _reasoning(topology: str, events: Sequence[Event]) -> str:
 
 
 def answering(topology: str, begun: Begun) -> str:
-    """Return who writes the answer: synthesis, or the expert that runs alone."""
-    alone = begun["max_steps"] == 1 and begun["woken"]
-    return begun["woken"][0] if alone else load(topology).synthesis.name
+    """Return the expert that writes the answer of a run."""
+    return load(topology).answering(begun["max_steps"]).name
 
 
 def progress(event: Woken | Answered, author: str) -> str:
