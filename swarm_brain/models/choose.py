@@ -1,4 +1,7 @@
-"""Choose a model and bind it: `provider:model` becomes a Binding."""
+"""Choose a model and bind it: `provider:model` becomes a Binding.
+
+Providers are imported when they are used: each imports a vendor's library, which takes long.
+"""
 
 from __future__ import annotations
 
@@ -82,8 +85,8 @@ def bind(spec: str, base_url: str | None = None) -> Binding:
     return langchain.bind(provider, model)
 
 
-def _shipped(provider: str, model: str, base_url: str | None) -> Binding:
-    match provider:
+def _shipped(name: str, model: str, base_url: str | None) -> Binding:
+    match name:
         case "hyperbolic":
             from swarm_brain.models.endpoint import hyperbolic
 
@@ -97,9 +100,9 @@ def _shipped(provider: str, model: str, base_url: str | None) -> Binding:
 
             return embedded.bind(model or EMBEDDED_NAME)
         case "huggingface":
-            from swarm_brain.models.huggingface import provider as huggingface
+            from swarm_brain.models.huggingface import provider
 
-            return huggingface.bind(model)
+            return provider.bind(model)
         case "scripted":
             from swarm_brain.models import scripted_chat
 
@@ -109,4 +112,4 @@ def _shipped(provider: str, model: str, base_url: str | None) -> Binding:
 
             return simulated_chat.bind(model)
         case _:
-            raise AssertionError(provider)
+            raise AssertionError(name)

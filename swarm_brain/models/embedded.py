@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from swarm_brain.graph.errors import ModelUnavailable
-from swarm_brain.models import embedded_weights
+from swarm_brain.models import embedded_weights, endpoint
 
 if TYPE_CHECKING:
     from swarm_brain.models.binding import Binding, JsonSchema
@@ -63,8 +63,6 @@ def bind(model: str) -> Binding:
 
     Raises ModelUnavailable if the package or the weights cannot be had.
     """
-    from swarm_brain.models import endpoint
-
     server = serve(embedded_weights.resolve(model) or embedded_weights.fetch(model))
     binding = endpoint.bind(
         f"embedded:{model}",
@@ -131,7 +129,7 @@ def count_tokens(server: LocalServer, text: str) -> int:
 
 
 def _request(server: LocalServer, method: str, path: str, body: object = None) -> Any:
-    import httpx
+    import httpx  # slow to import
 
     url = server.url.removesuffix("/v1") + path
     key = {"Authorization": f"Bearer {server.api_key}"}
@@ -186,7 +184,7 @@ def _library() -> Any:
     before = os.environ.get("OMP_WAIT_POLICY")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        import xllamacpp
+        import xllamacpp  # an extra
     finally:
         if before is None:
             del os.environ["OMP_WAIT_POLICY"]

@@ -220,7 +220,7 @@ def _largest(folder: Path) -> int:
 
 
 def _from_hub(weights: Weights, scratch: Path, progress: Progress) -> Path:
-    import httpx
+    import httpx  # slow to import
 
     hub = variable("HF_ENDPOINT") or "https://huggingface.co"
     url = f"{hub}/{weights.hub}/resolve/main/{weights.file}"

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
 from swarm_brain.config import key_for, named_providers, variable
 from swarm_brain.graph.errors import BrainError, ConfigError, MemoryUnavailable, ModelUnavailable
 from swarm_brain.models.endpoint import NO_KEY, base_of
@@ -67,9 +69,8 @@ def _first_line(error: Exception) -> str:
 
 
 def _endpoint(base: str, key: str | None, model: str) -> Embed:
-    import openai
+    import openai  # slow to import, as is langchain_openai
     from langchain_openai import OpenAIEmbeddings
-    from pydantic import SecretStr
 
     client = openai.DefaultHttpxClient(trust_env=not is_local(urlsplit(base).hostname))
     embeddings = OpenAIEmbeddings(
@@ -85,7 +86,7 @@ def _endpoint(base: str, key: str | None, model: str) -> Embed:
 
 
 def _langchain(spec: str) -> Embed:
-    from langchain.embeddings import init_embeddings
+    from langchain.embeddings import init_embeddings  # slow to import
 
     embeddings = init_embeddings(spec)
     return lambda texts: embeddings.embed_documents(list(texts))
@@ -95,13 +96,13 @@ class _HuggingFace:
     """The mean of a transformer's last hidden states over a text's tokens (Reimers, 2019)."""
 
     def __init__(self, model: str) -> None:
-        import transformers
+        import transformers  # an extra
 
         self._tokenizer = transformers.AutoTokenizer.from_pretrained(model)
         self._model = transformers.AutoModel.from_pretrained(model).eval()
 
     def __call__(self, texts: Sequence[str]) -> list[list[float]]:
-        import torch
+        import torch  # an extra
 
         batch = self._tokenizer(
             list(texts), padding=True, truncation=True, max_length=MOST_TOKENS, return_tensors="pt"

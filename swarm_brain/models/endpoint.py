@@ -6,6 +6,8 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
 from swarm_brain.calls.error_map import Origin
 from swarm_brain.calls.rate_limit import Pace
 from swarm_brain.config import Price, ProviderSettings, key_for, positive_number, variable
@@ -158,7 +160,6 @@ def _client(origin: Origin, model: str) -> BaseChatModel:
     The SDK takes long to import.
     """
     import openai
-    from pydantic import SecretStr
 
     from swarm_brain.models.endpoint_chat import EndpointChat
 
@@ -187,7 +188,7 @@ def window(base: str, key: str | None, model: str) -> int | None:
 
     llama.cpp and vLLM do. Blocks up to PROBE_SECONDS for each of two requests.
     """
-    import httpx
+    import httpx  # slow to import
 
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     places = ((f"{base}/models", _from_models), (f"{base.removesuffix('/v1')}/props", _from_props))

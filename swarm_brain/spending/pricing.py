@@ -38,7 +38,7 @@ def _shipped() -> Mapping[str, Price]:
 
 
 def _from_table(model: str, base_url: str, inputs: int, cached: int, outputs: int) -> float | None:
-    from genai_prices import Usage, calc_price
+    from genai_prices import Usage, calc_price  # slow to import
 
     usage = Usage(input_tokens=inputs, cache_read_tokens=cached, output_tokens=outputs)
     try:

@@ -7,6 +7,7 @@ A model is loaded once per process and shared by all experts. The calls of one s
 from __future__ import annotations
 
 import atexit
+import importlib.util
 import os
 import threading
 from dataclasses import asdict, dataclass
@@ -184,8 +185,6 @@ def _fastest() -> Dtype:
 
 def _quantized(quantization: Quantization, gpu: bool) -> object:
     """Return settings for bitsandbytes. Raises ModelUnavailable without a GPU or the package."""
-    import importlib.util
-
     import torch
     import transformers
 

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import filelock
+
 from swarm_brain.config import cache_folder
 from swarm_brain.graph.errors import ModelUnavailable
 from swarm_brain.models import embedded_weights
@@ -162,8 +164,6 @@ def converted(file: Path, dtype: str, convert: Callable[[Path, Path], None]) -> 
     of it, and a second process waits for the first. Raises ModelUnavailable if it cannot be
     written.
     """
-    import filelock
-
     folder, state, place = cache_folder() / "models" / "converted", file.stat(), _digest(str(file))
     target = folder / f"{place}-{dtype}-{_digest(f'{state.st_size} {state.st_mtime_ns}')}"
     if target.is_dir():
