@@ -11,7 +11,7 @@ import pytest
 
 from swarm_brain.graph.loading import load
 from tests.cluster.aegra import Aegra, Worker
-from tests.cluster.asking import CALLS, Asked, answered, ask, marker, questions, results
+from tests.cluster.questions import CALLS, Asked, answered, ask, marker, questions, results
 from tests.fakes import Endpoint, asker
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
