@@ -123,6 +123,8 @@ def _steps(events: Sequence[Event]) -> list[Step]:
             step["experts"].append(_expert_step(woken[event["expert"], event["step"]], event))
         elif event["event"] == "broadcast":
             steps[event["step"]]["entered"] = event["entered"]
+    for step in steps.values():  # events are in the order of the replies
+        step["experts"].sort(key=lambda expert: expert["expert"])
     return list(steps.values())
 
 
