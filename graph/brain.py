@@ -100,13 +100,13 @@ class _Node(Runnable[BrainState, Update]):
         self._work = work
 
     async def ainvoke(
-        self, input: BrainState, config: RunnableConfig | None = None, **kwargs: Any
+        self, input: BrainState, config: RunnableConfig | None = None, **kwargs: object
     ) -> Update:
         """Run the node on the caller's loop."""
         return await self._work(input, config or {})
 
     def invoke(
-        self, input: BrainState, config: RunnableConfig | None = None, **kwargs: Any
+        self, input: BrainState, config: RunnableConfig | None = None, **kwargs: object
     ) -> Update:
         """Run the node on the background loop and wait for it."""
         return wait_for(self.ainvoke(input, config))

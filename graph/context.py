@@ -266,7 +266,7 @@ class Context(BaseModel):
         return schema
 
 
-def make_context(settings: Context | Mapping[str, Any] | None) -> Context:
+def make_context(settings: Context | Mapping[str, object] | None) -> Context:
     """Validate a mapping of settings. None means all defaults.
 
     Raises ConfigError, which names each wrong field.

@@ -106,7 +106,7 @@ class Memory(TypedDict):
     note: str | None
 
 
-def about(text: str) -> Any:
+def about(text: str) -> object:
     """Describe a field in the JSON schema."""
     return Field(description=text)
 
