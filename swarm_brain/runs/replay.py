@@ -9,7 +9,7 @@ from swarm_brain.graph.context import Context
 from swarm_brain.graph.errors import BrainError, ExpertFailed, ThreadError
 from swarm_brain.graph.events import Answered, Begun, Event, Failed
 from swarm_brain.graph.loading import load
-from swarm_brain.graph.signal import Limits, Signal
+from swarm_brain.graph.signal import Limits, Signal, Trace
 from swarm_brain.graph.state import BrainState
 from swarm_brain.graph.topology import Topology
 from swarm_brain.nodes import emit
@@ -44,7 +44,7 @@ def _replay(saved: SavedState, thread: str | None) -> list[Event]:
     failure = _failed(signals, context)
     events: list[Event] = [
         {"event": "started", "thread": thread, "run": state["run_id"]},
-        _begun(topology, state, signals),
+        _begun(topology, context, state, signals),
     ]
     steps = sorted({signal["step"] for signal in signals})
     for step in steps:
@@ -72,7 +72,9 @@ def _topology_of(state: BrainState) -> Topology | None:
     return topology if topology.hash == state["topology"]["hash"] else None
 
 
-def _begun(topology: Topology | None, state: BrainState, signals: Sequence[Signal]) -> Begun:
+def _begun(
+    topology: Topology | None, context: Context, state: BrainState, signals: Sequence[Signal]
+) -> Begun:
     effort, max_steps = state["effort"], state["limits"]["max_steps"]
     recalled = state["memory"]["recalled"]
     return {
@@ -86,13 +88,8 @@ def _begun(topology: Topology | None, state: BrainState, signals: Sequence[Signa
             else [signal["source"] for signal in signals if signal["step"] == 1]
         ),
         "recalled": recalled,
-        "limits": _limits(state),
+        "limits": emit.limits_of(context),
     }
-
-
-def _limits(state: BrainState) -> Limits:
-    """The budgets that the run started with."""
-    return emit.limits_of(_settings(state))
 
 
 def _settings(state: BrainState) -> Context:
@@ -119,7 +116,11 @@ def _step(
         if topology:
             until = [other for other in signals if other["step"] <= step]
             edges = propagation.edges(topology, signal, until, state["effort"], context)
-        timed += _expert(state, signal, emit.answered(signal, edges), before)
+        answered = emit.answered(signal, edges)
+        if "trace" in signal:
+            timed += _traced(signal, signal["trace"], answered)
+        else:
+            timed += _untraced(context, signals, signal, answered, before)
     return (event for _, event in sorted(timed, key=lambda item: item[0]))
 
 
@@ -127,29 +128,35 @@ def _amounts(signals: Iterator[Signal]) -> Iterator[Amount]:
     return (Amount(signal["charged_tokens"], signal["charged_usd"]) for signal in signals)
 
 
-def _expert(
-    state: BrainState, signal: Signal, answered: Answered, spent: Amount
+def _traced(signal: Signal, trace: Trace, answered: Answered) -> Iterator[_Timed]:
+    """One expert's events with the times at which they were reported."""
+    expert, step = signal["source"], signal["step"]
+    yield trace["woken_at"], emit.woken(expert, step, signal["model"], signal["woken_by"])
+    for withdrawal in trace["withdrawn"]:
+        yield withdrawal["at"], emit.revised(expert, step, withdrawal["reason"])
+    yield trace["answered_at"], answered
+    yield trace["answered_at"], emit.budget(step, trace["spent"], trace["limits"])
+
+
+def _untraced(
+    context: Context,
+    signals: Sequence[Signal],
+    signal: Signal,
+    answered: Answered,
+    spent: Amount,
 ) -> Iterator[_Timed]:
-    """One expert's events with their times. `spent` is what the run had spent, if not traced."""
-    expert, step, trace = signal["source"], signal["step"], signal.get("trace")
-    woken = emit.woken(expert, step, signal["model"], signal["woken_by"])
-    if trace:
-        yield trace["woken_at"], woken
-        for withdrawal in trace["withdrawn"]:
-            yield withdrawal["at"], emit.revised(expert, step, withdrawal["reason"])
-        yield trace["answered_at"], answered
-        yield trace["answered_at"], emit.budget(step, trace["spent"], trace["limits"])
-        return
-    yield 0.0, woken
+    """One expert's events in a run of version 0.1.0; `spent` is the sum of what was charged."""
+    expert, step = signal["source"], signal["step"]
+    yield 0.0, emit.woken(expert, step, signal["model"], signal["woken_by"])
     if signal["failure"] not in PREVENTED and any(
         other["source"] == expert and other["step"] < step and propagation.usable(other)
-        for other in state["signals"]
+        for other in signals
     ):
         yield 1.0, emit.revised(expert, step, emit.DEFECT_FOUND)
+    yield 1.0, answered
     usd = None if spent.usd is None else round(spent.usd, 8)
     amounts: Limits = {"tokens": spent.tokens, "usd": usd, "seconds": None}
-    yield 1.0, answered
-    yield 1.0, emit.budget(step, amounts, _limits(state))
+    yield 1.0, emit.budget(step, amounts, emit.limits_of(context))
 
 
 def _failed(signals: Sequence[Signal], context: Context) -> Failed | None:

@@ -31,6 +31,17 @@ def is_paused(thread: str, state: SavedState, decision: object) -> bool:
     return bool(state.pauses)
 
 
+def decided(state: SavedState, pause: str | None) -> list[str]:
+    """Return the ids of the pauses that a decision is about: this one, or all of them.
+
+    Raises ThreadError if the run does not wait there.
+    """
+    waiting = [other.id for other in state.pauses]
+    if pause is not None and pause not in waiting:
+        raise ThreadError(f"The run does not wait at a pause {pause}.")
+    return waiting if pause is None else [pause]
+
+
 async def free(brain: Brain, thread: str, how: str, called: str | None = None) -> None:
     """Raise ThreadError if a run of this thread is unfinished; `how` says what finishes it.
 

@@ -103,6 +103,9 @@ class Decided(_Body):
     decision: JsonValue = Field(
         None, description="approve, skip, stop, or {action: edit, sees: ...}."
     )
+    pause: str | None = Field(
+        None, description="The id of the pause that is decided; by default all of them."
+    )
     settings: dict[str, JsonValue] = Field(default_factory=dict, description="Only budgets.")
     with_past: bool = Field(False, description=WITH_PAST)
 
@@ -207,7 +210,9 @@ async def resume(
     if body.decision is not None:
         check_decision(body.decision)
     budgets = make_context(body.settings)
-    events = runs.resume(owner, thread, budgets, body.decision, with_past=body.with_past)
+    events = runs.resume(
+        owner, thread, budgets, body.decision, pause=body.pause, with_past=body.with_past
+    )
     return await _streamed(request, events)
 
 

@@ -31,7 +31,7 @@ from swarm_brain.memory.opening import close_store, open_store
 from swarm_brain.runs.fork import fork
 from swarm_brain.runs.live import Start, events, pumped
 from swarm_brain.runs.replay import replay
-from swarm_brain.runs.resume import free, is_paused, resumable
+from swarm_brain.runs.resume import decided, free, is_paused, resumable
 from swarm_brain.server.admission import admit
 from swarm_brain.server.api_keys import Owner
 from swarm_brain.server.problems import Problem
@@ -73,13 +73,15 @@ class Runs:
         budgets: Context,
         decision: JsonValue = None,
         *,
+        pause: str | None = None,
         with_past: bool = False,
     ) -> AsyncGenerator[Event]:
         """Continue an unfinished run; `decision` answers its pauses. Raises as `ask` does.
 
-        `with_past` reports first what the run has done so far.
+        `pause` is the id of the only pause that is decided. `with_past` reports first what the run
+        has done so far.
         """
-        return pumped(self._resume(owner, thread, budgets, decision, with_past))
+        return pumped(self._resume(owner, thread, budgets, decision, pause, with_past))
 
     def fork(
         self,
@@ -107,7 +109,13 @@ class Runs:
                 yield event
 
     async def _resume(
-        self, owner: Owner, thread: str, budgets: Context, decision: JsonValue, with_past: bool
+        self,
+        owner: Owner,
+        thread: str,
+        budgets: Context,
+        decision: JsonValue,
+        pause: str | None,
+        with_past: bool,
     ) -> AsyncGenerator[Event]:
         async with self._admitted(owner, thread) as run:
             state = await self.latest(owner, thread)
@@ -116,7 +124,7 @@ class Runs:
             if is_paused(thread, state, decision):
                 if decision is None:
                     raise ThreadError(f"The thread {thread} waits for a decision: give one.")
-                command = Command(resume={pause.id: decision for pause in state.pauses})
+                command = Command(resume=dict.fromkeys(decided(state, pause), decision))
             past = await asyncio.to_thread(replay, state, thread) if with_past else ()
             start = Start(command, run.config, thread, str(run.id), past)
             async for event in self._events(run, brain, start, budgets):

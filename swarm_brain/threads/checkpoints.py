@@ -192,7 +192,7 @@ def saved_state(saved: CheckpointTuple) -> SavedState:
         cast("BrainState", state),
         saved.checkpoint["ts"],
         _next(saved.checkpoint),
-        tuple(cast("list[Interrupt]", _written(saved, INTERRUPT))),
+        _pauses(saved),
         _signals(values.get("signals") or [], cast("list[Signal]", _written(saved, "signals"))),
     )
 
@@ -209,6 +209,14 @@ def _next(checkpoint: Checkpoint) -> tuple[str, ...]:
         if not waits and (known is None or version > known):  # type: ignore[operator]  # one type in a thread
             ready.append(node)
     return tuple(sorted(ready))
+
+
+def _pauses(saved: CheckpointTuple) -> tuple[Interrupt, ...]:
+    """Return what the unfinished step waits for. Decided pauses stay in the checkpoint, too."""
+    writes = saved.pending_writes or []
+    ended = {task for task, name, _ in writes if name == "signals"}
+    waiting = [pauses for task, name, pauses in writes if name == INTERRUPT and task not in ended]
+    return tuple(cast("Interrupt", pause) for pauses in waiting for pause in pauses)
 
 
 def _written(saved: CheckpointTuple, channel: str) -> list[object]:

@@ -9,13 +9,13 @@ HARD = "Why is the subject what it is, and what follows for the object?"
 
 
 def slide(page, key: str, times: int = 1) -> None:
-    slider = page.get_by_label("Superstep")
+    slider = page.get_by_label("Step", exact=True)
     slider.focus()
     for _ in range(times):
         page.keyboard.press(key)
 
 
-def test_a_past_run_is_replayed_superstep_by_superstep(visit, says):
+def test_a_past_run_is_replayed_step_by_step(visit, says):
     first = visit()
     first.open()
     first.ask(HARD)
@@ -29,7 +29,7 @@ def test_a_past_run_is_replayed_superstep_by_superstep(visit, says):
     expect(page.locator("[data-provenance]")).to_have_count(0)
     slide(page, "ArrowRight")
     assert (visit.light("perception"), visit.light("reasoning")) == ("ok", "called")
-    assert page.get_by_label("Superstep").get_attribute("aria-valuetext") == "step 1"
+    assert page.get_by_label("Step", exact=True).get_attribute("aria-valuetext") == "step 1"
     edge = page.locator('[data-edge="attention>creative"]')
     assert edge.get_attribute("data-state") == "fired"
     slide(page, "ArrowRight", 2)

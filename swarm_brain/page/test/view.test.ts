@@ -48,7 +48,7 @@ const edges = [
   { to: "reasoning", gate: null, activation: 0.9, fired: true },
   { to: "creative", gate: 0.2, activation: 0.18, fired: false },
 ];
-const wave = [
+const first = [
   started,
   begun,
   woken("attention", 1),
@@ -70,14 +70,14 @@ const line = (source: string, target: string) => ({
 
 describe("the view of a run", () => {
   test("an edge that fired calls its target, a weak one gates it off", () => {
-    const view = viewOf(wave);
+    const view = viewOf(first);
     expect(lit(view, "reasoning").light).toBe("called");
     expect(lit(view, "creative")).toMatchObject({ light: "gated", gate: 0.2, activation: 0.18 });
     expect(glow(view, line("attention", "creative"))).toEqual({ state: "below", activation: 0.18 });
   });
 
   test("an expert at work is lit, and the edge that woke it is live", () => {
-    const view = viewOf([...wave, woken("reasoning", 2, "attention")]);
+    const view = viewOf([...first, woken("reasoning", 2, "attention")]);
     expect(lit(view, "reasoning").light).toBe("running");
     expect(glow(view, line("attention", "reasoning"))).toEqual({ state: "live", activation: 0.8 });
   });

@@ -16,7 +16,7 @@ from langgraph.types import Command
 
 from swarm_brain.graph.brain import Brain, compile_brain
 from swarm_brain.graph.context import make_context
-from swarm_brain.graph.errors import BrainError, ModelError
+from swarm_brain.graph.errors import BrainError, ModelError, ThreadError
 from swarm_brain.graph.events import Event
 from swarm_brain.graph.loading import load
 from swarm_brain.models import choose
@@ -24,6 +24,7 @@ from swarm_brain.runs.failures import failed
 from swarm_brain.runs.fork import fork
 from swarm_brain.runs.live import Start, events
 from swarm_brain.runs.replay import replay
+from swarm_brain.runs.resume import decided
 from swarm_brain.threads.checkpoints import config_of, last_states, latest, saved_state, saver_of
 from swarm_brain.threads.sqlite import open_sqlite
 from tests.fakes import FakeChat, Script, asker, bind_script
@@ -169,6 +170,21 @@ async def test_a_resumed_run_reports_its_past_and_then_what_follows(script, brai
         start = Start(Command(resume=answers), config_of("t"), "t", "r", past)
         same(await live(brain, start), await saved(brain))
     assert count(await saved(brain), "finished") == 1
+
+
+async def test_pauses_of_one_step_are_decided_one_by_one(script, brain):
+    await live(brain, ask(HARD), pause_before=["creative", "reasoning"])
+    for waiting in (["creative", "reasoning"], ["reasoning"]):
+        state = await latest(saver_of(brain), "t")
+        past = replay(state, "t")
+        assert past[-1]["event"] == "paused"
+        assert [pause["expert"] for pause in past[-1]["paused"]] == waiting
+        answers = dict.fromkeys(decided(state, past[-1]["paused"][0]["id"]), "approve")
+        start = Start(Command(resume=answers), config_of("t"), "t", "r", past)
+        same(await live(brain, start), await saved(brain))
+    assert (await saved(brain))[-1]["event"] == "finished"
+    with pytest.raises(ThreadError, match="does not wait"):
+        decided(state, "nowhere")
 
 
 async def test_a_resumed_run_keeps_the_limits_of_each_call(script, brain):

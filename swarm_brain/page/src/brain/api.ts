@@ -78,8 +78,8 @@ export interface Asked {
 export type Stream = AsyncGenerator<Event>;
 
 export const ask = (asked: Asked, signal: AbortSignal) => streamed("runs", asked, signal);
-export const resume = (id: string, decision: object | null, signal: AbortSignal) =>
-  streamed(`threads/${encodeURIComponent(id)}/resume`, { decision, with_past: true }, signal);
+export const resume = (id: string, decided: object, signal: AbortSignal) =>
+  streamed(`threads/${encodeURIComponent(id)}/resume`, { ...decided, with_past: true }, signal);
 export const fork = (id: string, step: number, edits: Record<string, string>, signal: AbortSignal) =>
   streamed(`threads/${encodeURIComponent(id)}/fork`, { step, edits, with_past: true }, signal);
 

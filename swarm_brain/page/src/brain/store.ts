@@ -121,9 +121,9 @@ export async function ask(asked: api.Asked): Promise<boolean> {
 }
 
 /** Go on with a run that was cut short or waits for a person. */
-export async function resume(decision: object | null): Promise<void> {
+export async function resume(decision: object | null, pause?: string): Promise<void> {
   const id = thread.value;
-  if (id) await follow(live.value, (cut) => api.resume(id, decision, cut));
+  if (id) await follow(live.value, (cut) => api.resume(id, { decision, pause }, cut));
 }
 
 /** Run anew from a step, with these experts' words replaced. */

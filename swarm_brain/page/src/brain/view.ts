@@ -23,7 +23,7 @@ export interface Saying {
   error: string | null;
 }
 
-export interface Wave {
+export interface Broadcast {
   step: number;
   capacity: number | null;
   entered: Entered[];
@@ -41,7 +41,7 @@ export interface View {
   spent: Limits | null;
   limits: Limits | null;
   sayings: Saying[];
-  waves: Wave[];
+  broadcasts: Broadcast[];
   skipped: string[];
   paused: Pause[];
   result: Result | null;
@@ -60,7 +60,7 @@ export const NOTHING: View = {
   spent: null,
   limits: null,
   sayings: [],
-  waves: [],
+  broadcasts: [],
   skipped: [],
   paused: [],
   result: null,
@@ -104,9 +104,9 @@ export function next(view: View, event: Event): View {
     case "budget":
       return { ...view, spent: event.spent, limits: event.limits };
     case "broadcast": {
-      const wave = { step: event.step, capacity: event.capacity, entered: event.entered };
-      const others = view.waves.filter((other) => other.step !== event.step);
-      return { ...view, waves: [...others, wave].sort((a, b) => a.step - b.step) };
+      const broadcast = { step: event.step, capacity: event.capacity, entered: event.entered };
+      const others = view.broadcasts.filter((other) => other.step !== event.step);
+      return { ...view, broadcasts: [...others, broadcast].sort((a, b) => a.step - b.step) };
     }
     case "paused":
       return event.paused.reduce<View>(
@@ -148,7 +148,7 @@ export function stepsOf(events: readonly Event[]): number {
   return events.reduce((most, e) => ("step" in e ? Math.max(most, e.step) : most), 0);
 }
 
-/** The events up to a step: 0 is before the first wave, null is all. */
+/** The events up to a step: 0 is before the first step, null is all. */
 export function until(events: readonly Event[], step: number | null): Event[] {
   if (step === null) return [...events];
   return events.filter((e) => ("step" in e ? e.step <= step : opening(e)));

@@ -7,14 +7,14 @@ import { plain } from "../words/markdown";
 const LONGEST = 320; // letters of a memory
 
 export function Workspace() {
-  const waves = view.value.waves;
+  const { broadcasts } = view.value;
   return (
     <section class="workspace" aria-labelledby="workspace-head">
       <h2 id="workspace-head">Workspace</h2>
       <p class="aside">The most salient signals of each step, which every later expert reads.</p>
-      {waves.length === 0 && <p class="aside">Nothing has been broadcast.</p>}
-      {waves.map(({ step, entered }) => (
-        <div class="wave">
+      {broadcasts.length === 0 && <p class="aside">Nothing has been broadcast.</p>}
+      {broadcasts.map(({ step, entered }) => (
+        <div class="broadcast">
           <h3>step {step}</h3>
           <ol>
             {entered.map(({ source, salience }) => (

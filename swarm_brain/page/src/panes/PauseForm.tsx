@@ -7,7 +7,7 @@ import { plain } from "../words/markdown";
 
 export function PauseForm({ pause }: { pause: Pause }) {
   const [sees, edit] = useState<string | null>(null);
-  const decide = (action: string, more = {}) => void resume({ action, ...more });
+  const decide = (action: string, more = {}) => void resume({ action, ...more }, pause.id);
   if (!latest.value) return null;
   return (
     <div class="pause" role="group" aria-label={`Decide about ${pause.expert}`}>

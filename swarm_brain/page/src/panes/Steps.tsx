@@ -1,4 +1,4 @@
-// The superstep that is looked at: a slider over the run.
+// The step that is looked at: a slider over the run.
 
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
@@ -38,7 +38,7 @@ export function Steps() {
           max={last + 1}
           step={1}
           value={place}
-          aria-label="Superstep"
+          aria-label="Step"
           aria-valuetext={name(place)}
           onInput={(event) => {
             playing.value = false;

@@ -12,7 +12,7 @@ export function Trace() {
   return selected.value ? <One name={selected.value} /> : <All />;
 }
 
-/** Seconds from the beginning at which each wave began: the slowest of a wave holds up the next. */
+/** Seconds from the beginning at which each step began: the slowest expert of a step ends it. */
 function starts(sayings: Saying[]): { of: Map<number, number>; total: number } {
   const of = new Map<number, number>();
   let total = 0;
