@@ -16,7 +16,16 @@ from langgraph.types import Command, Interrupt
 from swarm_brain.graph.brain import Brain
 from swarm_brain.graph.context import Context
 from swarm_brain.graph.errors import RunCancelled, ThreadError
-from swarm_brain.graph.events import Event, Finished, Pause, Paused, Started, Token, Written
+from swarm_brain.graph.events import (
+    Answered,
+    Event,
+    Finished,
+    Pause,
+    Paused,
+    Started,
+    Token,
+    Written,
+)
 from swarm_brain.graph.state import BrainInput, BrainState
 from swarm_brain.threads import history
 
@@ -48,6 +57,7 @@ class _Progress:
     """What a run has reported so far, as far as later events depend on it."""
 
     awake: dict[str, int] = field(default_factory=dict)  # expert to step
+    answers: list[Answered] = field(default_factory=list)
     broadcasts: set[int] = field(default_factory=set)
     values: Mapping[str, Any] = field(default_factory=dict)
     pauses: dict[str, Interrupt] = field(default_factory=dict)
@@ -58,6 +68,7 @@ class _Progress:
             self.awake[event["expert"]] = event["step"]
         elif event["event"] == "answered":
             self.awake.pop(event["expert"], None)
+            self.answers.append(event)
         elif event["event"] == "broadcast":
             known = event["step"] in self.broadcasts
             self.broadcasts.add(event["step"])
@@ -92,7 +103,7 @@ async def events(
             elif progress.is_news(written := cast("Written", part)):
                 yield written
     waiting = list(progress.pauses.values())
-    yield paused(waiting) if waiting else _finished(progress.values, start.thread)
+    yield paused(waiting) if waiting else _finished(progress, start.thread)
 
 
 def _stream(
@@ -125,22 +136,27 @@ def paused(pauses: Sequence[Interrupt]) -> Paused:
     return {"event": "paused", "paused": sorted(waiting, key=lambda pause: pause["expert"])}
 
 
-def _finished(values: Mapping[str, Any], thread: str | None) -> Finished:
-    if "final_output" not in values:
+def _finished(progress: _Progress, thread: str | None) -> Finished:
+    if "final_output" not in progress.values:
         raise ThreadError(f"The run of the thread {thread} has nothing left to do.")
-    return finished(cast("BrainState", values), thread)
+    return finished(cast("BrainState", progress.values), progress.answers, thread)
 
 
-def finished(values: BrainState, thread: str | None) -> Finished:
-    """The run has ended with these values, in the thread of this public id."""
-    signals, result = values["signals"], history.result(values)
-    answers = [signal for signal in signals if signal["content"] == result["final_output"]]
+def finished(values: BrainState, answers: Sequence[Answered], thread: str | None) -> Finished:
+    """The run has ended with these values, in the thread of this public id.
+
+    A server's values are the result alone, so whatever else is reported comes from the answers. An
+    expert without a real model is simulated and has no error, and then no expert has one.
+    """
+    result = history.result(values)
+    written = [answer for answer in answers if answer["content"] == result["final_output"]]
+    simulated = any(a["status"] == "simulated" and a["error"] is None for a in answers)
     return {
         "event": "finished",
         "result": {**result, "thread_id": thread},
-        "defects": [defect for signal in signals for defect in signal["defects"]],
-        "all_simulated": values["all_simulated"],
-        "answer_tokens": answers[-1]["output_tokens"] if answers else None,
+        "defects": [defect for answer in answers for defect in answer["defects"]],
+        "all_simulated": values.get("all_simulated", simulated),
+        "answer_tokens": written[-1]["output_tokens"] if written else None,
     }
 
 

@@ -55,7 +55,8 @@ def _replay(saved: SavedState, thread: str | None) -> list[Event]:
         if broadcast and not (last and failure):
             events.append(broadcast)
     if not saved.next:
-        events.append(finished(state, thread))
+        answers = [event for event in events if event["event"] == "answered"]
+        events.append(finished(state, answers, thread))
     elif failure:
         events.append(failure)
     elif saved.pauses:

@@ -112,7 +112,7 @@ def test_a_pause_is_exit_code_4_and_is_decided_on_the_server(ask, server, client
     paused = json.loads(done.stdout)
     assert paused["paused"][0]["expert"] == "creative"
     assert paused["usage"]["calls"] == 5  # intake and two of three drafts
-    assert "on the server keeps it" in done.stderr
+    assert "is saved on the server" in done.stderr
     refused = ask(server, HARD, "--thread", "waits")
     assert refused.returncode == 1
     assert "waits for a decision" in refused.stderr
@@ -136,7 +136,7 @@ def test_an_interrupted_question_is_ended_on_the_server(tmp_path: Path, server, 
     assert (child.returncode, left["error"]) == (1, "interrupted")
     assert left["usage"]["calls"] == 6
     assert "Interrupted after 6 finished calls" in err
-    assert "on the server keeps it" in err
+    assert "is saved on the server" in err
     time.sleep(3.5)  # the endpoint has answered by now, and nobody has asked the critic
     state = client.threads.get_state(left["thread_id"])
     assert "meta_cognitive" not in {signal["source"] for signal in state["values"]["signals"]}
