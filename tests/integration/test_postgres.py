@@ -319,7 +319,7 @@ def test_no_such_database_or_host_is_told_and_the_answer_is_printed(brain: Brain
         told = brain.ask(SIMPLE)
         assert (told.code, told.out) == (0, ANSWER)
         assert why in told.err
-        assert told.err.count("will not be kept") == 1
+        assert told.err.count("will not be saved") == 1
         assert "wrong-secret-1" not in told.err
 
 
@@ -329,7 +329,7 @@ def test_server_stopped_before_the_run(brain: Brain):
     told = brain.command("ask", SIMPLE, *brain.here)
     assert (told.code, told.out) == (0, ANSWER)
     assert "refused" in told.err
-    assert "will not be kept" in told.err
+    assert "will not be saved" in told.err
     assert len(told.err.splitlines()) < 8, told.err
     listed = brain("memory", "list")
     assert (listed.code, listed.out) == (1, "")
