@@ -113,15 +113,15 @@ def entries(
 
 def starters(topology: Topology) -> set[str]:
     """Return everyone `begin` may wake; with few `max_steps` it starts at a later level."""
-    return set().union(*_waves(topology))
+    return set().union(*_first_steps(topology))
 
 
 def may_wake_nobody(topology: Topology) -> bool:
     """Return whether there are an effort and `max_steps` with which `begin` wakes nobody."""
-    return not all(_waves(topology))
+    return not all(_first_steps(topology))
 
 
-def _waves(topology: Topology) -> list[list[str]]:
+def _first_steps(topology: Topology) -> list[list[str]]:
     """Return whom `begin` wakes, for each effort and each number of steps up to the answer."""
     answer = topology.levels[topology.synthesis.name]
     return [

@@ -34,9 +34,9 @@ def compete(current: Workspace | None, update: Workspace | list[Broadcast]) -> W
         return update
     capacity = current["capacity"] if current else 0
     entries = [*(current["broadcasts"] if current else []), *update]
-    kept: list[Broadcast] = []
+    winners: list[Broadcast] = []
     for step in sorted({entry["step"] for entry in entries}):
-        wave = [entry for entry in entries if entry["step"] == step]
-        wave.sort(key=lambda entry: (-entry["salience"], entry["source"]))
-        kept += wave[:capacity]
-    return {"capacity": capacity, "broadcasts": kept}
+        rivals = [entry for entry in entries if entry["step"] == step]
+        rivals.sort(key=lambda entry: (-entry["salience"], entry["source"]))
+        winners += rivals[:capacity]
+    return {"capacity": capacity, "broadcasts": winners}

@@ -98,20 +98,20 @@ def _plan(turn: Turn, conversation: Conversation, bindings: Bindings, recalled: 
     """Return the plan of a run. Raises what `_plan_within_day` raises."""
     shown = prompt.joined(prompt.recalled(recalled.items))
     case = _case(turn.topology, turn.settings, conversation.text, bindings, shown)
-    wanted = _effort(turn.settings, conversation.question)
-    return _plan_within_day(case, wanted, access.user())
+    estimated = _effort(turn.settings, conversation.question)
+    return _plan_within_day(case, estimated, access.user())
 
 
 def _effort(context: Context, question: str) -> Effort:
     return effort.estimate(question) if context.effort == "auto" else context.effort
 
 
-def _plan_within_day(case: Case, wanted: Effort, payer: str | None) -> Plan:
+def _plan_within_day(case: Case, estimated: Effort, payer: str | None) -> Plan:
     """Return a plan within the run's budget and what this user has left of the day's allowance.
 
     Raises BudgetTooSmall, or DaySpent if the day's allowance is what is too small.
     """
-    plan, left = make_plan(case, wanted), quota.left(payer)
+    plan, left = make_plan(case, estimated), quota.left(payer)
     if left == quota.Left():
         return plan
     least = {
@@ -119,7 +119,7 @@ def _plan_within_day(case: Case, wanted: Effort, payer: str | None) -> Plan:
         "budget_tokens": _smaller(case.context.budget_tokens, left.tokens),
     }
     try:
-        return make_plan(replace(case, context=case.context.model_copy(update=least)), wanted)
+        return make_plan(replace(case, context=case.context.model_copy(update=least)), estimated)
     except BudgetTooSmall as error:
         raise DaySpent(error.what) from None
     except ConfigError as error:

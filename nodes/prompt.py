@@ -249,20 +249,20 @@ def fit(
     A text has at most as many tokens as bytes, so most prompts need neither `count` nor `room`.
     Raises ModelError if the parts that cannot be cut are too long.
     """
-    kept = list(shown)
+    fitted = list(shown)
     trimmed: str | None = None
-    while _too_long(expert, kept, room, count):
-        lowest = min(kept, key=lambda part: part.rank)
+    while _too_long(expert, fitted, room, count):
+        lowest = min(fitted, key=lambda part: part.rank)
         trimmed = TURNS_LEFT_OUT if lowest.rank < TURNS_RANK else SIGNALS_CUT
         if lowest.rank < NEVER:
-            kept.remove(lowest)
+            fitted.remove(lowest)
             continue
-        longest = max(kept, key=lambda part: len(part.text) if part.cuttable else 0)
+        longest = max(fitted, key=lambda part: len(part.text) if part.cuttable else 0)
         if not longest.cuttable or len(longest.text) <= SHORTEST_DRAFT:
             raise ModelError("context_overflow", f"the prompt of {expert.name} does not fit")
         shortened = longest.text.removesuffix(CUT)[: len(longest.text) * 3 // 4] + CUT
-        kept[kept.index(longest)] = replace(longest, text=shortened)
-    return kept, trimmed
+        fitted[fitted.index(longest)] = replace(longest, text=shortened)
+    return fitted, trimmed
 
 
 SURELY_FITS = 2_000  # bytes; the context of every model in use has at least 2,000 tokens
