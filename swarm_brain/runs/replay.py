@@ -41,7 +41,8 @@ def _replay(saved: SavedState, thread: str | None) -> list[Event]:
         topology, context = _topology_of(state), run_context(state)
     except ThreadError:  # another version's settings: what became of the edges is not known
         topology, context = None, _settings(state)
-    failure = _failed(signals, context)
+    # What an unfinished step has done does not count: its other experts may still be decided on.
+    failure = _failed(state.get("signals", []), context)
     events: list[Event] = [
         {"event": "started", "thread": thread, "run": state["run_id"]},
         _begun(topology, context, state, signals),

@@ -120,6 +120,8 @@ def count(run: list[Event], kind: str) -> int:
         (HARD, {"pause_before": ["creative"]}, {}),
         (HARD, {"pause_before": ["perception", "memory", "attention"]}, {}),
         (HARD, {"on_error": "raise"}, {"creative": ModelError("auth", "no entry")}),
+        (HARD, {"on_error": "raise", "pause_before": ["attention"]},
+         {"perception": ModelError("auth", "no entry")}),
         (HARD, {}, {"creative": ModelError("auth", "no entry")}),
         (HARD, {}, {"synthesis": ModelError("auth", "no entry")}),
         (HARD, {}, {"attention": '{"creative": 0.1, "analytical": 0.9}'}),
@@ -131,9 +133,9 @@ def count(run: list[Event], kind: str) -> int:
         (HARD, {"capacity": 1, "budget_tokens": 50_000, "budget_seconds": 600}, {}),
         (HARD, {"budget_tokens": 2_500}, {}),
     ],
-    ids=["simple", "hard", "revised", "paused", "all paused", "strict", "degraded", "unanswered",
-         "gated", "left out", "simulated", "one step", "two steps", "no workspace", "budgets",
-         "short of budget"],
+    ids=["simple", "hard", "revised", "paused", "all paused", "strict", "strict and paused",
+         "degraded", "unanswered", "gated", "left out", "simulated", "one step", "two steps",
+         "no workspace", "budgets", "short of budget"],
 )  # fmt: skip
 async def test_a_saved_run_reports_what_the_live_run_did(script, brain, question, settings, says):
     script.says.update(says)
