@@ -1,4 +1,4 @@
-"""Measure a thread's size on disk: hard questions with long replies, saved as `ask` does."""
+"""Measure a thread's size on disk after many hard questions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def main() -> None:
-    """Print the bytes after a number of questions, and the seconds of the last one."""
+    """Print the bytes after a number of questions, and how long the last one took."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SWARM_BRAIN_DATA_DIR"] = folder
         bind, script = choose.bind, talkative()
@@ -49,7 +49,7 @@ def talkative() -> Script:
 
 
 async def measure(script: Script, file: Path) -> None:
-    """Ask many questions in one thread."""
+    """Ask many questions in one thread and print a row now and then."""
     print("| questions | checkpoints and writes | the last one |\n|---|---|---|")
     async with session(Console(stderr=True)) as opened:
         brain = opened.brain(load())

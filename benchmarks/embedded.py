@@ -1,4 +1,4 @@
-"""Time a hard question to the loaded embedded model; the target is 60 s on 2 cores."""
+"""Time a hard question to the loaded embedded model (target: 60 s on 2 cores)."""
 
 from __future__ import annotations
 

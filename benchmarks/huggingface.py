@@ -1,4 +1,4 @@
-"""Compare one batch per step with one expert at a time, on a small model in transformers.
+"""Compare batched experts with one expert at a time, in transformers.
 
 Targets: a hard question is 1.5 times as fast, two hard questions at once 2.5 times. All runs share
 one loaded model and the same limits; one at a time is the same batcher with room for one sequence.

@@ -1,4 +1,4 @@
-"""Compare the imports of `swarm_brain.graph.brain` and `langgraph.graph`, in new processes."""
+"""Compare the import times of this project's graph and of LangGraph."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TARGET = 1.3
 
 
 def seconds(module: str) -> float:
-    """Return the processor time of importing a module (other processes affect wall time)."""
+    """Return the processor time of an import; other processes affect wall time."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

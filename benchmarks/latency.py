@@ -73,7 +73,7 @@ def settings(served: Endpoint) -> dict[str, object]:
 
 
 def tokenizer() -> Callable[[str], int]:
-    """Return the embedded model's tokenizer if its weights are here, else four bytes a token."""
+    """Return the embedded model's tokenizer, or an estimate of four bytes a token."""
     from swarm_brain.models import embedded_weights
     from swarm_brain.models.choose import bind
 

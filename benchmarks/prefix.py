@@ -1,4 +1,4 @@
-"""Compare role-first and shared-first prompts on the embedded model: cached share and seconds.
+"""Compare the two prompt layouts on the embedded model: cached share, seconds.
 
 A run is cold with a new question in a new process, and warm when the same question follows.
 """

@@ -54,7 +54,7 @@ def metered(meter: Meter) -> Script:
 
 
 def main() -> None:
-    """Print the rate reached and the share refused."""
+    """Print the rate reached and the share of requests refused."""
     meter = Meter(RPM, BURST)
     bind = choose.bind
     choose.bind = lambda *args: replace(bind(*args), pace=Pace(rpm=RPM))

@@ -32,7 +32,7 @@ SPACE = Space()
 
 
 def vectors(texts: Sequence[str]) -> Any:
-    """Return unit vectors of wordllama's size around TOPICS centres, many of them near."""
+    """Return unit vectors of wordllama's size, clustered around TOPICS centres."""
     rows = np.empty((len(texts), DIMS), dtype=np.float32)
     for row, text in zip(rows, texts, strict=True):
         number = int(hashlib.sha256(text.encode()).hexdigest()[:12], 16)
@@ -62,14 +62,14 @@ def episode(number: int) -> dict[str, Any]:
 
 
 def opened(path: str) -> SqlStore:
-    """Open the store with embeddings that cost almost nothing; a model's come on top."""
+    """Open a store with an embedder that costs almost nothing."""
     embedder = Embedder(embeddings.DEFAULT, vectors, embeddings.FLOOR)
     embeddings.chosen = lambda: embedder
     return SqlStore(in_file(path), embedder)
 
 
 async def fill(store: SqlStore, start: int, end: int) -> None:
-    """Add memories in portions."""
+    """Add memories in batches."""
     for at in range(start, end, PORTION):
         ops: list[Op] = []
         for number in range(at, min(at + PORTION, end)):
@@ -103,13 +103,13 @@ async def write_times(store: SqlStore, start: int) -> list[float]:
 
 
 def first(path: str, size: int, queue: Any) -> None:
-    """Put the seconds of the first and the second recall of a process on the queue."""
+    """Put the seconds of a process's first and second recall on the queue."""
     store = opened(path)
     queue.put(asyncio.run(recall_times(store, size, 2)))
 
 
 def cold(path: Path, size: int) -> tuple[float, float]:
-    """Return the medians of the first and the second recall over some new processes."""
+    """Return the medians of the first and the second recall in new processes."""
     spawn = multiprocessing.get_context("spawn")
     times = []
     for _ in range(PROCESSES):
@@ -122,7 +122,7 @@ def cold(path: Path, size: int) -> tuple[float, float]:
 
 
 async def measure(path: Path) -> list[str]:
-    """Return one line for each size."""
+    """Return one table row for each size."""
     store, lines, there = opened(str(path)), [], 0
     for size in SIZES:
         await fill(store, there, size - SINGLE)
@@ -142,12 +142,12 @@ async def measure(path: Path) -> list[str]:
 
 
 def milliseconds(seconds: float) -> str:
-    """Write seconds for a table."""
+    """Format seconds as milliseconds for the table."""
     return f"{seconds * 1000:.1f} ms"
 
 
 def main() -> None:
-    """Print the table. The target: 50 ms at the median for 100,000 memories on two cores."""
+    """Print the table (target: 50 ms at the median for 100,000 memories, 2 cores)."""
     with tempfile.TemporaryDirectory() as folder:
         lines = asyncio.run(measure(Path(folder) / "memory.sqlite"))
     print(f"Vectors of {DIMS} dimensions; a median over {QUESTIONS} recalls and {SINGLE} writes.\n")

@@ -1,4 +1,4 @@
-"""What a growing store of threads costs: listing, showing, asking once more in a long thread."""
+"""Measure a growing store of threads: listing, showing, asking once more."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 async def measure(script: Script, file: Path) -> None:
-    """Ask LONG questions in one thread; copy it for the lists."""
+    """Ask LONG questions in one thread, then copy it to have threads to list."""
     async with open_threads() as threads:
         brain = compile_brain(checkpointer=threads)
         await ask(brain, script, "one")
@@ -70,9 +70,9 @@ async def measure(script: Script, file: Path) -> None:
 
 
 async def ask(brain: Brain, script: Script, thread: str) -> float:
-    """CPU seconds of one question, with the check that comes before it.
+    """Return the CPU seconds of one question, including the check before it.
 
-    SQLite works in this process, so its time is in it, and that of the machine's other work is not.
+    SQLite works in this process, so its time is included; other processes' time is not.
     """
     script.requests.clear()
     started = time.process_time()
@@ -84,7 +84,7 @@ async def ask(brain: Brain, script: Script, thread: str) -> float:
 
 
 async def listed(threads: Threads, limit: int) -> None:
-    """What `threads list` does."""
+    """List the threads as `threads list` does."""
     ids = (await threads.ids())[:limit]
     assert len(await count_runs(threads, ids)) == limit
     for thread in ids:
@@ -92,7 +92,7 @@ async def listed(threads: Threads, limit: int) -> None:
 
 
 def copy(file: Path, thread: str, names: list[str]) -> None:
-    """The same thread under other names."""
+    """Copy a thread under other names."""
     with closing(sqlite3.connect(file)) as connection:
         for table in ("checkpoints", "writes"):
             columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")][1:]
@@ -107,7 +107,7 @@ def copy(file: Path, thread: str, names: list[str]) -> None:
 
 
 async def watched(work: Callable[[], Awaitable[object]]) -> tuple[float, float]:
-    """Seconds of the work, and the longest time for which nothing else could run meanwhile."""
+    """Return the seconds of the work, and the event loop's longest wait meanwhile."""
     longest = 0.0
 
     async def tick() -> None:

@@ -1,4 +1,4 @@
-"""Write what is derived from the code: docs/settings.md, docs/cli.md, .env.example. `make docs`."""
+"""Generate docs/settings.md, docs/cli.md and .env.example: `make docs`."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def _commands(command: object, words: tuple[str, ...]) -> Iterator[tuple[str, ..
 
 
 def _help(words: tuple[str, ...]) -> str:
-    """What the command prints, 80 characters wide, without trailing blanks."""
+    """Return what the command prints, 80 characters wide."""
     before = sys.argv
     done = CliRunner().invoke(app, [*words, "--help"], env=PLAIN, prog_name="swarm-brain")
     sys.argv = before  # `eval` changes it

@@ -1,4 +1,4 @@
-"""Draw the graph into docs/architecture.md, between its two markers: `make picture`."""
+"""Draw the graph into docs/architecture.md: `make picture`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ START, END = "<!-- picture -->", "<!-- end of picture -->"
 
 
 def drawn(text: str) -> str:
-    """Return the page's text with the present picture in it."""
+    """Return the page's text with the current picture between its markers."""
     before, _, rest = text.partition(START)
     _, _, after = rest.partition(END)
     picture = graph.get_graph().draw_mermaid().strip()

@@ -1,4 +1,4 @@
-"""Write the types of the page's events: `make page-types`."""
+"""Generate the TypeScript types of the page's events: `make page-types`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Schema = Mapping[str, Any]
 
 
 def wire() -> str:
-    """Return the TypeScript of all events and of what they hold."""
+    """Return the TypeScript types of all events and of their parts."""
     schema = TypeAdapter(Event).json_schema(mode="serialization")
     events = [_name(option) for option in schema["anyOf"]]
     parts = [_interface(name, part) for name, part in schema["$defs"].items()]
@@ -46,7 +46,7 @@ def _union(name: str, options: list[str]) -> str:
 
 
 def _type(schema: Schema) -> str:
-    """Return the TypeScript type of a part of the schema."""
+    """Return the TypeScript type of one part of the schema."""
     if "$ref" in schema:
         return _name(schema)
     if "const" in schema:

@@ -38,7 +38,7 @@ OutputFolder = Annotated[Path, typer.Option(help="The folder of answers and repo
 
 
 def examples_of(datasets: Sequence[str], limit: int | None) -> tuple[str, list[Example]]:
-    """Load files or shipped sets (`keyed`: all with keys), and name them together.
+    """Load files or shipped sets and name them together; `keyed` is all with keys.
 
     With a limit, questions are drawn evenly from all of them. Raises ConfigError.
     """

@@ -1,4 +1,4 @@
-"""Measure the effort estimate on labelled questions: `python -m evals.effort [FILE]`."""
+"""Measure the effort estimate: `python -m evals.effort [FILE]`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DATASET = Path(__file__).parent / "datasets" / "effort.jsonl"
 
 
 def measure(path: Path = DATASET) -> tuple[float, list[str]]:
-    """Return the share of questions whose estimate is the label, and a line for each miss."""
+    """Return the share of correct estimates, and a line for each wrong one."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     wrong = [
         f"{row['effort']} estimated as {estimate(row['question'])}: {row['question']}"

@@ -35,7 +35,7 @@ ANSWERS = "answers.jsonl"
 
 @dataclass(frozen=True)
 class ExperimentConfig:
-    """What to ask whom, and where to write it."""
+    """The questions, the arms, the judge and the output folder of an experiment."""
 
     name: str
     examples: Sequence[Example]
@@ -53,7 +53,7 @@ class ExperimentConfig:
     command: str = ""
 
     def head(self) -> dict[str, object]:
-        """Return what all answers in one file have in common."""
+        """Return the settings that all answers in one file share."""
         return {
             "dataset": content_hash(self.examples),
             "settings": self.context.model_dump(mode="json"),
@@ -63,7 +63,7 @@ class ExperimentConfig:
 
 
 async def run_experiment(config: ExperimentConfig, err: Console) -> ReportData:
-    """Run and judge all arms, write the report, and return its data. Raises BrainError."""
+    """Run and judge all arms, write the report, and return its data."""
     tracker = find_tracker()
     with tracing_only_with_key(tracker):
         _check(config)
@@ -105,7 +105,7 @@ async def _results(
 
 
 def _check(config: ExperimentConfig) -> None:
-    """Refuse arms that cannot be run before anything is paid for. Raises ConfigError."""
+    """Raise ConfigError for arms that cannot run, before anything is paid for."""
     if not config.arms:
         raise ConfigError(f"--arms names no arm; choose from {', '.join(NAMES)}, {MINUS}EXPERT.")
     for arm in config.arms:
@@ -122,7 +122,7 @@ def _check(config: ExperimentConfig) -> None:
 
 
 def _after_swarm(config: ExperimentConfig, setup: Setup, records: Sequence[AnswerRecord]) -> Setup:
-    """Add the allocation, unless it was given, and the drafts for the placebo."""
+    """Add the placebo's drafts, and the allocation if none was set."""
     if config.arms == [SWARM]:
         return setup  # no other arm needs an allocation
     first = {record["id"]: record["trace"] for record in records if record["repetition"] == 0}
@@ -201,7 +201,7 @@ def _data(config: ExperimentConfig, results: Results, *, self_judged: bool) -> R
 
 
 def commit() -> str | None:
-    """Return the commit of this checkout, marked if there are changes; None outside of one."""
+    """Return this checkout's commit, marked if there are changes; None elsewhere."""
     words = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603

@@ -1,7 +1,7 @@
-"""A judge: which rubric points an answer meets, and which of two answers is better.
+"""A judge: grades answers by a rubric, and compares two answers.
 
-The judge is never the model that answered, unless that is allowed and reported. A reply in no
-readable form is counted as such, and decides nothing.
+It is never the model that answered, unless that is allowed and reported. An unreadable reply is
+counted as such and decides nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Met = Annotated[
 
 
 class JudgeReply(BaseModel):
-    """A reply whose schema allows no other properties; others that come are ignored."""
+    """A reply of a judge. The schema allows no other properties; extras are ignored."""
 
     model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
 
@@ -49,10 +49,10 @@ _Reply = TypeVar("_Reply", bound=JudgeReply)
 
 
 async def bind_judge(spec: str, base_url: str | None, context: Context, *, itself: bool) -> Model:
-    """Bind the judge's model, with sampling that leaves nothing to chance.
+    """Bind the judge's model with deterministic sampling.
 
     Raises ConfigError if it is the answering model and `itself` does not allow that, and
-    ModelUnavailable for a simulation, which judges nothing.
+    ModelUnavailable for a simulation, which cannot judge.
     """
     changes = {
         "model": spec,
@@ -78,12 +78,12 @@ async def judges_itself(judge: Model, context: Context) -> bool:
 
 
 def _served(model: Model) -> tuple[str, str]:
-    """Identify a model by its endpoint and name, whatever provider's name it has."""
+    """Identify a model by its endpoint and name, under whatever provider."""
     return model.binding.endpoint, model.binding.spec.partition(":")[2]
 
 
 async def grade(judge: Model, example: Example, text: str) -> list[bool | None]:
-    """Return for each rubric point whether the answer meets it; None where the judge is unclear.
+    """Return for each rubric point whether the answer meets it; None if unclear.
 
     Raises ModelError if the judge could not be asked.
     """
@@ -108,7 +108,10 @@ async def _ask(
 
 
 def _replies(text: str, reply: type[_Reply]) -> Iterator[_Reply]:
-    """Yield each JSON value in a text that is such a reply; a list counts as the list of points."""
+    """Yield each JSON value in a text that is a valid reply.
+
+    A bare list is read as the list of rubric points.
+    """
     for value in values_in(text):
         try:
             yield reply.model_validate({"met": value} if isinstance(value, list) else value)
@@ -117,13 +120,13 @@ def _replies(text: str, reply: type[_Reply]) -> Iterator[_Reply]:
 
 
 def read_met(text: str, points: int) -> list[bool | None] | None:
-    """Read the judge's list; None if there is none of that length."""
+    """Read the judge's list; None if there is no list of that length."""
     lists = (reply.met for reply in _replies(text, RubricReply))
     return next((met for met in lists if len(met) == points), None)
 
 
 async def judge_pair(judge: Model, example: Example, one: str, other: str) -> JudgedPair:
-    """Judge two answers in both orders, apart. Raises ModelError if one could not be asked."""
+    """Judge two answers in both orders. Raises ModelError if a call failed."""
     forth, back = await asyncio.gather(
         _better(judge, example, one, other), _better(judge, example, other, one)
     )
@@ -142,6 +145,6 @@ async def _better(judge: Model, example: Example, first: str, second: str) -> Ve
 
 
 def read_better(text: str) -> Verdict:
-    """Read the judge's decision; `unparsed` if there is none."""
+    """Read the judge's decision; `unparsed` if there is no readable one."""
     reply = next(_replies(text, PairwiseReply), None)
     return reply.better if reply else "unparsed"

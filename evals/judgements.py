@@ -1,4 +1,4 @@
-"""Judge the open answers of an experiment; judgements are saved, so that none is paid for twice."""
+"""Judge the open answers of an experiment, saving each judgement."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _arms(kind: str, arm: str) -> Sequence[str]:
 
 
 def _fail(record: JudgementRecord, error: ModelError) -> None:
-    """Mark a judgement as missing, so that it is asked for again."""
+    """Mark a judgement as missing, so that the next run asks for it again."""
     record["provenance"] = "simulated"
     record["error"] = str(error)
 
@@ -101,10 +101,10 @@ async def judge_answers(
     *,
     concurrency: int,
 ) -> Judgements:
-    """Judge what is not judged yet of the open questions' answers.
+    """Judge the open questions' answers that have no current judgement.
 
-    Every answer is judged by its rubric; the first ones of the swarm and of each other arm also
-    in pairs. Judgements of answers that have changed since are asked for again.
+    Every answer is judged by its rubric. The first answers of the swarm and of each other arm are
+    also compared in pairs. An answer that has changed is judged again.
     """
     open_examples = {example.id: example for example in examples if example.kind == "open"}
     judged = [one for one in answers if answered(one) and one["id"] in open_examples]

@@ -1,4 +1,4 @@
-"""Write a dataset of questions with computed keys: `python -m evals.keyed --seed 1 --out FILE`.
+"""Write a dataset with computed keys: `python -m evals.keyed --seed 1 --out FILE`.
 
 The shipped files were written by
 
@@ -34,7 +34,7 @@ SHIPPED = {
 
 
 def generate(seed: int, counts: Mapping[str, int]) -> list[Example]:
-    """Generate examples of each group, evenly over the difficulties, without a question twice.
+    """Generate distinct examples of each group, evenly over the difficulties.
 
     Every second argument of a difficulty is valid.
     """

@@ -34,7 +34,7 @@ KEY = "--api-key"
 
 
 def command(main: Callable[..., None], **defaults: object) -> typer.Typer:
-    """Return a command with the options of `main`, and the settings of `Context` as options.
+    """Return a command with the options of `main` and the settings of `Context`.
 
     `defaults` replace those of `Context`.
     """
@@ -45,7 +45,7 @@ def command(main: Callable[..., None], **defaults: object) -> typer.Typer:
 
 
 def start(app: typer.Typer) -> None:
-    """Run a command as a program of its own, with errors in one line."""
+    """Run a command as a program of its own, and print errors in one line."""
     try:
         app()
     except BrainError as error:
@@ -60,7 +60,7 @@ def run_and_print(config: ExperimentConfig, err: Console) -> ReportData:
 
 
 def command_line(module: str) -> str:
-    """Return the command line of this process, without a key."""
+    """Return the command line of this process, without an API key."""
     words = list(sys.argv[1:])
     for at, word in enumerate(words):
         if word == KEY and at + 1 < len(words):

@@ -1,4 +1,4 @@
-"""Ask the philosophy battery, 40 questions in 8 levels: `python -m evals.philosophy`.
+"""Ask the 40 questions of the philosophy battery: `python -m evals.philosophy`.
 
 Writes {config, levels, summary} as JSON, a report beside it, and every answer as it comes.
 """
@@ -47,7 +47,7 @@ OutputFile = Annotated[
 
 
 def chosen(start: int, end: int, each: int | None) -> list[Example]:
-    """Return the questions of these levels, or the first `each` of them. Raises ConfigError."""
+    """Return the questions of these levels, or `each` of them. Raises ConfigError."""
     if not 1 <= start <= end <= LEVELS:
         raise ConfigError(
             f"levels run from 1 to {LEVELS}, and --start-level is at most --end-level"
@@ -63,7 +63,7 @@ def chosen(start: int, end: int, each: int | None) -> list[Example]:
 def model_of(
     model: str | None, use_api: bool, load_models: bool, keys: Mapping[str, str]
 ) -> tuple[str, str | None]:
-    """Return the model, and a note if it is only the simulation."""
+    """Return the model, and a note if only the simulation answers."""
     if model:
         return model, None
     if load_models:
@@ -98,7 +98,7 @@ def battery(data: ReportData, examples: Sequence[Example]) -> dict[str, object]:
 
 
 def _entry(example: Example, answers: Sequence[AnswerRow]) -> dict[str, object]:
-    """Return a question with its first answer; a simulated one has no text and no score."""
+    """Return a question with its first answer, without the text of a simulated one."""
     if not answers:
         return {"id": example.id, "question": example.question, "answer": None}
     answer = answers[0]
@@ -127,7 +127,7 @@ def _entry(example: Example, answers: Sequence[AnswerRow]) -> dict[str, object]:
 
 
 def folder_of(output: Path) -> Path:
-    """Return the folder beside the JSON file. Raises ConfigError if `output` is a folder."""
+    """Return the folder beside the JSON file. Raises ConfigError if that is a folder."""
     if output.is_dir():
         raise ConfigError(f"{output} is a folder; --output names the JSON file.")
     folder = output.with_suffix("")
@@ -150,7 +150,7 @@ def main(
     concurrency: options.Concurrency = 4,
     resume: options.Resume = False,
 ) -> None:
-    """Ask the philosophy battery; a judge scores the rubrics, or they stay ungraded."""
+    """Ask the philosophy battery. Without a judge the answers stay ungraded."""
     err = Console(file=sys.stderr, highlight=False)
     keys = {"hyperbolic": api_key.strip()} if api_key and api_key.strip() else {}
     settings = settings_of(context)

@@ -37,7 +37,7 @@ EVERYTHING = -1.0  # below every cosine: no floor at all, for comparison
 
 
 class LabelledPair(NamedTuple):
-    """A labelled pair: whether it should be recalled, what kind it is, its cosine, -1..1.
+    """Two texts, whether one should recall the other, their kind and cosine.
 
     The cosine of two questions that are not comparable (see swarm_brain/memory/comparable.py) is
     -1: the memory does not recall them either.
@@ -49,7 +49,7 @@ class LabelledPair(NamedTuple):
 
 
 class FloorScore(NamedTuple):
-    """How well a floor does; each share is in 0..1, and 0 where nothing is recalled."""
+    """The quality of a floor; each share is 0..1, and 0 if nothing is recalled."""
 
     floor: float
     precision: float
@@ -84,14 +84,14 @@ def score(pairs: Sequence[LabelledPair], floor: float) -> FloorScore:
 
 
 def choose(pairs: Sequence[LabelledPair]) -> FloorScore:
-    """Choose the floor with the highest F0.5; of equal ones the highest, which recalls least."""
+    """Choose the floor with the highest F0.5; of equal ones the highest."""
     return max(
         (score(pairs, floor) for floor in FLOORS), key=lambda each: (each.f_half, each.floor)
     )
 
 
 def halve(pairs: Sequence[LabelledPair]) -> tuple[list[LabelledPair], list[LabelledPair]]:
-    """Split the pairs into halves with as many of each label and kind, give or take one."""
+    """Split the pairs into halves with nearly equal labels and kinds."""
     ordered = sorted(pairs, key=lambda pair: (pair.recall, pair.why))
     return ordered[::2], ordered[1::2]
 
@@ -113,7 +113,7 @@ def _read(path: Path) -> list[LabelledPair]:
 
 
 def _decides(row: dict[str, str]) -> bool:
-    """Return whether similarity decides; facts are statements, whatever numbers are asked."""
+    """Return whether similarity alone decides; facts may have any numbers."""
     return row["why"] == "fact" or comparable(row["asked"], row["stored"])
 
 
@@ -136,7 +136,7 @@ def _crossed(pairs: Sequence[LabelledPair]) -> Iterator[str]:
 
 
 def _by_kind(pairs: Sequence[LabelledPair], floor: float) -> Iterator[str]:
-    """Say how many of each kind of pair are recalled at the floor."""
+    """Describe how many pairs of each kind are recalled at the floor."""
     for recall, why in sorted({(pair.recall, pair.why) for pair in pairs}, reverse=True):
         kind = [pair.similarity for pair in pairs if (pair.recall, pair.why) == (recall, why)]
         above = sum(similarity >= floor for similarity in kind)

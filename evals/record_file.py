@@ -1,7 +1,7 @@
-"""Files of answers and of judgements: one JSON object a line, on disk as soon as it exists.
+"""Files of answers and judgements: one JSON object a line, flushed at once.
 
-The first line says what the records belong to. A file begun with other settings is refused, and
-what no model gave is asked for again.
+The first line holds the settings that the records belong to. A file of other settings is refused,
+and records without a model's answer are asked for again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Key = tuple[str, str, int]  # arm, question and repetition
 
 
 class KeyedRecord(TypedDict):
-    """What every record has. `repetition` counts from 0."""
+    """The fields that every record has. `repetition` counts from 0."""
 
     arm: str
     id: str
@@ -53,7 +53,10 @@ class AnswerRecord(KeyedRecord):
 
 
 class JudgementRecord(KeyedRecord):
-    """What a judge said; `arm` is `rubric/ARM` or `pair/ARM`, `of` a digest of the answers."""
+    """A judge's verdict.
+
+    `arm` is `rubric/ARM` or `pair/ARM`, and `of` is a digest of the answers.
+    """
 
     of: str
     met: NotRequired[list[bool | None]]
@@ -66,17 +69,17 @@ R = TypeVar("R", bound=KeyedRecord)
 
 @dataclass
 class RecordFile(Generic[R]):
-    """The records of one kind by arm, question and repetition, and the file that holds them."""
+    """The records of one kind by arm, question and repetition, and their file."""
 
     path: Path
     by_key: dict[Key, R] = field(default_factory=dict)
 
     @classmethod
     def open(cls, path: Path, head: Mapping[str, object], *, resume: bool) -> RecordFile[R]:
-        """Create a file; with `resume` read the records of an existing one.
+        """Create a file, or read the records of an existing one with `resume`.
 
-        Raises ConfigError if the file exists and `resume` is false, was begun with other settings,
-        or cannot be written.
+        Raises ConfigError if the file exists and `resume` is false, if it has other settings, or
+        if it cannot be written.
         """
         plain = json.loads(json.dumps(head))
         if not path.exists():
@@ -99,7 +102,7 @@ class RecordFile(Generic[R]):
             os.fsync(file.fileno())
 
     def of(self, arm: str) -> list[R]:
-        """Return the records of an arm, in the order in which they came."""
+        """Return the records of an arm in the order of their arrival."""
         return [record for record in self.by_key.values() if record["arm"] == arm]
 
 
@@ -109,7 +112,7 @@ def key_of(record: KeyedRecord) -> Key:
 
 
 def answered(record: KeyedRecord) -> bool:
-    """Return whether a model gave this, and no simulation."""
+    """Return whether a model gave this answer, and not a simulation."""
     return record["provenance"] != "simulated"
 
 

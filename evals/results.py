@@ -1,4 +1,4 @@
-"""The results of an experiment: what was asked, answered and judged."""
+"""The results of an experiment: questions, answers and judgements."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Results:
     seed: int = 0
 
     def value(self, record: AnswerRecord) -> float | None:
-        """Return how good an answer is, 0..1: right or wrong, or its share of the rubric."""
+        """Return the quality of an answer, 0..1: its correctness or its rubric share."""
         if not answered(record):
             return None
         if record["correct"] is not None:

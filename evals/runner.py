@@ -1,4 +1,4 @@
-"""Ask an arm every question: each answer is saved when it comes, and none is paid for twice."""
+"""Ask an arm every question and save each answer as it arrives."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from swarm_brain.progress import counting
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How the arms are run. `metadata` goes to LangSmith with each arm's experiment."""
+    """Options of a run; `metadata` goes to LangSmith with each arm's experiment."""
 
     name: str
     tracker: Tracker
@@ -38,9 +38,9 @@ async def run_arm(
     options: RunOptions,
     err: Console,
 ) -> None:
-    """Ask the arm every question as often as wanted, except where its answer is saved already.
+    """Ask the arm every question as often as set, skipping saved answers.
 
-    Raises ConfigError or ModelUnavailable as soon as one question shows it.
+    Raises ConfigError or ModelUnavailable at the first question that fails with it.
     """
     by_id = {example.id: example for example in examples}
     repetitions: Counter[str] = Counter()
@@ -79,7 +79,7 @@ async def ask_once(
     answers: RecordFile[AnswerRecord],
     run: str | None = None,
 ) -> AnswerRecord:
-    """Return the saved answer, or ask for it and save it with LangSmith's id of the run."""
+    """Return the saved answer, or ask for it and save it."""
     if known := answers.by_key.get((name, example.id, repetition)):
         return known
     response = await respond(find_arm(name, setup.topology), setup, example, repetition)
@@ -90,7 +90,7 @@ async def ask_once(
 
 
 def record_of(name: str, example: Example, repetition: int, response: ArmResponse) -> AnswerRecord:
-    """Return an answer as it is saved. One that no model gave is not scored."""
+    """Return an answer in its saved form. A simulated one is not scored."""
     simulated = response.provenance == "simulated"
     scored = Score(None, None) if simulated else score(example, response.text)
     record = {

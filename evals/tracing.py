@@ -1,4 +1,4 @@
-"""LangSmith: datasets, experiments and evaluators. Without a key the evaluators run locally.
+"""LangSmith datasets, experiments and evaluators; local without a key.
 
 `aevaluate` sends what it evaluates even with `upload_results=False`, unless its client samples
 nothing. So without a key the client has no server and samples nothing (see `find_tracker`).
@@ -39,7 +39,7 @@ class Tracker:
 
 
 def find_tracker() -> Tracker:
-    """Return LangSmith's tracker where LANGSMITH_API_KEY is set, else one that sends nothing."""
+    """Return LangSmith's tracker if LANGSMITH_API_KEY is set, else a silent one."""
     if variable("LANGSMITH_API_KEY"):
         return Tracker(langsmith.Client(), True)
     client = langsmith.Client(
@@ -50,7 +50,7 @@ def find_tracker() -> Tracker:
 
 @contextmanager
 def tracing_only_with_key(tracker: Tracker) -> Iterator[None]:
-    """Without a key trace nothing, a judge's calls included, whatever LANGSMITH_TRACING says."""
+    """Trace nothing without a key, whatever LANGSMITH_TRACING says."""
     with nullcontext() if tracker.upload else langsmith.tracing_context(enabled=False):
         yield
 
@@ -70,7 +70,7 @@ def _one_line_errors() -> Iterator[None]:
 def rows(
     examples: Sequence[Example], dataset: uuid.UUID, hidden: Sequence[str] = ()
 ) -> list[schemas.Example]:
-    """Return the examples as LangSmith saves them, without hidden parts; ids name the questions."""
+    """Return the examples in LangSmith's form, without hidden parts."""
     return [
         schemas.Example(
             id=uuid.uuid5(NAMESPACE, f"{dataset}/{example.id}"),
@@ -88,9 +88,10 @@ def rows(
 
 
 def hidden_parts() -> list[str]:
-    """Return what LANGSMITH_HIDE_INPUTS and _HIDE_OUTPUTS hide: here in datasets, too.
+    """Return the parts hidden by LANGSMITH_HIDE_INPUTS and _HIDE_OUTPUTS.
 
-    LangSmith's client, which hides it in runs, also reads the old names LANGCHAIN_HIDE_*.
+    They are hidden in datasets here. LangSmith's client, which hides them in runs, also reads the
+    old names LANGCHAIN_HIDE_*.
     """
     settings = {
         "inputs": variable("LANGSMITH_HIDE_INPUTS") or get_env_var("HIDE_INPUTS"),
@@ -100,13 +101,13 @@ def hidden_parts() -> list[str]:
 
 
 def dataset_name(name: str, examples: Sequence[Example], hidden: Sequence[str] = ()) -> str:
-    """Return a dataset's name in LangSmith, which holds the hash of its content."""
+    """Return a dataset's name in LangSmith, which includes its content hash."""
     without = f"/without-{'-'.join(hidden)}" if hidden else ""
     return f"swarm-brain/{name}/{content_hash(examples)}{without}"
 
 
 def upload_dataset(tracker: Tracker, name: str, examples: Sequence[Example]) -> str:
-    """Create the dataset in LangSmith, or add what it lacks, and return its name."""
+    """Create the dataset in LangSmith, or add missing examples; return its name."""
     client, hidden = tracker.client, hidden_parts()
     full = dataset_name(name, examples, hidden)
     if client.has_dataset(dataset_name=full):
@@ -135,7 +136,7 @@ def correct(outputs: AnswerRecord) -> Feedback:
 
 
 def extracted(outputs: AnswerRecord) -> Feedback:
-    """Score whether an answer could be read from the reply; None for an open question."""
+    """Score whether an answer was readable; None for an open question."""
     read = int(outputs["extracted"] is not None)
     return {"key": "extracted", "score": None if outputs["kind"] == "open" else read}
 
@@ -164,7 +165,7 @@ async def evaluate(
     concurrency: int,
     metadata: Mapping[str, object],
 ) -> None:
-    """Run `target` over the examples as one LangSmith experiment, or the same locally.
+    """Run `target` over the examples as one experiment, in LangSmith or locally.
 
     Raises ModelUnavailable if LangSmith refuses.
     """
@@ -191,9 +192,9 @@ def run_id(tracker: Tracker) -> str | None:
 
 
 def send_feedback(tracker: Tracker, key: str, scores: Mapping[str, float]) -> None:
-    """Send scores of runs that have ended, by run id: judging begins when all have answered.
+    """Send scores of finished runs, by run id.
 
-    Raises ModelUnavailable if LangSmith refuses.
+    Judging begins after all arms have answered. Raises ModelUnavailable if LangSmith refuses.
     """
     if not tracker.upload:
         return

@@ -1,4 +1,4 @@
-"""The brain as a graph: state, topology, propagation, workspace, and the graph built from them."""
+"""The brain as a graph: state, topology, propagation and workspace."""
 
 if __name__ == "graph":  # a checkout's own folder
     from swarm_brain.checkout import alias

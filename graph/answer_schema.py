@@ -57,7 +57,7 @@ def problem(schema: Schema) -> str | None:
 
 
 def _check_int(digits: str) -> None:
-    """Raise ValueError for a number that a saved state cannot hold."""
+    """Raise ValueError for a number that is too large for a saved state."""
     if not -(2**63) <= int(digits) < 2**64:
         raise ValueError("it has a number of more than 64 bits, which is not supported")
 
@@ -93,7 +93,7 @@ def _referred(reference: str, whole: Schema, sizes: dict[str, int]) -> int:
 
 
 def _at(reference: str, whole: Schema) -> object:
-    """Return a reference's target; None if there is none. Raises ValueError for external ones."""
+    """Return a reference's target, or None. Raises ValueError for external ones."""
     if reference != "#" and not reference.startswith("#/"):
         raise ValueError(f"external references are not followed: {reference}")
     steps = [step.replace("~1", "/").replace("~0", "~") for step in unquote(reference).split("/")]

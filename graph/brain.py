@@ -1,4 +1,4 @@
-"""The brain: a StateGraph built from a topology, and `graph`, which langgraph.json names."""
+"""Build the StateGraph of a topology. langgraph.json names `graph`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PARALLEL_NODES = 64  # LangGraph's default pool for invoke() has cpu + 4 threads
 
 
 def build(topology: Topology | None = None) -> Builder:
-    """Return the graph of a topology, not yet compiled. Default: the shipped eight experts."""
+    """Return the uncompiled graph of a topology, by default the shipped one."""
     topology = topology or load("eight")
     builder: Builder = StateGraph(
         BrainState,
@@ -58,7 +58,7 @@ def compile_brain(
     checkpointer: BaseCheckpointSaver[Any] | None = None,
     store: BaseStore | None = None,
 ) -> Brain:
-    """Compile the graph of a topology, with a limit on supersteps that fits it."""
+    """Compile the graph of a topology, with a limit on LangGraph's supersteps."""
     topology = topology or load("eight")
     compiled = build(topology).compile(checkpointer=checkpointer, store=store, name="brain")
     supersteps = max(topology.levels.values()) + SPARE_SUPERSTEPS
@@ -115,7 +115,7 @@ class _Node(Runnable[BrainState, Update]):
 def _add_edges(builder: Builder, topology: Topology) -> None:
     """Connect the nodes. Each expert leads to `finish` unless it wakes another one.
 
-    So `finish` also runs after the edited signal of any expert (docs/decisions/0021).
+    An expert whose signal is edited later can therefore reach `finish` too (docs/decisions/0021).
     """
     builder.add_edge(START, BEGIN)
     routes = _entries(topology)
@@ -134,12 +134,12 @@ Router = Callable[[BrainState], Sequence[str]]
 
 
 def _by_label(routes: Routes) -> dict[Hashable, str]:
-    """Return the path map that LangGraph takes."""
+    """Return the path map that LangGraph expects."""
     return {label: target for target, label in routes.items()}
 
 
 def _entries(topology: Topology) -> Routes:
-    """Return the routes to everyone `begin` may wake."""
+    """Return the routes to every expert that `begin` may wake."""
     first = {expert.name for expert in topology.targets(BEGIN)}
     names = first | propagation.starters(topology)
     routes = {
@@ -151,7 +151,7 @@ def _entries(topology: Topology) -> Routes:
 
 
 def _routes(topology: Topology, source: str) -> Routes:
-    """Return the routes from an expert; none for one that wakes nobody."""
+    """Return the routes from an expert; none if it wakes no other."""
     expert = topology.experts[source]
     routes = {
         target.name: _label(topology, source, target.name) for target in topology.targets(source)
@@ -162,7 +162,7 @@ def _routes(topology: Topology, source: str) -> Routes:
 
 
 def _label(topology: Topology, source: str, target: str) -> str:
-    """Return what makes the edge fire. Unique per source, because the router returns it."""
+    """Return the condition of an edge, unique per source: the router returns it."""
     expert = topology.experts[target]
     edge = next(edge for edge in expert.woken_by if edge.source == source)
     if source == BEGIN:

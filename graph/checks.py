@@ -63,7 +63,7 @@ def _reachable(topology: Topology) -> Iterable[str]:
 
 
 def _joins(topology: Topology) -> Iterable[str]:
-    """Report targets whose sources have different levels: they would run and cost twice."""
+    """Report experts whose sources have different levels: they would run twice."""
     for expert in topology.experts.values():
         levels = {e.source: topology.levels.get(e.source, 0) for e in expert.woken_by}
         if len(set(levels.values())) > 1:

@@ -1,4 +1,4 @@
-"""The type of a compiled brain: LangGraph's graph, with a result whose keys type checkers know."""
+"""The type of a compiled brain, with a typed result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Settings = Context | Mapping[str, object] | None
 
 
 class BrainResult(BrainOutput, total=False):
-    """What `invoke` returns: the output, and the interrupts of a run that is paused."""
+    """The result of `invoke`: the output, and the interrupts of a paused run."""
 
     __interrupt__: Sequence[Interrupt]
 

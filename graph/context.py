@@ -280,7 +280,7 @@ def make_context(settings: Context | Mapping[str, object] | None) -> Context:
 
 
 def describe(error: ValidationError) -> str:
-    """Describe each wrong field on one line. For models without secrets: it shows the values."""
+    """Describe each wrong field on one line. Shows values: not for secrets."""
     lines = []
     for item in error.errors(include_url=False):
         field = ".".join(str(part) for part in item["loc"]) or "settings"

@@ -136,7 +136,7 @@ def _parts(request: str) -> int:
 
 
 def _word_problem(story: str, request: str) -> bool:
-    """Return whether the request depends on numbers, premises or persons named before it."""
+    """Return whether the request depends on numbers or persons named before it."""
     if len(_NUMBERS.findall(story)) >= 2 or (story and _REFERS_BACK.search(request)):
         return True
     return bool(

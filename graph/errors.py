@@ -124,7 +124,7 @@ class BudgetTooSmall(BrainError):
 
 
 class DaySpent(BudgetTooSmall):
-    """What is left of the day's allowance does not pay for one call. It renews at midnight UTC."""
+    """The rest of the day's allowance does not pay for one call."""
 
     def __init__(self, what: str) -> None:
         BrainError.__init__(
@@ -136,21 +136,21 @@ class DaySpent(BudgetTooSmall):
 
 
 class ModelUnavailable(BrainError):
-    """A model cannot be used. `fix` says what would help."""
+    """A model is not usable. `fix` suggests a remedy."""
 
     def __init__(self, what: str, fix: str = "") -> None:
         super().__init__(f"{what} {fix}".strip())
 
 
 class MemoryUnavailable(BrainError):
-    """Memories cannot be read or written. `where` is a file, a database or an embedder."""
+    """Memories cannot be read or written. `where` names the file or database."""
 
     def __init__(self, where: str, why: object) -> None:
         super().__init__(f"{where}: {str(why).strip() or type(why).__name__}")
 
 
 class ThreadError(BrainError):
-    """A saved thread cannot do what was asked."""
+    """A saved thread does not support the requested action."""
 
 
 class RunCancelled(BrainError):

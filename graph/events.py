@@ -69,7 +69,7 @@ class Entered(TypedDict):
 
 
 class Pause(TypedDict):
-    """What a person decides about: an expert and what it would be shown."""
+    """One pending decision of a person: the expert, and what it would be shown."""
 
     id: str
     expert: str
@@ -82,7 +82,7 @@ class Pause(TypedDict):
 
 
 class Failure(TypedDict):
-    """Why a run has no result. `code` names the kind of failure for programs."""
+    """The reason why a run has no result. `code` names its kind for programs."""
 
     message: str
     type: str
@@ -121,7 +121,7 @@ class Woken(TypedDict):
 
 
 class Token(TypedDict):
-    """A piece of an expert's text. A saved run reports none: `answered` has the whole text."""
+    """A piece of an expert's text. Saved runs have none: see `answered`."""
 
     event: Literal["token"]
     expert: str
@@ -130,7 +130,7 @@ class Token(TypedDict):
 
 
 class Revised(TypedDict):
-    """The text streamed for this expert so far is withdrawn, for this reason."""
+    """The text streamed for this expert so far is withdrawn."""
 
     event: Literal["revised"]
     expert: str
@@ -139,7 +139,7 @@ class Revised(TypedDict):
 
 
 class Answered(TypedDict):
-    """An expert has ended, well or not. Tokens and cost are None where they are unknown.
+    """An expert has ended, well or not. Unknown tokens and costs are None.
 
     `content` is its whole text, also where nothing was streamed: from the cache, or simulated.
     `edges` is None for a saved run whose topology has changed since. `human` is what a person
@@ -169,7 +169,7 @@ class Answered(TypedDict):
 
 
 class Spending(TypedDict):
-    """The run's account, as its hard limits count: failed requests and estimates included."""
+    """The run's account, including failed requests and estimates."""
 
     event: Literal["budget"]
     step: int
@@ -178,7 +178,7 @@ class Spending(TypedDict):
 
 
 class Broadcasting(TypedDict):
-    """Whose signals of `step` every later expert is shown, the most salient first."""
+    """The signals of `step` that all later experts see, most salient first."""
 
     event: Literal["broadcast"]
     step: int
@@ -187,14 +187,14 @@ class Broadcasting(TypedDict):
 
 
 class Paused(TypedDict):
-    """The run waits for a decision about each of these."""
+    """The run waits for a decision about each of these experts."""
 
     event: Literal["paused"]
     paused: list[Pause]
 
 
 class Finished(TypedDict):
-    """The run has ended. `answer_tokens` are those of the answer alone, None if unknown."""
+    """The run has ended. `answer_tokens` counts the answer alone; None if unknown."""
 
     event: Literal["finished"]
     result: Result

@@ -1,8 +1,8 @@
-"""The kinds of experts, and what distinguishes them.
+"""The kinds of experts and their differences.
 
-To add a kind, name it in `Kind` and describe it in KINDS. What only this kind is shown goes into
-nodes/prompt.py (BEFORE_HEARD, AFTER_HEARD); how to read replies that are not plain text, into
-nodes/signal.py (FORMS).
+To add a kind, name it in `Kind` and describe it in KINDS. Parts of the prompt for this kind alone
+go into nodes/prompt.py (BEFORE_HEARD, AFTER_HEARD). A reader of replies that are not plain text
+goes into nodes/signal.py (FORMS).
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
 def load(name_or_path: str | Path = "eight") -> Topology:
-    """Load and check a topology: a name from `graph/topologies`, or a path to a YAML file.
+    """Load and check a topology: a name from `graph/topologies`, or a YAML file.
 
     A file may say `extends: eight` and state only what it adds or changes. A prompt is looked up in
     `prompts/` beside the file, then beside the file, then likewise for the file it extends, then
@@ -73,7 +73,7 @@ def _find(name_or_path: str | Path) -> Path:
 
 
 class _Loader(yaml.SafeLoader):
-    """A safe loader that refuses duplicate keys. YAML's own drops the first value silently."""
+    """A safe YAML loader that raises for duplicate keys instead of dropping one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Return a mapping; raise ConstructorError if a key is stated twice."""
@@ -101,7 +101,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _entries(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Entry], tuple[Path, ...]]:
-    """Return each expert's entry, and the folders of the file and of the files it extends."""
+    """Return each expert's entry, and the folders to search for prompts."""
     path = path.resolve()
     if path in seen:
         raise TopologyError(path.name, "extends itself")

@@ -1,4 +1,4 @@
-"""Decide which edges fire. Pure functions of the topology, the signals so far and the Context.
+"""Decide which edges fire. Pure functions of topology, signals and Context.
 
 An edge fires when weight x salience x gate >= threshold. The salience of a signal is computed from
 its words; the gate of a target comes from the gate expert.
@@ -42,7 +42,7 @@ _STOP = frozenset([
 
 @lru_cache(maxsize=1024)
 def content_words(text: str) -> frozenset[str]:
-    """Return the words that carry meaning, in lower case, cut to six letters (a crude stem)."""
+    """Return the meaningful words in lower case, cut to six letters (a crude stem)."""
     words = (word.lower() for word in _WORD.findall(text))
     return frozenset(word[:6] for word in words if word not in _STOP)
 
@@ -50,8 +50,8 @@ def content_words(text: str) -> frozenset[str]:
 def salience(content: str, question: str, heard: Collection[str], context: Context) -> float:
     """Return how much a signal matters for this question, from 0 to 1.
 
-    The sum of substance (it is not a refusal), coverage (the share of the question's words that it
-    uses) and novelty (one minus its largest word overlap with what its expert had heard).
+    This is the sum of substance (it is not a refusal), coverage (the share of the question's words
+    in it) and novelty (one minus its largest word overlap with what its expert had heard).
     """
     words = content_words(content)
     if not words:  # "→" or "A" may be the whole answer
@@ -69,7 +69,10 @@ def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
 
 
 def usable(signal: Signal) -> bool:
-    """Return whether other experts may be shown it: a model wrote it, or all are simulated."""
+    """Return whether other experts may see the signal.
+
+    A model wrote it, or the whole run is simulated.
+    """
     return signal["status"] == "ok" or (signal["status"] == "simulated" and signal["error"] is None)
 
 
@@ -85,12 +88,12 @@ def steps_planned(topology: Topology, max_steps: int) -> tuple[int, int]:
 
 
 def steps_needed(topology: Topology, effort: Effort) -> int:
-    """Return the number of steps that a run of this effort has if no limit cuts it short."""
+    """Return the number of steps of a run of this effort without limits."""
     return max(topology.levels[name] for name in topology.reached(effort))
 
 
 def reached(topology: Topology, effort: Effort, *, recalled: bool) -> set[str]:
-    """Return whom this effort may wake; memory experts whenever something was recalled."""
+    """Return the experts that this effort may wake."""
     woken = topology.reached(effort)
     return woken | memories(topology) if recalled else woken
 
@@ -103,7 +106,7 @@ def memories(topology: Topology) -> set[str]:
 def entries(
     topology: Topology, effort: Effort, max_steps: int, *, recalled: bool = False
 ) -> list[str]:
-    """Return whom `begin` wakes: the experts of the first level that this effort reaches."""
+    """Return the experts that `begin` wakes: the first level of this effort."""
     if max_steps == 1:
         return [topology.answering(max_steps).name]
     first, _ = steps_planned(topology, max_steps)
@@ -112,17 +115,17 @@ def entries(
 
 
 def starters(topology: Topology) -> set[str]:
-    """Return everyone `begin` may wake; with few `max_steps` it starts at a later level."""
+    """Return all experts that `begin` may wake, including those for few `max_steps`."""
     return set().union(*_first_steps(topology))
 
 
 def may_wake_nobody(topology: Topology) -> bool:
-    """Return whether there are an effort and `max_steps` with which `begin` wakes nobody."""
+    """Return whether `begin` wakes no expert for some effort and `max_steps`."""
     return not all(_first_steps(topology))
 
 
 def _first_steps(topology: Topology) -> list[list[str]]:
-    """Return whom `begin` wakes, for each effort and each number of steps up to the answer."""
+    """Return the experts that `begin` wakes, for each effort and number of steps."""
     answer = topology.levels[topology.synthesis.name]
     return [
         entries(topology, effort, steps) for effort in EFFORTS for steps in range(1, answer + 1)
@@ -130,7 +133,10 @@ def _first_steps(topology: Topology) -> list[list[str]]:
 
 
 class Cause(NamedTuple):
-    """What a signal's edges depend on. `answers` counts synthesis's signals of earlier steps."""
+    """The parts of a signal that its edges depend on.
+
+    `answers` counts synthesis's signals of earlier steps.
+    """
 
     source: str
     usable: bool
@@ -164,8 +170,8 @@ def leaving(
 ) -> tuple[Activation, ...]:
     """Return every edge that leaves this signal, whether it fires or not.
 
-    Of the run's other `signals` only synthesis's of earlier steps count, so the decision stays the
-    same when later ones are added.
+    Of the run's other `signals` only synthesis's earlier ones count, so later signals do not
+    change the decision.
     """
     name, step = topology.synthesis.name, signal["step"]
     cause = Cause(
@@ -183,7 +189,7 @@ def leaving(
 
 @lru_cache(maxsize=1024)
 def _decided(topology: Topology, cause: Cause, rules: Rules) -> tuple[Activation, ...]:
-    """Return what `activations` computes, once for the same arguments."""
+    """Return the result of `activations`, cached by its arguments."""
     return tuple(activations(topology, cause, rules))
 
 
@@ -238,7 +244,7 @@ def _wakings(topology: Topology, state: BrainState, context: Context) -> list[tu
 
 
 def woken(topology: Topology, state: BrainState, context: Context) -> list[str]:
-    """Return whom the last step has woken, in the topology's order; `begin` wakes the first."""
+    """Return the experts that the last step woke, in the topology's order."""
     if not state.get("step", 0):
         recalled = bool(state["memory"]["recalled"])
         return entries(topology, state["effort"], context.max_steps, recalled=recalled)
@@ -255,7 +261,7 @@ def woken_by(topology: Topology, target: str, state: BrainState, context: Contex
 def considered(
     topology: Topology, signals: Sequence[Signal], effort: Effort, context: Context
 ) -> Mapping[str, list[Waking]]:
-    """Return the experts that an edge reached but none woke, with these edges."""
+    """Return the experts that edges reached without waking them, with these edges."""
     ran = {signal["source"] for signal in signals}
     reached: dict[str, list[Waking]] = {}
     for signal in signals:
@@ -267,7 +273,7 @@ def considered(
 
 
 def standing(defects: Sequence[Defect], answer: str) -> list[Defect]:
-    """Return the defects whose quote is in the answer, as whole words."""
+    """Return the defects with a quote that occurs in the answer, as whole words."""
     text = _plain(answer)
     return [
         defect
@@ -278,7 +284,7 @@ def standing(defects: Sequence[Defect], answer: str) -> list[Defect]:
 
 
 def _plain(text: str) -> str:
-    """Normalise: lower case, straight quotes, single spaces, no quotes or ellipses around it."""
+    """Normalise a quote: lower case, straight quotes, single spaces, no ellipses."""
     for curly, straight in (("“", '"'), ("”", '"'), ("‘", "'"), ("’", "'"), ("…", "...")):
         text = text.replace(curly, straight)
     return " ".join(text.lower().split()).strip(" \"'.")

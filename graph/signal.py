@@ -1,4 +1,4 @@
-"""A signal: what one expert says in one step, and what the result reports of it."""
+"""A signal: the output of one expert in one step, and its entry in the result."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Waking.__doc__ = "One edge that woke an expert: its source, and weight x salienc
 
 
 class Defect(TypedDict):
-    """A critic's objection: words of the answer, and what is wrong with them."""
+    """A critic's objection: a quote from the answer, and the problem with it."""
 
     quote: str
     problem: str
 
 
 class Limits(TypedDict):
-    """Tokens, dollars and seconds. None as a limit is unlimited; as an amount spent, unknown."""
+    """Tokens, dollars and seconds. None is unlimited; of amounts spent, unknown."""
 
     tokens: int | None
     usd: float | None
@@ -39,7 +39,7 @@ class Withdrawal(TypedDict):
 
 
 class Trace(TypedDict):
-    """What a run reported live about one signal, and when; a replay repeats it.
+    """The live events of one signal, with their times, for replays.
 
     Times are seconds since the epoch. `spent` and `limits` are the run's account when the expert
     ended.
@@ -53,7 +53,7 @@ class Trace(TypedDict):
 
 
 class Signal(TypedDict):
-    """What one expert says in one step, and what it cost.
+    """The output of one expert in one step, and its cost.
 
     Signals saved by version 0.1.0 have no `trace`.
     """
@@ -88,7 +88,7 @@ class Signal(TypedDict):
 
 
 class ExpertReport(TypedDict):
-    """One expert in the result: its run, or that an edge reached it and none woke it.
+    """One expert in the result: it ran, or edges reached but did not wake it.
 
     The fields that a signal has too are copied from it.
     """

@@ -52,7 +52,7 @@ class Usage(TypedDict):
 
 
 class RunLimits(TypedDict):
-    """What `begin` decided for this run within its budget.
+    """The limits that `begin` decided for this run within its budget.
 
     Without `max_tokens` each model uses its own limit. `answer_tokens` and `answer_usd` are set
     aside for the expert that answers. `reduced` means that the budget allows fewer experts than the
@@ -75,7 +75,7 @@ class EarlierMessage(TypedDict):
 
 
 class Begun(TypedDict):
-    """The topology that a run started with: its name, or the path of its file, and its hash."""
+    """The topology of a run: its name or file path, and its hash."""
 
     name: str
     hash: str
@@ -93,7 +93,7 @@ class Recall(TypedDict):
 
 
 class Memory(TypedDict):
-    """What a run remembers.
+    """The memory of a run, from its thread and from the store.
 
     From the thread: its last messages and a digest of those before. `dropped` is the part of the
     digest whose messages have left the state. From the store: the recalled memories.
@@ -209,7 +209,10 @@ class BrainOutput(Result):
 
 
 class BrainState(BrainOutput, total=False):
-    """All channels. `question` lasts one superstep, so a thread's next run does not see it."""
+    """All channels of the state.
+
+    `question` is cleared after one LangGraph superstep, so the thread's next run does not see it.
+    """
 
     question: Annotated[
         str,
@@ -245,7 +248,7 @@ class BrainState(BrainOutput, total=False):
 
 
 class Reset(TypedDict):
-    """What a new run sets whatever its question is. None empties a channel."""
+    """The fields that every new run sets. None empties a channel."""
 
     settings: dict[str, Any]
     topology: Begun
@@ -256,7 +259,7 @@ class Reset(TypedDict):
 
 
 class BeginUpdate(Reset):
-    """What `begin` writes."""
+    """The update that `begin` writes."""
 
     run_id: str
     limits: RunLimits
@@ -271,7 +274,7 @@ class BeginUpdate(Reset):
 
 
 class ExpertUpdate(TypedDict):
-    """What an expert writes: its signal, its step and its candidate for the workspace."""
+    """The update that an expert writes: signal, step and workspace candidate."""
 
     signals: list[Signal]
     step: int

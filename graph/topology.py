@@ -1,4 +1,4 @@
-"""The topology: the experts, the edges that wake them and whom they hear. Data only."""
+"""The topology: the experts, their waking edges and what they hear. Data only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ Experts = Annotated[Mapping[str, "Expert"], AfterValidator(MappingProxyType), Pl
 
 
 class Edge(BaseModel):
-    """A waking edge, stated at its target. It fires if weight x salience x gate >= threshold."""
+    """A waking edge, stated at its target.
+
+    It fires if weight x salience x gate >= threshold.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -33,7 +36,7 @@ class Edge(BaseModel):
 
 
 class Expert(BaseModel):
-    """One LLM role. `kind` decides how its reply is used; the prompt says how to think."""
+    """One LLM role: `kind` decides how its reply is used, the prompt how it thinks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -91,7 +94,7 @@ class Topology(BaseModel):
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of experts, edges and prompts. A saved run must meet the same hash."""
+        """SHA-256 of experts, edges and prompts, to compare with a saved run's."""
         return hashlib.sha256(self.model_dump_json(exclude={"name", "source"}).encode()).hexdigest()
 
     def of_kind(self, *kinds: Kind) -> list[Expert]:
@@ -110,11 +113,11 @@ class Topology(BaseModel):
 
     @property
     def soloist(self) -> Expert:
-        """The expert that answers when only one may run: the first proposer without a gate."""
+        """The expert that answers alone: the first proposer without a gate."""
         return next(expert for expert in self.of_kind("proposer") if not expert.gated)
 
     def answering(self, max_steps: int) -> Expert:
-        """Return the expert that writes the answer: synthesis, or the soloist with one step."""
+        """Return the expert that writes the answer: synthesis, or alone the soloist."""
         return self.soloist if max_steps == 1 else self.synthesis
 
     def reached(self, effort: Effort) -> set[str]:
@@ -122,7 +125,7 @@ class Topology(BaseModel):
         return self.downstream(BEGIN, effort) - {BEGIN}
 
     def downstream(self, start: str, effort: Effort | None = None) -> set[str]:
-        """Return everything that waking edges lead to from `start`, including itself."""
+        """Return all experts that waking edges reach from `start`, including `start`."""
         reached, frontier = {start}, [start]
         while frontier:
             for target in self.targets(frontier.pop(), effort):

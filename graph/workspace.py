@@ -1,8 +1,8 @@
-"""The global workspace: signals of one step compete, and the winners are broadcast.
+"""The global workspace: signals of a step compete, the winners are broadcast.
 
-After Baars' global workspace theory (B. J. Baars, "A Cognitive Theory of Consciousness", 1988):
-a stage of small capacity that all specialists read. What is computed here is a top-k selection by
-salience, no more. Pure functions.
+After Baars' global workspace theory (B. J. Baars, "A Cognitive Theory of Consciousness", 1988): a
+stage of small capacity that all specialists read. Here it is a top-k selection by salience, and no
+more. Pure functions.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ class Workspace(TypedDict):
 
 
 def compete(current: Workspace | None, update: Workspace | list[Broadcast]) -> Workspace:
-    """Reduce: a workspace replaces the old one; broadcasts compete for the places of their step.
+    """Reduce: add broadcasts, which compete for the places of their step.
 
-    The order of siblings' writes does not matter: ties go to the alphabetically first source.
+    A whole workspace replaces the old one. The order of siblings' writes does not matter, since
+    ties go to the alphabetically first source.
     """
     if isinstance(update, dict):
         return update

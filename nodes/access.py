@@ -1,7 +1,7 @@
-"""Who asks, and what they may set.
+"""Identify the user of a run, and check which settings they may choose.
 
 A server's user may not choose settings that spend the owner's money or leak its keys. The check
-runs wherever settings enter a run: from a call, and from a saved state, because clients of the
+runs wherever settings enter a run: from a call and from a saved state, because clients of the
 LangGraph server can write any state.
 """
 
@@ -21,7 +21,7 @@ OWNERS_CHOICE = "auto"  # the model that the server's owner has chosen
 
 
 def runtime() -> Runtime[Context] | None:
-    """Return LangGraph's runtime; None outside a run, as while a state is edited."""
+    """Return LangGraph's runtime, or None outside a run (while a state is edited)."""
     try:
         return get_runtime(Context)
     except (RuntimeError, KeyError):
@@ -29,7 +29,7 @@ def runtime() -> Runtime[Context] | None:
 
 
 def identity() -> str | None:
-    """Return the identity that the server gives the user; None where there is no server.
+    """Return the user's identity on a server; None without a server.
 
     Raises ConfigError for a user without an identity.
     """
@@ -54,7 +54,7 @@ def user() -> str | None:
 
 
 def _signed_in() -> object:
-    """Return the user as the server gives it; None where nobody has signed in.
+    """Return the signed-in user in the server's form, or None.
 
     LangGraph's `server_info` leaves out a user that a server gives as a plain mapping.
     """
@@ -67,7 +67,7 @@ def _signed_in() -> object:
 
 
 def space(context: Context) -> Space:
-    """Return the memory space of the signed-in user under the name that the settings give."""
+    """Return the signed-in user's memory space of the name in the settings."""
     return Space.of_user(user(), context.memory_space)
 
 
@@ -98,10 +98,10 @@ def check(context: Context, name: str | None) -> None:
 
 
 def _check_key_stays(context: Context) -> None:
-    """Raise ConfigError if the server's key would be sent to an endpoint that the user names.
+    """Raise ConfigError if the server's key would go to an endpoint of the user's.
 
-    Users of this machine may name endpoints. A web page that reached the server through their
-    browser must not get the key by that.
+    Users of this machine may name endpoints. A web page that reaches the server through their
+    browser must not get the key that way.
     """
     remote = context.base_url not in (None, variable("OPENAI_COMPATIBLE_BASE_URL"))
     if remote and variable("OPENAI_COMPATIBLE_API_KEY"):

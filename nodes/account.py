@@ -1,4 +1,4 @@
-"""The account of a run: its limits, and what it has spent in this process and before."""
+"""The account of a run: its limits and its spending, in all processes so far."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from swarm_brain.spending.reservations import Reservation, Reservations
 
 @dataclass(frozen=True)
 class Account:
-    """The account as one expert uses it.
+    """The run's account from the view of one expert.
 
     `lost` are the expert's requests in this step whose replies were lost in a crash.
     """
@@ -26,7 +26,7 @@ class Account:
 
 
 async def open_account(turn: ExpertTurn) -> Account:
-    """Return the run's account for one expert; rebuild it in a process that does not know it."""
+    """Return the run's account for one expert, rebuilt if this process lacks it."""
     store, name, step = turn.store, turn.expert.name, turn.step
     if store is None or turn.thread is None:  # nobody could resume this run
         return Account(ledger(turn, ()))
@@ -42,7 +42,7 @@ async def open_account(turn: ExpertTurn) -> Account:
 
 
 def ledger(turn: Turn, unknown: Sequence[Reservation]) -> Ledger:
-    """Return the run's ledger. In a new process it starts with what signals and entries cost.
+    """Return the run's ledger; in a new process it starts with the saved costs.
 
     The time between the end of the old process and now does not count.
     """

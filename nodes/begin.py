@@ -1,4 +1,4 @@
-"""The node before all experts: reads the question, clears the last run, decides the effort."""
+"""The first node: read the question, reset the state, decide the effort."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ RECALLED_CHARS = prompt.RECALLED_CHARS + prompt.ATTRIBUTE_CHARS + 200
 
 
 async def begin(topology: Topology, state: BrainState, config: RunnableConfig) -> BeginUpdate:
-    """Check the question and the models before any call; reset what the last run left.
+    """Check the question and the models before any call; reset the last run's state.
 
     Raises InputError, ConfigError or ModelUnavailable.
     """
@@ -83,7 +83,7 @@ async def begin(topology: Topology, state: BrainState, config: RunnableConfig) -
 
 
 def _fixed(topology: Topology, context: Context) -> Reset:
-    """Return what does not depend on the question, and empty channels for the new run."""
+    """Return the question-independent fields, and empty channels for the new run."""
     return {
         "settings": context.model_dump(mode="json"),
         "topology": {"name": topology.source or topology.name, "hash": topology.hash},
@@ -107,9 +107,9 @@ def _effort(context: Context, question: str) -> Effort:
 
 
 def _plan_within_day(case: Case, estimated: Effort, payer: str | None) -> Plan:
-    """Return a plan within the run's budget and what this user has left of the day's allowance.
+    """Return a plan within the run's budget and the user's rest of the day.
 
-    Raises BudgetTooSmall, or DaySpent if the day's allowance is what is too small.
+    Raises BudgetTooSmall, or DaySpent if the day's allowance is the smaller one.
     """
     plan, left = make_plan(case, estimated), quota.left(payer)
     if left == quota.Left():
@@ -131,7 +131,7 @@ def _smaller(one: float | None, other: float | None) -> float | None:
 
 
 def _memory(conversation: Conversation, recalled: Recalled) -> Memory:
-    """Return what the run remembers, as state."""
+    """Return the state's record of the thread's and the store's memories."""
     return {
         "turns": conversation.messages,
         "digest": conversation.digest,
@@ -158,14 +158,14 @@ def _remembers(topology: Topology, max_steps: int) -> bool:
 
 
 async def _clear_old(turn: Turn) -> None:
-    """Delete the entries of the calls of the thread's last run, which may have been abandoned."""
+    """Delete the call entries of the thread's last run, which may be unfinished."""
     store, run_id = turn.store, turn.state.get("run_id")
     if store is not None and run_id:
         await reservations.clear(store, turn.space.calls(run_id))
 
 
 def _open_ledger(run_id: str, limits: RunLimits, context: Context) -> None:
-    """Open the run's ledger in this process, which has spent nothing so far."""
+    """Open the run's ledger in this process, with nothing spent yet."""
     budget = Budget(
         context.budget_tokens, context.budget_usd, context.budget_seconds, limits["started"]
     )
@@ -174,7 +174,7 @@ def _open_ledger(run_id: str, limits: RunLimits, context: Context) -> None:
 
 @dataclass(frozen=True)
 class Prospect:
-    """What a question may cost at most: its plan, and a revision where a critic may ask for it."""
+    """The worst-case cost of a question: its plan, and a possible revision."""
 
     plan: Plan
     calls: int
@@ -184,7 +184,7 @@ class Prospect:
 
 
 def prospect(topology: Topology, question: str, context: Context) -> Prospect:
-    """Return the worst case of a question without a model call. Raises what `begin` raises."""
+    """Return a question's worst case without a model call. Raises as `begin` does."""
     query = asked(question)
     _check_names(topology, context)
     bindings = _bindings(topology, context)
@@ -208,7 +208,7 @@ def _case(
     bindings: Bindings,
     recalled: str,
 ) -> Case:
-    """Return what the worst case of a question depends on."""
+    """Return the inputs of the question's worst case."""
 
     def binding_of(expert: Expert) -> Binding:
         return bindings[spec_for(expert, context)][0]
@@ -241,7 +241,7 @@ def _check_names(topology: Topology, context: Context) -> None:
 
 
 def _bindings(topology: Topology, context: Context) -> Bindings:
-    """Bind every model that this run may use, so that a missing one shows before any call."""
+    """Bind every model of the run, so that a missing one fails before any call."""
     specs = {context.model, *(spec_for(expert, context) for expert in topology.experts.values())}
     return {spec: choose.bind_chosen(spec, context.base_url) for spec in specs}
 

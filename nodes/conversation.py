@@ -1,8 +1,8 @@
 """The question and the messages before it.
 
-The last HEARD messages are shown to the experts word for word, those before as a digest. The state
-of a thread keeps its last KEPT messages. A message that leaves the state leaves a line in the
-digest, and an episode in the long-term memory where that is used.
+The last HEARD messages are shown to the experts word for word, and earlier ones as a digest. The
+state of a thread keeps its last KEPT messages. A message that leaves the state leaves a line in
+the digest. If long-term memory is used, it leaves an episode there too.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s")
 
 @dataclass(frozen=True)
 class Conversation:
-    """What a run reads of its thread. `removed` messages leave the state."""
+    """The part of its thread that a run reads. `removed` messages leave the state."""
 
     question: str
     instructions: str
@@ -45,7 +45,7 @@ class Conversation:
 
     @property
     def text(self) -> str:
-        """All that a prompt may contain of it."""
+        """The longest text that a prompt may contain of it."""
         messages = (message["text"] for message in self.messages)
         return "\n".join([self.instructions, self.digest, *messages, self.question])
 
@@ -86,7 +86,7 @@ def instructions_of(state: BrainState) -> str:
 
 
 def asked(text: str) -> str:
-    """Return a question without surrounding white space. Raises BlankQuestion or NotText."""
+    """Return a question without surrounding white space. Raises BlankQuestion."""
     if not text.strip():
         raise BlankQuestion
     try:
@@ -113,10 +113,10 @@ def turns(messages: list[AnyMessage]) -> list[EarlierMessage]:
 
 
 def short_term(earlier: list[AnyMessage], dropped: str) -> tuple[list[EarlierMessage], str, str]:
-    """Return the messages to show, the digest of those before, and the digest to keep.
+    """Return the messages to show, the digest of earlier ones, and the new digest.
 
-    `dropped` is the digest of the messages that left the state in earlier runs. The digest to keep
-    adds those that leave it now.
+    `dropped` is the digest of messages that left the state in earlier runs. The new one adds the
+    messages that leave it now.
     """
     leaving = turns(earlier[: len(earlier) - KEPT]) if len(earlier) > KEPT else []
     all_turns = turns(earlier)
@@ -127,7 +127,7 @@ def short_term(earlier: list[AnyMessage], dropped: str) -> tuple[list[EarlierMes
 
 
 def removals(earlier: list[AnyMessage]) -> list[RemoveMessage]:
-    """Return the removal of messages that leave the state. System messages stay in a thread."""
+    """Return the removal of messages that leave the state, except system messages."""
     leaving = earlier[: len(earlier) - KEPT] if len(earlier) > KEPT else []
     return [
         RemoveMessage(id=message.id)
@@ -153,7 +153,7 @@ def extended(digest: str, messages: list[EarlierMessage]) -> str:
 
 
 def _line(message: EarlierMessage) -> str:
-    """Return the start of a question; an answer's verdict, else its first sentence."""
+    """Return the start of a question, or an answer's verdict or first sentence."""
     text = message["text"]
     if message["role"] == "user":
         return f"user: {_cut(text, QUESTION_CHARS)}"
@@ -167,7 +167,7 @@ def _cut(text: str, length: int) -> str:
 
 
 def exchanged(state: BrainState, text: str) -> list[AnyMessage]:
-    """Return what a run adds to its thread: the answer, and the question if it is missing.
+    """Return the messages that a run adds: the answer, and a missing question.
 
     The messages have ids of the run, so a run that finishes again replaces its old answer.
     """

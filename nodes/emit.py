@@ -1,4 +1,4 @@
-"""Report a run while it goes: the events of `graph.events`, into the stream mode `custom`."""
+"""Write a run's events (`graph.events`) to LangGraph's stream mode `custom`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _write(event: Written) -> None:
 
 
 def begun(turn: Turn, plan: Plan, model: str, recalled: list[Recall]) -> None:
-    """Report that the run begins by this plan."""
+    """Report that the run begins with this plan."""
     event: Begun = {
         "event": "begun",
         "effort": plan.effort,
@@ -50,7 +50,7 @@ def begun(turn: Turn, plan: Plan, model: str, recalled: list[Recall]) -> None:
 
 @dataclass
 class Report:
-    """Report one expert's turn, and keep in its signal what a replay needs."""
+    """Reports one expert's turn and records in its signal what a replay needs."""
 
     turn: ModelTurn
     _woken_at: float = 0.0
@@ -62,12 +62,12 @@ class Report:
         _write(woken(turn.expert.name, turn.step, turn.binding.spec, turn.woken_by))
 
     def revised(self, reason: str) -> None:
-        """Report that what was streamed for this expert so far is withdrawn."""
+        """Report that the text streamed for this expert so far is withdrawn."""
         self._withdrawn.append({"at": time.time(), "reason": reason})
         _write(revised(self.turn.expert.name, self.turn.step, reason))
 
     def answered(self, signal: Signal, ledger: Ledger) -> Signal:
-        """Report that the expert has ended and what is spent; return the signal with its trace."""
+        """Report the expert's end and the spending; return the signal with its trace."""
         turn, now = self.turn, time.time()
         trace: Trace = {
             "woken_at": self._woken_at,
@@ -88,7 +88,7 @@ class Report:
 
 
 def woken(expert: str, step: int, model: str, woken_by: list[Waking]) -> Woken:
-    """An expert starts."""
+    """Return the event of an expert's start."""
     return {
         "event": "woken",
         "expert": expert,
@@ -99,12 +99,12 @@ def woken(expert: str, step: int, model: str, woken_by: list[Waking]) -> Woken:
 
 
 def revised(expert: str, step: int, reason: str) -> Revised:
-    """What was streamed for this expert so far is withdrawn."""
+    """Return the event that withdraws the text streamed for this expert so far."""
     return {"event": "revised", "expert": expert, "step": step, "reason": reason}
 
 
 def answered(signal: Signal, edges: list[Reached] | None) -> Answered:
-    """An expert has ended with this signal."""
+    """Return the event of an expert's end with this signal."""
     return {
         "event": "answered",
         "expert": signal["source"],
@@ -130,14 +130,14 @@ def answered(signal: Signal, edges: list[Reached] | None) -> Answered:
 
 
 def budget(step: int, spent: Limits, limits: Limits) -> Spending:
-    """What the run has spent, and its limits."""
+    """Return the event with the run's spending and limits."""
     return {"event": "budget", "step": step, "spent": spent, "limits": limits}
 
 
 def broadcast(turn: Turn, reporter: str | None = None) -> None:
-    """Report whose signals the last step put into the workspace, if any.
+    """Report the signals that the last step put into the workspace, if any.
 
-    That is known in the next step at the earliest, where the first of its experts reports it.
+    They are known in the next step at the earliest, where the first of its experts reports them.
     """
     # After a person has edited the state nobody may be known to be woken: then each reports it.
     first = propagation.woken(turn.topology, turn.state, turn.context)[:1]
@@ -148,7 +148,7 @@ def broadcast(turn: Turn, reporter: str | None = None) -> None:
 
 
 def broadcast_of(state: BrainState, context: Context, step: int) -> Broadcasting | None:
-    """Whose signals of `step` entered the workspace; None if nobody's did."""
+    """Return the event of a step's broadcast; None if it had none."""
     workspace = state["workspace"]
     entries = [entry for entry in workspace["broadcasts"] if entry["step"] == step]
     if not entries or not context.use_global_workspace:
@@ -164,7 +164,7 @@ def broadcast_of(state: BrainState, context: Context, step: int) -> Broadcasting
 
 
 def limits_of(context: Context) -> Limits:
-    """The budgets of a run."""
+    """Return the budgets of a run."""
     return {
         "tokens": context.budget_tokens,
         "usd": context.budget_usd,

@@ -39,10 +39,11 @@ from swarm_brain.spending.ledger import close_ledger
 async def run_expert(
     topology: Topology, name: str, state: BrainState, config: RunnableConfig
 ) -> ExpertUpdate:
-    """Ask this expert and return its signal as a state update. Never raises for a failed call.
+    """Ask this expert and return its signal as a state update.
 
-    Raises ExpertFailed before its own call if the run is strict and an expert has failed,
-    ThreadError if the run was started with another topology.
+    A failed call is recorded in the signal and does not raise. Raises ExpertFailed before its own
+    call if the run is strict and an expert has failed, and ThreadError if the run started with
+    another topology.
     """
     run = turn_of(topology, state, config)
     insist(run)
@@ -82,7 +83,7 @@ async def _with_model(turn: Turn, name: str) -> ModelTurn:
 
 
 async def _signal(turn: ModelTurn) -> Signal:
-    """Return the expert's signal, including the cost of calls that a killed process made."""
+    """Return the expert's signal, with the cost of calls by a killed process."""
     account = await open_account(turn)
     shown, trimmed, problem = await _shown(turn)
     if turn.expert.name in turn.context.without:
@@ -102,7 +103,7 @@ async def _signal(turn: ModelTurn) -> Signal:
 
 
 async def _shown(turn: ModelTurn) -> tuple[Sequence[prompt.Part], str | None, ModelError | None]:
-    """Return the parts of the prompt, what was left out to fit, and why it cannot be sent."""
+    """Return the prompt's parts, a note on cuts, and a problem if it is not sendable."""
     parts, binding = prompt.parts(turn), turn.binding
     count = binding.count_tokens or estimate_tokens
     try:
@@ -122,7 +123,7 @@ def _room(turn: ModelTurn) -> int | None:
 
 
 def _unasked(turn: ModelTurn, shown: Sequence[prompt.Part], problem: ModelError) -> Reply:
-    """Return the reply of a model that was not asked."""
+    """Return the reply that stands for a call that was not made."""
     reply = Reply(error=problem)
     if simulates(reply, turn.context):
         reply.text = reply_to(prompt.messages(turn.expert, shown), schema_for(turn))
@@ -136,7 +137,7 @@ async def _asked(
     account: Account,
     report: emit.Report,
 ) -> Reply:
-    """Return the model's reply; a simulated one if it failed and the settings say so."""
+    """Return the model's reply, or a simulated one if the settings say so on failure."""
     call = _call(turn, shown, decision, account)
     if turn.answers and prompt.answer(turn.topology, turn.signals):
         report.revised(emit.DEFECT_FOUND)

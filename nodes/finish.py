@@ -1,4 +1,4 @@
-"""The node after all experts: picks the answer, labels it, measures agreement, counts."""
+"""The last node: pick and label the answer, measure agreement, count usage."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from swarm_brain.version import __version__
 
 
 async def finish(topology: Topology, state: BrainState, config: RunnableConfig) -> BrainOutput:
-    """Return the run's result, and remember it if it is worth remembering.
+    """Return the run's result, and remember it if it is knowledge.
 
     Raises ExpertFailed if the run is strict and an expert has failed, ThreadError if the run was
     started with another topology.
@@ -79,9 +79,9 @@ async def _result(turn: Turn) -> BrainOutput:
 
 
 async def _remember(turn: Turn, result: BrainOutput) -> str | None:
-    """Remember the answer if it is knowledge. Return what went wrong, or None.
+    """Remember the answer if it is knowledge. Return the problem, or None.
 
-    The entries of the run's calls are deleted last: until then a killed run can be resumed.
+    The entries of the run's calls are deleted last, because until then a killed run is resumable.
     """
     store, context = turn.store, turn.context
     if store is None:
@@ -100,7 +100,7 @@ async def _remember(turn: Turn, result: BrainOutput) -> str | None:
 
 
 def _episode(state: BrainState, result: BrainOutput) -> dict[str, Any]:
-    """Return what is remembered of a run."""
+    """Return the episode to remember for a run."""
     return {
         "question": state["query"],
         "answer": result["final_output"],
@@ -163,7 +163,7 @@ async def agreement(drafts: Sequence[Signal]) -> float | None:
 
 
 def dissent(drafts: Sequence[Signal], verdict: str | None, text: str) -> list[str]:
-    """Return drafts' verdicts that differ from the answer's, and the dissent that it states."""
+    """Return the drafts' deviating verdicts, and the dissent stated in the answer."""
     if verdict is None:  # nothing to differ from
         return parse.read_dissent(text)
     adopted = parse.normal_verdict(verdict)
@@ -176,7 +176,7 @@ def dissent(drafts: Sequence[Signal], verdict: str | None, text: str) -> list[st
 
 
 def label(turn: Turn, chosen: Signal | None) -> tuple[Provenance, StopReason, str | None]:
-    """Return the provenance, why the run ended, and what went wrong if anything did."""
+    """Return the provenance, why the run ended, and a description of any failure."""
     failures = _failures(turn.signals)
     error = "; ".join(failures) or None
     stop = _stop_reason(turn)
@@ -189,7 +189,7 @@ def label(turn: Turn, chosen: Signal | None) -> tuple[Provenance, StopReason, st
 
 
 def _failures(signals: Sequence[Signal]) -> list[str]:
-    """Describe what went wrong and for whom. Experts with the same problem share an entry."""
+    """Describe each failure and its experts; experts with the same problem share one."""
     experts: dict[str, list[str]] = {}
     for signal in signals:
         cut = signal["trimmed"] if signal["trimmed"] == SIGNALS_CUT else None
@@ -199,7 +199,7 @@ def _failures(signals: Sequence[Signal]) -> list[str]:
 
 
 def _stop_reason(turn: Turn) -> StopReason:
-    """Return which limit ended the run early, if any. A budget goes before max_steps."""
+    """Return the limit that ended the run early, if any; a budget before max_steps."""
     signals, limits = turn.signals, turn.state["limits"]
     stopped = {signal["failure"] for signal in signals} & set(LIMITS)
     if any(signal["failure"] == "stopped" for signal in signals):
@@ -217,7 +217,7 @@ def _silence(context: Context) -> str:
 
 
 def reports(turn: Turn) -> list[ExpertReport]:
-    """Return an entry for each expert that ran, and for each that was reached but not woken."""
+    """Return an entry for each expert that ran or was reached but not woken."""
     topology, signals = turn.topology, turn.signals
     order = list(topology.experts)
     ran = sorted(signals, key=lambda s: (s["step"], order.index(s["source"])))
@@ -232,7 +232,7 @@ def reports(turn: Turn) -> list[ExpertReport]:
 
 
 def report(signal: Signal) -> ExpertReport:
-    """Return what the result says about one expert's run."""
+    """Return the result's entry for one expert's run."""
     copied = {key: signal.get(key) for key in ExpertReport.__annotations__}
     different = {
         "name": signal["source"],
@@ -243,7 +243,7 @@ def report(signal: Signal) -> ExpertReport:
 
 
 def usage(signals: Sequence[Signal] | Sequence[Answered]) -> Usage:
-    """Return the run's totals. A total is None if some reply's share of it is unknown."""
+    """Return the run's totals. A total is None if one of its parts is unknown."""
     replied = [s for s in signals if s["output_tokens"] is not None]
 
     def total(key: str) -> Any:

@@ -23,14 +23,14 @@ SKIPPED, STOPPED = "skipped at a pause", "the run was stopped at a pause"
 
 
 class Decision(TypedDict):
-    """What a person decided. With `edit`, `sees` is what the expert is shown instead."""
+    """A person's decision. With `edit` the expert is shown `sees` instead."""
 
     action: Action
     sees: str | None
 
 
 class _Answer(BaseModel):
-    """The value of `Command(resume=...)`: this, or only the action, as in `resume="approve"`."""
+    """The value of `Command(resume=...)`: this object, or the action as a string."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -55,7 +55,7 @@ class _Answer(BaseModel):
 
 
 def decide(turn: ModelTurn, sees: str, ledger: Ledger) -> Decision | None:
-    """Return a person's decision about this expert; None if the run does not pause before it.
+    """Return a person's decision about this expert; None if the run does not pause.
 
     Raises GraphInterrupt the first time. Raises pydantic's ValidationError for an invalid decision;
     the run then stays paused.
@@ -96,7 +96,7 @@ def stopped(state: BrainState) -> bool:
 
 
 def prevented(state: BrainState, decision: Decision | None) -> ModelError | None:
-    """Return why the expert is not asked, if a person decided so at a pause."""
+    """Return why a person's decision prevents asking the expert, or None."""
     if stopped(state) or (decision and decision["action"] == "stop"):
         return ModelError("stopped", STOPPED)
     if decision and decision["action"] == "skip":
@@ -105,7 +105,7 @@ def prevented(state: BrainState, decision: Decision | None) -> ModelError | None
 
 
 def check(pause_before: tuple[str, ...], experts: list[str], thread: str | None) -> None:
-    """Raise ConfigError if the run cannot pause there."""
+    """Raise ConfigError if the run does not support a pause there."""
     if unknown := sorted(set(pause_before) - set(experts)):
         raise ConfigError(
             f"pause_before names {', '.join(unknown)}; this topology has {', '.join(experts)}."

@@ -34,7 +34,7 @@ _LABELS = ("verdict", "dissent")
 
 
 def gates_schema(experts: Iterable[Expert]) -> JsonSchema:
-    """Return the schema of an object with a required number from 0 to 1 for each expert."""
+    """Return the schema of an object with a number from 0 to 1 for each expert."""
     names = [expert.name for expert in experts]
     number = {"type": "number", "minimum": 0, "maximum": 1}
     return {
@@ -46,7 +46,7 @@ def gates_schema(experts: Iterable[Expert]) -> JsonSchema:
 
 
 def defects_schema() -> JsonSchema:
-    """Return the schema of {"defects": [{quote, problem}]}. Strict endpoints need an object."""
+    """Return the schema of {"defects": [...]}; strict endpoints require an object."""
     text = {"type": "string"}
     defect = {
         "type": "object",
@@ -75,7 +75,7 @@ def read_gates(text: str, names: Sequence[str]) -> dict[str, float] | None:
 
 
 def _flat(value: dict[str, object]) -> dict[str, object]:
-    """Return an object's pairs and those of objects in it: some models wrap their reply."""
+    """Return an object's pairs and those of nested objects: some models wrap replies."""
     nested = {k: v for part in value.values() if isinstance(part, dict) for k, v in part.items()}
     return {**nested, **value}
 
@@ -93,7 +93,7 @@ def _number(value: object) -> float | None:
 
 
 def read_defects(text: str) -> list[Defect] | None:
-    """Return the defects that the reply states; an empty list if it states that there are none."""
+    """Return the defects in the reply; an empty list if it reports none."""
     defects: list[Defect] = []
     readable = False
     for value in values_in(text):
@@ -105,7 +105,7 @@ def read_defects(text: str) -> list[Defect] | None:
 
 
 def _lists(value: object, alone: str) -> Iterator[list[object]]:
-    """Yield the lists of defects in a JSON value: under `defects`, or a list that is the reply."""
+    """Yield the lists of defects in a JSON value: under `defects`, or the value."""
     if isinstance(value, list) and (value or alone == "[]"):
         yield value
     pending = [value] if isinstance(value, dict) else []
@@ -129,7 +129,7 @@ def _defect(item: object) -> Iterator[Defect]:
 
 
 def read_formed(text: str, schema: Schema) -> str | None:
-    """Return the JSON in a reply that matches a schema: the whole reply, else its first value."""
+    """Return the JSON that matches a schema: the whole reply, else its first value."""
     try:
         if fits(json.loads(text, parse_constant=_no_json), schema):
             return text.strip()
@@ -144,7 +144,7 @@ def _no_json(constant: str) -> None:
 
 
 def _labelled(text: str, label: str) -> list[str]:
-    """Return the values of lines that start with `label:`, ignoring Markdown around them.
+    """Return the values of lines that start with `label:`, ignoring Markdown.
 
     If a line has no value, return the next line.
     """
@@ -158,13 +158,13 @@ def _labelled(text: str, label: str) -> list[str]:
 
 
 def _split(line: str) -> tuple[str, str]:
-    """Return a line's label in lower case and its value. Without a colon both are empty."""
+    """Return a line's label in lower case and its value; both empty without a colon."""
     head, colon, tail = line.partition(":")
     return (head.strip(_BEFORE_LABEL).casefold(), tail.strip(_AROUND_VALUE)) if colon else ("", "")
 
 
 def read_verdict(text: str) -> str | None:
-    """Return the value of the last `Verdict:` line; None if there is none or it states none."""
+    """Return the value of the last `Verdict:` line; None if there is no value."""
     lines = _labelled(text, "verdict")
     return lines[-1] if lines and normal_verdict(lines[-1]) not in _NO_VERDICT else None
 
@@ -175,7 +175,7 @@ def read_dissent(text: str) -> list[str]:
 
 
 def normal_verdict(verdict: str) -> str:
-    """Normalise case, articles, marks and numbers, so that equal verdicts compare equal."""
+    """Normalise case, articles, marks and numbers, to compare verdicts."""
     text = verdict
     for _ in range(3):  # \\boxed{\\text{...}}
         text = _LATEX.sub(r"\1", text)

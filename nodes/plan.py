@@ -31,7 +31,7 @@ TAG_TOKENS = 24  # an upper bound for the tags around one part of a prompt
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run intends to do. Without `max_tokens` each model uses its own limit."""
+    """The plan of a run. Without `max_tokens` each model uses its own limit."""
 
     effort: Effort
     max_steps: int
@@ -44,7 +44,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Case:
-    """Everything that a worst case depends on.
+    """The inputs of a worst case.
 
     `text` is the question with the earlier messages; `recalled` are the memories that memory
     experts are also shown.
@@ -87,7 +87,7 @@ def _candidates(case: Case, effort: Effort) -> Iterator[tuple[Effort, int]]:
 
 
 def _longest(case: Case, effort: Effort, steps: int, least: int) -> Plan | None:
-    """Return the plan with the longest replies that the budget pays for; None if there is none."""
+    """Return the plan with the longest replies that the budget pays for, or None."""
     longest = max(case.reply_of(expert) for expert in case.topology.experts.values())
     low, high = min(least, longest), longest
     if not within(plan_for(case, effort, steps, low).worst, case.context):
@@ -100,7 +100,7 @@ def _longest(case: Case, effort: Effort, steps: int, least: int) -> Plan | None:
 
 
 def plan_for(case: Case, effort: Effort, steps: int, most: int | None) -> Plan:
-    """Return the worst case of asking everyone that this effort and these steps reach, once."""
+    """Return the worst case of asking each expert in these steps once."""
     topology = case.topology
     first, last = propagation.steps_planned(topology, steps)
     woken = propagation.reached(topology, effort, recalled=bool(case.recalled))
@@ -136,7 +136,7 @@ def _reply(case: Case, expert: Expert, most: int | None) -> int:
 
 
 def _heard(case: Case, expert: Expert, names: set[str]) -> Iterator[Expert]:
-    """Yield whose words may be in this expert's prompt: at most all speakers of earlier steps."""
+    """Yield the experts that this one may hear: at most all earlier speakers."""
     levels = case.topology.levels
     for other in case.topology.experts.values():
         speaks = other.traits.speaks or other.name in expert.hears
@@ -153,7 +153,7 @@ def within(worst: Amount, context: Context) -> bool:
 
 
 def _smallest(case: Case, effort: Effort) -> str:
-    """Describe the minimum that one call needs."""
+    """Describe the smallest budget for one call."""
     least = plan_for(case, effort, 1, LEAST_REPLY_TOKENS).worst
     context = case.context
     if context.budget_tokens is not None and least.tokens > context.budget_tokens:

@@ -47,7 +47,7 @@ MESSAGE_OVERHEAD = 16  # tokens of a chat template around two messages, rounded 
 
 @dataclass(frozen=True)
 class Part:
-    """A tagged part of a prompt. The lowest `rank` is left out first; `cuttable` may be cut."""
+    """A tagged part of a prompt; the lowest `rank` is left out first."""
 
     tag: str
     text: str
@@ -75,7 +75,7 @@ def answer(topology: Topology, signals: Iterable[Signal]) -> Signal | None:
 
 
 def heard(turn: ExpertTurn) -> list[Signal]:
-    """Return the signals that this expert is shown as context, in the order of their steps."""
+    """Return the signals that this expert is shown as context, by step."""
     expert, workspace = turn.expert, turn.state["workspace"]
     entries = workspace["broadcasts"] if turn.context.use_global_workspace else []
     broadcast = {(entry["source"], entry["step"]) for entry in entries}
@@ -106,13 +106,13 @@ def parts(turn: ExpertTurn) -> list[Part]:
 
 
 def _instructions(turn: ExpertTurn) -> list[Part]:
-    """The caller's system messages: how to answer."""
+    """Return the caller's system messages as a part."""
     text = turn.state.get("instructions", "")
     return [Part("instructions", text)] if text and turn.expert.traits.instructions else []
 
 
 def _form(turn: ExpertTurn) -> list[Part]:
-    """The JSON schema of the answer, for the expert that writes it."""
+    """Return the JSON schema of the answer as a part for its author."""
     if turn.context.answer_schema is None or not turn.answers:
         return []
     schema = json.dumps(turn.context.answer_schema, ensure_ascii=False)
@@ -120,7 +120,7 @@ def _form(turn: ExpertTurn) -> list[Part]:
 
 
 def _heard_from(turn: ExpertTurn, signal: Signal) -> str:
-    """Return the tag of a signal; for a memory expert with the origin of what it says."""
+    """Return the tag of a signal; a memory expert's tag states the origin."""
     tag = f'heard from="{signal["source"]}"'
     if not turn.topology.experts[signal["source"]].traits.recalls:
         return tag
@@ -141,7 +141,7 @@ def _conversation(turn: ExpertTurn) -> list[Part]:
 
 
 def _own_parts(turn: ExpertTurn, parts: KindParts) -> list[Part]:
-    """The parts that only experts of this kind are shown."""
+    """Return the parts that only experts of this kind see."""
     own = parts.get(turn.expert.kind)
     return own(turn) if own else []
 
@@ -156,7 +156,7 @@ def _memories(turn: ExpertTurn) -> list[Part]:
 
 
 def recalled(items: Iterable[Recall]) -> list[Part]:
-    """Return memories as a memory expert is shown them."""
+    """Return memories in the form that a memory expert is shown."""
     return [
         Part(
             f'recalled from="{_plain(item["origin"])}" date="{_plain(item["date"])}"',
@@ -168,7 +168,7 @@ def recalled(items: Iterable[Recall]) -> list[Part]:
 
 
 def quoted(text: str) -> str:
-    """Quote untrusted text: each line starts with a bar, and no tag in it can close ours."""
+    """Quote untrusted text: a bar starts each line, and no tag can close ours."""
     cut = text if len(text) <= RECALLED_CHARS else text[:RECALLED_CHARS] + CUT
     plain = _CONTROL.sub("\ufffd", _TAG.sub("‹", cut))
     return "\n".join(f"| {line}" for line in plain.splitlines())
@@ -180,7 +180,7 @@ def _plain(text: str) -> str:
 
 
 def _drafts(turn: ExpertTurn) -> list[Part]:
-    """Every usable draft, whole and anonymous, in an order that only depends on the seed."""
+    """Return every usable draft, whole and anonymous, in an order set by the seed."""
     texts = [signal["content"] for signal in drafts(turn.topology, turn.signals)]
     random.Random(turn.state["seed"]).shuffle(texts)  # noqa: S311
     shown = [
@@ -191,7 +191,7 @@ def _drafts(turn: ExpertTurn) -> list[Part]:
 
 
 def _earlier_answer(turn: ExpertTurn) -> list[Part]:
-    """For a revision: the answer, and the defects found in it."""
+    """Return the answer and its defects, for a revision."""
     current = answer(turn.topology, turn.signals)
     if current is None:
         return []
@@ -244,7 +244,7 @@ def fit(
     room: Callable[[], int | None],
     count: Callable[[str], int],
 ) -> tuple[list[Part], str | None]:
-    """Return the parts that fit into `room()` tokens, and what was done to make them fit.
+    """Return the parts that fit into `room()` tokens, and a note on what was cut.
 
     A text has at most as many tokens as bytes, so most prompts need neither `count` nor `room`.
     Raises ModelError if the parts that cannot be cut are too long.

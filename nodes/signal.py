@@ -1,4 +1,4 @@
-"""From a reply to a signal: what was said, what it means for the graph, what it cost."""
+"""Turn a reply into a signal: its words, their meaning for the graph, the cost."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOT_SHOWN = "bound to simulation in a run on a real model, so no other expert is
 
 @dataclass(frozen=True)
 class Meaning:
-    """What the words of a reply mean for the graph. `unreadable` says why they mean nothing."""
+    """The meaning of a reply for the graph. `unreadable` says why it has none."""
 
     content: str
     verdict: str | None = None
@@ -37,7 +37,7 @@ class Meaning:
 
 
 def blank(source: str, step: int) -> Signal:
-    """Return a signal that says nothing and cost nothing."""
+    """Return a signal without words and cost."""
     return {
         "source": source,
         "step": step,
@@ -69,7 +69,7 @@ def blank(source: str, step: int) -> Signal:
 
 
 def simulates(reply: Reply, context: Context) -> bool:
-    """Return whether a failed call is simulated. One that was prevented is left out instead."""
+    """Return whether a failed call is simulated; a prevented one is left out instead."""
     failed = reply.error is not None and reply.error.kind not in PREVENTED
     return failed and context.on_error == "simulate"
 
@@ -92,7 +92,7 @@ def signal_of(turn: ModelTurn, reply: Reply) -> Signal:
 
 
 def _costs(turn: ModelTurn, reply: Reply) -> Signal:
-    """The signal of a reply before it is read."""
+    """Return the signal of a reply before its words are read."""
     return blank(turn.expert.name, turn.step) | {
         "content": reply.text,
         "woken_by": turn.woken_by,
@@ -113,7 +113,7 @@ def _costs(turn: ModelTurn, reply: Reply) -> Signal:
 
 
 def with_meaning(signal: Signal, meaning: Meaning) -> Signal:
-    """Return the signal with what its words mean."""
+    """Return the signal with the meaning of its words."""
     if meaning.unreadable:
         return signal | {
             "status": "failed",
@@ -130,7 +130,7 @@ def with_meaning(signal: Signal, meaning: Meaning) -> Signal:
 
 
 def rewritten(turn: ExpertTurn, signal: Signal, text: str) -> Signal:
-    """Return a signal whose words a person has replaced."""
+    """Return a signal with words that a person has replaced."""
     fresh = signal | {"status": "ok", "failure": None, "error": None, "human": "written"}
     return with_meaning(fresh, meaning(turn, text))
 
@@ -144,7 +144,7 @@ def schema_for(turn: ExpertTurn) -> JsonSchema | None:
 
 
 def meaning(turn: ExpertTurn, text: str) -> Meaning:
-    """Return what the words mean for the graph, by the expert's kind."""
+    """Return the meaning of a reply for the graph, by the expert's kind."""
     if form := FORMS.get(turn.expert.kind):
         return form.read(turn, text)
     if turn.answers and turn.context.answer_schema is not None:
@@ -173,7 +173,7 @@ def _defects(turn: ExpertTurn, text: str) -> Meaning:
 
 @dataclass(frozen=True)
 class Form:
-    """The form of replies that are not plain text: its JSON schema, and how to read it."""
+    """The form of replies that are not plain text: a JSON schema and a reader."""
 
     schema: Callable[[ExpertTurn], JsonSchema]
     read: Callable[[ExpertTurn, str], Meaning]
@@ -186,7 +186,7 @@ FORMS: Mapping[Kind, Form] = {
 
 
 def _formed(turn: ExpertTurn, text: str) -> Meaning:
-    """An answer in JSON, without what some models put around it."""
+    """Return an answer in JSON without the text that some models put around it."""
     value = parse.read_formed(text, turn.context.answer_schema or {})
     if value is None:
         return Meaning(text, unreadable="it is not JSON that fits answer_schema")
@@ -195,12 +195,12 @@ def _formed(turn: ExpertTurn, text: str) -> Meaning:
 
 
 def readable(turn: ExpertTurn, text: str) -> bool:
-    """Return whether a reply has the form that was asked for."""
+    """Return whether a reply has the requested form."""
     return meaning(turn, text).unreadable is None
 
 
 def candidates(expert: Expert, signal: Signal) -> list[Broadcast]:
-    """Return the signal as a candidate for the workspace. Gates and defects are not broadcast."""
+    """Return the signal as a workspace candidate; gates and defects are none."""
     if not expert.traits.speaks or not propagation.usable(signal):
         return []
     entry: Broadcast = {
@@ -212,9 +212,9 @@ def candidates(expert: Expert, signal: Signal) -> list[Broadcast]:
 
 
 def with_lost(signal: Signal, lost: Sequence[Reservation]) -> Signal:
-    """Return the signal with the cost of calls whose replies were lost in a crash.
+    """Return the signal with the cost of calls that a crash interrupted.
 
-    A call that was in flight then is charged at its reservation, which is an estimate.
+    A call that was in flight is charged at its reservation, which is an estimate.
     """
     if not lost:
         return signal

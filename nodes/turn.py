@@ -34,7 +34,7 @@ BUDGETS = ("budget_tokens", "budget_usd", "budget_seconds")
 class Turn:
     """One node's turn in a run.
 
-    `settings` are those that the run was started with, `context` the same within the limits that
+    `settings` are those that the run started with. `context` is the same within the limits that
     `begin` decided.
     """
 
@@ -125,7 +125,7 @@ class ModelTurn(ExpertTurn):
 def turn_of(topology: Topology, state: BrainState, config: RunnableConfig) -> Turn:
     """Return a node's turn in a run that has started.
 
-    Raises ThreadError if the run was started with another topology or with unknown settings,
+    Raises ThreadError if the run started with another topology or with unknown settings, and
     ConfigError if the user may not choose its settings.
     """
     begun = state["topology"]
@@ -141,12 +141,12 @@ def turn_of(topology: Topology, state: BrainState, config: RunnableConfig) -> Tu
 
 
 def call_settings() -> Context:
-    """Return the Context that the current call gives; all defaults if it gives none."""
+    """Return the Context of the current call; all defaults if it has none."""
     return make_context(getattr(access.runtime(), "context", None))
 
 
 def _with_new_budgets(saved: Context, call: Context) -> Context:
-    """The settings of a run with the budgets of the call that resumes it."""
+    """Return a run's settings with the budgets of the call that resumes it."""
     changed = {name: getattr(call, name) for name in call.model_fields_set}
     if ignored := sorted(
         name for name in set(changed) - set(BUDGETS) if changed[name] != getattr(saved, name)
@@ -156,7 +156,7 @@ def _with_new_budgets(saved: Context, call: Context) -> Context:
 
 
 def saved_settings(state: BrainState) -> Context:
-    """Return the settings that the run was started with.
+    """Return the settings that the run started with.
 
     They are validated once in a process, but checked for the user each time: a client of the
     LangGraph server can write any state. Raises ThreadError if this version does not know them,
@@ -175,7 +175,7 @@ def saved_settings(state: BrainState) -> Context:
 
 @lru_cache(maxsize=64)
 def _validated(settings: str) -> Context:
-    """Validate saved settings. All nodes of a run ask for the same."""
+    """Validate saved settings, once for all nodes of a run."""
     return Context.model_validate_json(settings)
 
 
@@ -188,12 +188,12 @@ def within_limits(settings: Context, state: BrainState) -> Context:
 
 
 def run_context(state: BrainState) -> Context:
-    """Return a saved run's settings within its limits, to read what happened in it."""
+    """Return a saved run's settings within its limits, for replays."""
     return within_limits(saved_settings(state), state)
 
 
 def spec_for(expert: Expert, context: Context) -> str:
-    """Return an expert's model: the run's choice for it, else the topology's, else the run's."""
+    """Return an expert's model: set for it in the run, the topology, or for the run."""
     return context.expert_models.get(expert.name) or expert.model or context.model
 
 

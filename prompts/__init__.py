@@ -1,4 +1,4 @@
-"""Prompts: one Markdown file per expert. The first line names the role, the rest is a procedure."""
+"""Prompts: one Markdown file per expert. The first line names the role."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ FOLDER = Path(__file__).parent
 
 
 def load(name: str, folders: Iterable[Path] = ()) -> str:
-    """The prompt `<name>.md` from the first of `folders` that has it, else the shipped one.
+    """Return the prompt `<name>.md` from the first folder that has it.
 
     Raises FileNotFoundError if there is none, ValueError if it is empty.
     """

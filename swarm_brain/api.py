@@ -1,4 +1,4 @@
-"""The Python interface of the package that this one replaces: a thin facade over the graph."""
+"""The Python interface of the replaced package: a thin facade over the graph."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class BrainConfig(_Settings):
 
 
 class NeuronStats(TypedDict):
-    """What an expert did: its requests, failed ones among them, tokens and mean seconds."""
+    """An expert's requests (including failed ones), tokens and mean seconds."""
 
     neuron_id: str
     total_api_calls: int
@@ -124,7 +124,7 @@ class Neuron:
 
 
 class Orchestrator:
-    """Holds the experts under the old package's name: `neurons`, by id."""
+    """The experts under the replaced package's name: `neurons`, by id."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self.neurons = {name: Neuron(name) for name in names}
@@ -207,7 +207,7 @@ class PhiBrain:
         raise RuntimeError("a run that cannot pause has ended without a result")
 
     def _spec(self) -> tuple[str, str | None]:
-        """The model to ask, and what is wrong if that is only the simulation."""
+        """Return the model to ask, and the problem if that is only the simulation."""
         name = self.config.model_name
         if self._model or (name and ":" in name):
             return self._model or name or "", None

@@ -1,4 +1,4 @@
-"""The presets as assistants of a LangGraph server: settings under a name, for Studio and clients.
+"""Publish the presets as assistants of a LangGraph server.
 
 Each assistant is also a tool of the server's MCP endpoint and has an A2A address of its own.
 """
@@ -20,7 +20,7 @@ Outcome = Literal["created", "updated", "unchanged"]
 
 
 async def publish(client: LangGraphClient, presets: Iterable[Preset]) -> dict[str, Outcome]:
-    """Create these presets' assistants or update them; return each assistant's outcome by name.
+    """Create or update these presets' assistants; return each outcome by name.
 
     They are recognised by their metadata. An assistant that somebody made by hand under the same
     name is left alone.

@@ -20,7 +20,7 @@ LONG = "swarm_brain."
 
 
 def alias(name: str) -> None:
-    """Make the top-level package `name`, and every module in it, the one in `swarm_brain`."""
+    """Make the top-level package `name` an alias of the one in `swarm_brain`."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
     _aliased.add(name)
@@ -31,12 +31,12 @@ _aliased: set[str] = set()  # short names in use
 
 
 class _Finder(MetaPathFinder):
-    """Find `graph.errors` where `swarm_brain.graph.errors` is."""
+    """A finder that maps `graph.errors` to `swarm_brain.graph.errors`."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return a spec that leads to the long name, or None for other names."""
+        """Return a spec for the long name, or None for other names."""
         package, _, rest = fullname.partition(".")
         if package not in _aliased or not rest or (long := find_spec(LONG + fullname)) is None:
             return None
@@ -49,7 +49,7 @@ class _Finder(MetaPathFinder):
 
 
 class _Loader(InspectLoader):
-    """Load a module under its long name."""
+    """A loader that loads a module under its long name."""
 
     def __init__(self, spec: ModuleSpec) -> None:
         self._spec = spec
@@ -59,7 +59,7 @@ class _Loader(InspectLoader):
         return import_module(self._spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Restore the module's own spec, which the import system has just replaced."""
+        """Restore the module's own spec, which the import system replaced."""
         module.__spec__ = self._spec
 
     def get_source(self, fullname: str) -> str | None:

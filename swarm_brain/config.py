@@ -1,4 +1,4 @@
-"""Settings from the environment and from `swarm-brain.toml`, and the folders they name.
+"""Settings from the environment and from `swarm-brain.toml`.
 
 Variables are read on each call; a blank one counts as unset. The file is parsed once and again when
 it has changed.
@@ -50,7 +50,7 @@ _keys: ContextVar[Mapping[str, str]] = ContextVar("swarm_brain_keys", default={}
 
 
 def variable(name: str) -> str | None:
-    """Return the value of a variable listed in VARIABLES, or None if it is unset or blank."""
+    """Return the value of a variable in VARIABLES; None if unset or blank."""
     assert name in VARIABLES, f"{name} is not declared in VARIABLES"  # noqa: S101
     return (os.environ.get(name) or "").strip() or None
 
@@ -89,7 +89,7 @@ def use_keys(keys: Mapping[str, str]) -> Iterator[None]:
 
 
 def key_for(provider: str, variable_name: str | None) -> str | None:
-    """Return the key passed to `use_keys` for this provider, else the one in the environment."""
+    """Return the provider's key, from `use_keys` or else from the environment."""
     if key := _keys.get().get(provider):
         return key
     if variable_name is None:
@@ -98,7 +98,7 @@ def key_for(provider: str, variable_name: str | None) -> str | None:
 
 
 class Price(BaseModel):
-    """Dollars per million tokens. Cached input costs as much as input unless it is stated."""
+    """Dollars per million tokens. Cached input defaults to the price of input."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -108,7 +108,7 @@ class Price(BaseModel):
 
 
 class ProviderSettings(BaseModel):
-    """A `[providers.NAME]` table: an OpenAI-compatible endpoint under a name of the user's choice.
+    """A `[providers.NAME]` table: an OpenAI-compatible endpoint.
 
     `rpm` limits requests per minute, `concurrency` requests at once; `price` is for all its models.
     """
@@ -125,7 +125,7 @@ class ProviderSettings(BaseModel):
 
 
 class KeySettings(BaseModel):
-    """A `[keys.NAME]` table: the digest of a key that a server accepts, and its limits.
+    """A `[keys.NAME]` table: the digest and the limits of a server's API key.
 
     `daily_usd` and `daily_tokens` are per day (UTC); `concurrency` counts runs at once.
     """
@@ -168,7 +168,7 @@ class _File(BaseModel):
 
 
 def named_providers() -> Mapping[str, ProviderSettings]:
-    """Return the `[providers]` tables. Raises ConfigError that names the file and the entry."""
+    """Return the `[providers]` tables. Raises ConfigError."""
     return _file().providers
 
 
@@ -210,7 +210,7 @@ def positive_number(name: str) -> float | None:
 
 
 def config_file() -> Path | None:
-    """Return the `swarm-brain.toml` in force, or None if there is none."""
+    """Return the path of the `swarm-brain.toml` in use, or None."""
     if path := _folder("SWARM_BRAIN_CONFIG"):
         if not path.is_file():
             raise ConfigError(f"SWARM_BRAIN_CONFIG names {path}, which is not a file.")
@@ -220,7 +220,7 @@ def config_file() -> Path | None:
 
 
 def check_text(path: Path, content: bytes) -> None:
-    """Raise ConfigError if `content` would not be a valid `swarm-brain.toml` at `path`."""
+    """Raise ConfigError unless `content` is a valid `swarm-brain.toml`."""
     _parse(path, content)
 
 
@@ -251,7 +251,7 @@ def _parse(path: Path, content: bytes) -> _File:
 
 
 def _problems(error: ValidationError) -> str:
-    """Say which entries are wrong and why, without their values: one of them may be a key."""
+    """Return the wrong entries with reasons, but without values, which may be keys."""
     lines = []
     for item in error.errors(include_url=False, include_input=False):
         place = item["loc"]
@@ -263,7 +263,7 @@ def _problems(error: ValidationError) -> str:
 
 
 def _known(place: tuple[int | str, ...]) -> Iterable[str]:
-    """Return the keys that are allowed where an unknown one was found."""
+    """Return the allowed keys at the place of an unknown one."""
     if len(place) == 1:
         return _File.model_fields
     if place[0] in ("keys", "server"):

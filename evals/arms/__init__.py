@@ -1,1 +1,1 @@
-"""Arms: ways to answer one question with a number of tokens."""
+"""Arms: ways to answer a question within a number of tokens."""

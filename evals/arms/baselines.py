@@ -1,4 +1,4 @@
-"""The arms that are one model: single, single-long, self-consistency, self-moa."""
+"""The arms that ask one model: single, single-long, self-consistency, self-moa."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def _finish(response: ArmResponse, reply: Reply, model: Model) -> ArmResponse:
 
 
 async def single(setup: Setup, example: Example, repetition: int) -> ArmResponse:
-    """Make one call, as anybody would."""
+    """Make one plain call."""
     model, response = await bind_model(setup.context), ArmResponse()
     reply = response.add(await call(model, "answer", prompt(example), example.id, repetition))
     return _finish(response, reply, model)
 
 
 async def single_long(setup: Setup, example: Example, repetition: int) -> ArmResponse:
-    """Make one call as long as the allocation, then check the answer until that is spent."""
+    """Make one long call, then check the answer until the allocation is spent."""
     model, response, allocation = await bind_model(setup.context), ArmResponse(), _allocated(setup)
     question = prompt(example)
     longest = max(LEAST_REPLY, _longest(model, allocation, question))
@@ -66,7 +66,7 @@ async def single_long(setup: Setup, example: Example, repetition: int) -> ArmRes
 
 
 def _longest(model: Model, tokens: int, user: str) -> int:
-    """Return the longest reply within the tokens and the model's context after this prompt."""
+    """Return the longest reply that the tokens and the model's context allow."""
     inputs = model.count(user) + model.count("answer " * 40)
     room = model.room(inputs)
     most = tokens - inputs
@@ -87,9 +87,10 @@ async def _samples(
     model: Model,
     closing: Callable[[float], float] | None = None,
 ) -> list[Reply]:
-    """Draw as many samples as the allocation pays, in rounds sized by the usage so far.
+    """Draw as many samples as the allocation pays for, sizing rounds by usage so far.
 
-    `closing` is given if a last call reads all samples: its reply's length by their mean length.
+    If a last call reads all samples, `closing` returns the length of its reply from their mean
+    length.
     """
     question, allocation = prompt(example), _allocated(setup)
     replies: list[Reply] = []
@@ -146,7 +147,7 @@ async def self_consistency(setup: Setup, example: Example, repetition: int) -> A
 
 
 def _voted(example: Example, replies: Sequence[Reply], response: ArmResponse) -> Reply:
-    """Return a sample with the most frequent answer; the first one, if none can be read."""
+    """Return a sample with the most frequent answer, or the first without any."""
     values = [extract(example, reply.text) for reply in replies]
     votes = Counter(normal_verdict(value) for value in values if value is not None)
     if not votes:
@@ -162,7 +163,7 @@ def _voted(example: Example, replies: Sequence[Reply], response: ArmResponse) ->
 async def _chosen(
     model: Model, example: Example, repetition: int, response: ArmResponse, replies: Sequence[Reply]
 ) -> Reply:
-    """Let the model choose the sample that agrees best (universal self-consistency)."""
+    """Ask the model which sample agrees best (universal self-consistency)."""
     if len(replies) < 2:
         return replies[0]
     user = _listed(example, replies)
@@ -175,7 +176,7 @@ async def _chosen(
 
 
 async def self_moa(setup: Setup, example: Example, repetition: int) -> ArmResponse:
-    """Draw samples, and combine them by one call."""
+    """Draw samples, and combine them in one call."""
     model, response = await bind_model(setup.context), ArmResponse()
     replies = await _samples(setup, example, repetition, response, model, lambda length: length)
     response.samples = [reply.text for reply in replies]

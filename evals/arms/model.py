@@ -21,7 +21,7 @@ OVERHEAD_TOKENS = 16  # of a chat template around two messages
 
 @dataclass(frozen=True)
 class Model:
-    """A model with the sampling that all arms share. Without a `seed` the endpoint decides."""
+    """A model with the sampling settings that all arms share."""
 
     binding: Binding
     sampling: Sampling
@@ -35,7 +35,7 @@ class Model:
         return sum(counter(text) for text in texts) + OVERHEAD_TOKENS
 
     def room(self, prompt_tokens: int) -> int | None:
-        """Return the longest reply that the model's context allows after such a prompt."""
+        """Return the longest reply that the model's context allows after the prompt."""
         context = self.binding.context_tokens()
         return None if context is None else max(16, context - prompt_tokens - OVERHEAD_TOKENS)
 
@@ -64,7 +64,10 @@ async def call(
     max_tokens: int | None = None,
     schema: JsonSchema | None = None,
 ) -> Reply:
-    """Return the reply to `user` under the named prompt. `label` gives each sample its seed."""
+    """Return the reply to `user` under the named prompt.
+
+    `label` gives each sample a seed of its own.
+    """
     sampling = replace(
         model.sampling,
         seed=None if model.seed is None else _seed(model.seed, prompt, *label),

@@ -1,4 +1,4 @@
-"""Arms: ways to answer a question with a number of tokens. One name, one async function.
+"""The arms by name: each is one async function.
 
     single             one call; a reference, not part of the equal-token test
     single-long        one call with the whole allocation, which then checks its answer
@@ -35,7 +35,7 @@ Arm = Callable[[Setup, Example, int], Awaitable[ArmResponse]]  # the number is t
 
 
 def find_arm(name: str, topology: Topology) -> Arm:
-    """Return the arm of this name. Raises ConfigError, which lists the arms, for an unknown one."""
+    """Return the arm of this name. Raises ConfigError for an unknown one."""
     if name.startswith(MINUS):
         expert = name.removeprefix(MINUS)
         if expert in topology.experts:
@@ -47,9 +47,9 @@ def find_arm(name: str, topology: Topology) -> Arm:
 
 
 async def respond(arm: Arm, setup: Setup, example: Example, repetition: int) -> ArmResponse:
-    """Return the arm's timed response. A failed run is an empty response, not an exception.
+    """Return the arm's timed response; a failed run gives an empty one.
 
-    Raises ConfigError and ModelUnavailable, which every other question would raise, too.
+    Raises ConfigError and ModelUnavailable, because every other question would fail the same way.
     """
     started = time.monotonic()
     try:

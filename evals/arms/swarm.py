@@ -1,4 +1,4 @@
-"""The arms that are the brain: whole, without one expert, and with another question's drafts."""
+"""The arms that ask the brain: whole, without one expert, or with wrong drafts."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def _response(state: BrainState) -> ArmResponse:
 
 
 async def shuffled(setup: Setup, example: Example, repetition: int) -> ArmResponse:
-    """Ask the brain, but replace the proposers' drafts by those for another question.
+    """Ask the brain, with the drafts replaced by those for another question.
 
-    The usage of those drafts is counted here, too, so that the placebo costs the same.
+    The usage of those drafts is counted too, so that the placebo costs the same.
     """
     drafts = foreign_drafts(setup, example.id)
     if not drafts:
@@ -97,7 +97,7 @@ async def shuffled(setup: Setup, example: Example, repetition: int) -> ArmRespon
 
 
 def foreign_drafts(setup: Setup, own: str) -> list[Signal]:
-    """Return the drafts for the next question, in the dataset's order, that has any.
+    """Return the drafts for the next question in the dataset that has any.
 
     The list is empty if no other question has drafts. Raises ConfigError if the swarm was asked no
     other question.

@@ -1,1 +1,1 @@
-"""Cases: questions, their generators, and how replies to them are read and scored."""
+"""Cases: questions, their generators, and how replies are read and scored."""

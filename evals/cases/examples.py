@@ -1,4 +1,4 @@
-"""Questions with or without a key: how files hold them and how an arm is asked."""
+"""Questions with or without a key: reading them from files, and their prompts."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ class Example:
 
 
 def prompt(example: Example) -> str:
-    """Return the prompt of a question: with lettered choices and the form of the answer."""
+    """Return the prompt: the question, its choices, and the form of the answer."""
     choices = [f"{letter}) {text}" for letter, text in zip(LETTERS, example.choices, strict=False)]
     parts = [example.question, "\n".join(choices), ENDINGS[example.kind]]
     return "\n\n".join(part for part in parts if part)
 
 
 def content_hash(examples: Iterable[Example]) -> str:
-    """Return 16 hexadecimal digits that depend on every field, but not on the order of examples."""
+    """Return a hash of 16 hexadecimal digits that ignores the examples' order."""
     rows = sorted(to_json(example) for example in examples)
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
 
@@ -77,8 +77,8 @@ def to_json(example: Example) -> str:
 def load(path: Path) -> list[Example]:
     """Load the examples of a JSONL file, or of a CSV file in MMLU's form.
 
-    JSONL rows are {"question", "answer"}, with "choices" for multiple choice, or with "rubric"
-    and no answer for an open question. Raises ConfigError with the file, the line and the fault.
+    JSONL rows are {"question", "answer"}. Multiple choice adds "choices". An open question has
+    "rubric" and no answer. Raises ConfigError with the file, the line and the problem.
     """
     text = _text(path)
     rows = _csv_rows(path, text) if path.suffix.lower() == ".csv" else _json_rows(path, text)
@@ -152,7 +152,7 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, JsonRow]]:
 
 
 def _example(row: JsonRow, default_id: str, subset: str) -> Example:
-    """Read one row. Raises ValueError for what is missing or wrong."""
+    """Read one row. Raises ValueError for a missing or wrong field."""
     choices = _choices(row.get("choices", row.get("options")))
     is_open = "answer" not in row and ("rubric" in row or row.get("kind") == "open")
     answer = None if is_open else _answer(row, choices)
@@ -206,7 +206,7 @@ def _texts(value: object, name: str) -> tuple[str, ...]:
 
 
 def _choices(value: object) -> tuple[str, ...]:
-    """Read the choices, a list or an object {"A": ..., "B": ...}, in order of their letters."""
+    """Read the choices, a list or an object {"A": ...}, in order of their letters."""
     if value is None:
         return ()
     if isinstance(value, dict):
@@ -241,7 +241,7 @@ def _answer(row: JsonRow, choices: tuple[str, ...]) -> str:
 
 
 def _letter(answer: str, choices: tuple[str, ...]) -> str:
-    """Return the letter that an answer names: itself, or by the choice's text or index."""
+    """Return the letter of an answer stated as a letter, a choice's text or an index."""
     letters = LETTERS[: len(choices)]
     named = {letter for letter, text in zip(letters, choices, strict=True) if text == answer}
     if len(answer) == 1 and answer.upper() in letters:

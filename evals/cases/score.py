@@ -14,7 +14,7 @@ from swarm_brain.evals.cases.extract.statements import short_text
 
 @dataclass(frozen=True)
 class Score:
-    """The answer extracted, and whether it is the key; None where that is unknown."""
+    """The extracted answer, and whether it matches the key; None if unknown."""
 
     extracted: str | None
     correct: bool | None
@@ -34,6 +34,6 @@ def score(example: Example, text: str) -> Score:
 
 
 def _prefixes(answer: str) -> set[str]:
-    """Return the answer, and its beginnings up to each mark where an addition may begin."""
+    """Return the answer, and its beginnings before each mark that may add something."""
     ends = [match.start() for match in re.finditer(r"[,(:]|\.\s|\s-\s", answer)]
     return {normal(answer), *(normal(answer[:end]) for end in ends)}

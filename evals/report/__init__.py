@@ -1,4 +1,4 @@
-"""The report of an evaluation: one self-contained HTML page, and a Markdown summary beside it."""
+"""The report of an experiment: one HTML page and a Markdown summary."""
 
 from swarm_brain.evals.report.page import render
 from swarm_brain.evals.report.summary import summary

@@ -1,4 +1,4 @@
-"""Compute a report's data from answers and judgements. Pure, apart from seeded resampling."""
+"""Compute a report's data. Pure, apart from seeded resampling."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LEAST_PAIRS = 2  # with fewer there is nothing to compare
 
 
 def analyse(results: Results) -> Analysis:
-    """Return everything in a report that is computed."""
+    """Return all computed parts of a report."""
     pairs = list(results.judgements.pairs.values())
     return {
         "arms": [arm_row(results, name) for name in results.arms],
@@ -86,7 +86,7 @@ def _total(
 
 
 def _accuracy(records: Sequence[AnswerRecord]) -> Estimate | None:
-    """Return the share of right answers, with an interval in which a question is one trial."""
+    """Return the share of right answers; for its interval a question is one trial."""
     keyed = [record for record in records if record["correct"] is not None]
     if not keyed:
         return None
@@ -95,7 +95,7 @@ def _accuracy(records: Sequence[AnswerRecord]) -> Estimate | None:
 
 
 def _quality(results: Results, records: Sequence[AnswerRecord]) -> Estimate | None:
-    """Return the mean rubric score, with an interval in which a question is one trial."""
+    """Return the mean rubric score; for its interval a question is one trial."""
     graded = [
         (record["id"], score)
         for record in records
@@ -112,7 +112,7 @@ def _estimate(interval: Interval) -> Estimate:
 
 
 def comparisons(results: Results) -> list[ComparisonRow]:
-    """Compare the swarm with every other arm, p values corrected over the arms (Holm)."""
+    """Compare the swarm with every other arm, with p values corrected by Holm."""
     if SWARM not in results.arms:
         return []
     rows = [
@@ -161,7 +161,7 @@ def _paired(
 
 
 def _comparison(results: Results, other: str, metric: Metric) -> ComparisonRow:
-    """Return a comparison without its figures, and whether both arms spent equal tokens."""
+    """Return a comparison without figures, and whether both arms spent equal tokens."""
     ours, theirs = spent_ratio(results, SWARM), spent_ratio(results, other)
     if other == REFERENCE:
         why: str | None = f"{other} is a reference, not given the same tokens"
@@ -186,7 +186,7 @@ def _comparison(results: Results, other: str, metric: Metric) -> ComparisonRow:
 
 
 def _pairs(results: Results, other: str) -> list[tuple[AnswerRecord, AnswerRecord]]:
-    """Return answers of both arms to the same question, where both have a value."""
+    """Return the values of both arms for each question where both have one."""
     theirs = {(r["id"], r["repetition"]): r for r in results.arms[other]}
     return [
         (record, match)
@@ -198,7 +198,7 @@ def _pairs(results: Results, other: str) -> list[tuple[AnswerRecord, AnswerRecor
 
 
 def _needed(first: Sequence[float], second: Sequence[float], keyed: bool) -> int | None:
-    """Return the questions that show this effect with a power of 80 %; None without an effect."""
+    """Return the questions that show this effect with a power of 80 %, or None."""
     differences = [one - two for one, two in zip(first, second, strict=True)]
     if keyed:
         share = 1 / len(differences)
@@ -255,7 +255,7 @@ def _return(results: Results, arm: str) -> ReturnRow:
 
 
 def calibration(results: Results) -> dict[str, object] | None:
-    """Return accuracy by the agreement of the swarm's drafts, and whether abstaining pays.
+    """Return accuracy by draft agreement, and whether abstaining pays.
 
     The figures take answers as independent, so only the first answer to each question counts.
     """

@@ -1,4 +1,4 @@
-"""Build the table of paired comparisons: validity first, then differences and tests."""
+"""Build the table of paired comparisons: validity, differences, tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data that a report shows. What is unknown is None; the page and the summary accept gaps."""
+"""The data of a report. Unknown values are None; page and summary accept them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ArmRow(TypedDict):
 
 
 class ComparisonRow(TypedDict):
-    """The swarm (`first`) against another arm. `wins` counts pairs by the judge's decision."""
+    """The swarm (`first`) against another arm; `wins` counts the judge's pairs."""
 
     first: str
     second: str
@@ -126,7 +126,7 @@ class QuestionRow(TypedDict):
 
 
 class Analysis(TypedDict):
-    """Everything in a report that is computed from answers and judgements."""
+    """All parts of a report that are computed from answers and judgements."""
 
     arms: list[ArmRow]
     comparisons: list[ComparisonRow]

@@ -88,7 +88,7 @@ def bins_table(calibration: JsonObject) -> Html:
 
 
 def judging_table(judging: JsonObject) -> Html:
-    """Return what verdicts in both orders show of the judge."""
+    """Return the table of the judge's biases, from verdicts in both orders."""
     columns = [Column("Diagnostic", numeric=False), Column("Value"), Column("p")]
     winners = obj(judging.get("winners"))
     names = {"a": "first arm won", "b": "second won", "tie": "tied", "unparsed": "unreadable"}
@@ -132,7 +132,7 @@ def _correlation(judging: JsonObject) -> list[Cell]:
 
 
 def abstention_words(calibration: JsonObject) -> str:
-    """Write one sentence on abstaining: the rule and its worth, or why there is none."""
+    """Return a sentence on abstaining: the rule and its gain, or why there is none."""
     rule = obj(calibration.get("abstention"))
     if not rule:
         why = str(calibration.get("why") or "no threshold was shown to pay")

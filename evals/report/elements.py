@@ -29,10 +29,10 @@ Child = str | Html | Iterable[str | Html] | None
 
 
 def clean(text: str) -> str:
-    """Replace characters that a page cannot hold, or that hide the text.
+    """Replace characters that a page cannot hold or that hide text.
 
-    Control characters become their symbols (NUL is one sign). Characters that change the direction
-    of the text are named, since the page would show other words than the answer's.
+    Control characters become their symbols. Characters that change the text's direction are named,
+    because they would make the page show other words than the answer has.
     """
     return _UNSEEN.sub(_seen, text.replace("\r\n", "\n").replace("\r", "\n"))
 
@@ -45,7 +45,7 @@ def _seen(match: re.Match[str]) -> str:
 
 
 def el(name: str, *children: Child, **attributes: Attribute) -> Html:
-    """Build an element; `class_` is `class`, `aria_label` `aria-label`; skip None and False."""
+    """Build an element, skipping None and False; `class_` becomes `class`."""
     written = "".join(_attribute(key, value) for key, value in attributes.items())
     if name in _VOID:
         return Html(f"<{name}{written}>")

@@ -1,4 +1,4 @@
-"""Write figures as text, for the page and the summary. An unknown figure is a dash, not 0."""
+"""Format figures for the page and the summary; an unknown one is a dash, not 0."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def score(value: float) -> str:
 
 
 def signed(value: float, digits: int) -> str:
-    """Write a number with its sign; what rounds to 0 has none."""
+    """Format a number with its sign, or without one if it rounds to 0."""
     rounded = round(value, digits)
     mark = "+" if rounded > 0 else "\N{MINUS SIGN}" if rounded < 0 else ""
     return f"{mark}{abs(rounded):,.{digits}f}"
@@ -84,12 +84,12 @@ def written(value: object, form: Callable[[float], str]) -> str:
 
 
 def metric_form(metric: str) -> Callable[[float], str]:
-    """Return how the value of a metric is written."""
+    """Return the function that formats a metric's values."""
     return score if metric == "quality" else share
 
 
 def difference_form(metric: str) -> Callable[[float], str]:
-    """Return how a difference is written: quality as a score, else in percentage points."""
+    """Return the function that formats differences of a metric."""
     return (lambda value: signed(value, 3)) if metric == "quality" else points
 
 
@@ -122,7 +122,7 @@ def measured(arms: list[JsonObject]) -> list[str]:
 
 
 def why_unmeasured(metric: str, arm: JsonObject, judge: object) -> str:
-    """Say why an arm has no value of a metric."""
+    """Return the reason why an arm has no value of a metric."""
     if not arm.get("answered"):
         return "simulated, not scored" if arm.get("simulated") else "nothing answered"
     if metric == "quality":

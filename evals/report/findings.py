@@ -1,4 +1,4 @@
-"""State what a run shows in plain sentences: losses first, and no claims from invalid tests."""
+"""State what a run shows in plain sentences: losses first, no invalid claims."""
 
 from __future__ import annotations
 
@@ -44,9 +44,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Duel:
-    """One comparison as the swarm sees it: `lead` > 0 where the swarm is ahead, None if unknown.
+    """One comparison from the swarm's side; `lead` > 0 if the swarm is ahead.
 
-    `plain_p` is the p before Holm's correction, and `figures` the numbers in words.
+    `lead` is None if unknown. `plain_p` is the p before Holm's correction, and `figures` the
+    numbers in words.
     """
 
     other: str
@@ -151,7 +152,7 @@ def _needed(row: JsonObject) -> str:
 
 
 def _overall(equal: list[Duel], any_comparison: bool) -> list[Finding]:
-    """Sum up the tests at equal tokens where none of them is significant."""
+    """Summarise the tests at equal tokens if none is significant."""
     if not equal:
         text = "The swarm was compared with no other arm at equal tokens"
         text += "." if any_comparison else ", so nothing here says whether it is worth its tokens."
@@ -173,7 +174,7 @@ def _reference(duel: Duel) -> Finding:
 
 
 def _placebo(duel: Duel) -> Finding:
-    """The drafts for another question must lose; if they do not, drafts have no effect."""
+    """Report whether the drafts for another question lose, as they must."""
     if not duel.row.get("valid"):
         return _equal_tokens(duel)
     if duel.significant and (duel.lead or 0) > 0:
@@ -184,7 +185,7 @@ def _placebo(duel: Duel) -> Finding:
 
 
 def _ablations(duels: list[Duel]) -> list[Finding]:
-    """Sum up the brains without one expert; the table has the rest."""
+    """Summarise the brains without one expert; the table shows each."""
     if not duels:
         return []
     valid = [duel for duel in duels if duel.row.get("valid")]
@@ -199,7 +200,7 @@ def _ablations(duels: list[Duel]) -> list[Finding]:
 
 
 def _warnings(data: JsonObject) -> list[Finding]:
-    """Warn of what limits every figure: no grades, a doubtful judge, answers without a score."""
+    """Warn of limits on every figure: no grades, a doubtful judge, unread answers."""
     arms, judging = rows(data.get("arms")), obj(data.get("judging"))
     sentences = []
     if not measured(arms):

@@ -47,7 +47,7 @@ BADGES: Mapping[FindingKind, tuple[str, str]] = {
 
 
 def render(data: Mapping[str, object], path: Path) -> None:
-    """Write the report to `path`, whole or not at all. Creates a missing folder."""
+    """Write the report to `path` atomically, creating a missing folder."""
     written = _page(data).encode("utf-8")
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -83,7 +83,7 @@ def _part(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """Return the hash of an inline block, as the content policy writes it."""
+    """Return the hash of an inline block for the Content-Security-Policy."""
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     return f"sha256-{digest}"
 

@@ -191,7 +191,7 @@ def _color(name: str) -> str:
 
 
 def _labels(points: Sequence[tuple[str, float, Span, bool]]) -> list[tuple[str, float, float]]:
-    """Return name, tokens and estimate of each label; brains without an expert share one."""
+    """Return name, tokens and estimate of each label; ablations share one."""
     alike = [point for point in points if point[0].startswith(MINUS)]
     single = [point for point in points if point not in alike or len(alike) == 1]
     labels = [(_short(name), tokens, span[0]) for name, tokens, span, _ in single]
@@ -213,7 +213,7 @@ def _percent(axes: Axes, spans: Sequence[Span], metric: str) -> None:
 
 
 def _name_points(axes: Axes, points: Sequence[tuple[str, float, float]], height: int) -> None:
-    """Write names in a column on the right, each joined to its point, without overlaps."""
+    """Write names in a column on the right and join each to its point."""
     bottom, top = axes.get_ylim()
     step = (top - bottom) * 20 / (height - 70)
     order = sorted(points, key=lambda point: -point[2])
@@ -229,9 +229,10 @@ def _name_points(axes: Axes, points: Sequence[tuple[str, float, float]], height:
 
 
 def _apart(places: Sequence[float], step: float, top: float, bottom: float) -> list[float]:
-    """Move falling places at least a step apart, and as little as possible.
+    """Move descending places at least a step apart, each as little as possible.
 
-    Place number i, raised by i steps, must not rise: the nearest such values are an isotonic fit.
+    Raise place number i by i steps: then none may rise, and the nearest such values are an
+    isotonic fit.
     """
     # Imported late, like matplotlib.
     import numpy as np
@@ -264,7 +265,7 @@ def _inline(figure: Figure, name: str, label: str) -> Html:
 
 
 def _restyle(node: ET.Element, name: str) -> None:
-    """Replace styles by attributes and marker colours by variables, and make ids unique."""
+    """Replace styles by attributes and colours by variables; make ids unique."""
     node.tag = node.tag.removeprefix(_SVG)
     attributes = dict(node.attrib)
     for part in filter(None, attributes.pop("style", "").split(";")):

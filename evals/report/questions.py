@@ -180,7 +180,7 @@ def _why_no_key(key: object) -> Html | None:
 
 
 def _block(text: str, label: str) -> Html:
-    """Return text as it was written; a long one scrolls in its own region."""
+    """Return the text unchanged; a long one scrolls in a region of its own."""
     shown = text or "(empty)"
     if len(text) <= LONG:
         return el("div", shown, class_="text", dir="auto")
@@ -230,7 +230,7 @@ def _provenance(answer: JsonObject) -> Html:
 
 
 def _rubric(question: JsonObject, answer: JsonObject) -> Html | None:
-    """Return which points the answer meets, according to the judge; None without a rubric."""
+    """Return the points that the judge found met; None without a rubric."""
     verdicts = answer.get("rubric")
     if not question.get("rubric"):
         return None
@@ -270,7 +270,7 @@ def _traces(question: JsonObject) -> list[Html]:
 
 
 def _trace(signals: Sequence[JsonObject], label: str) -> Html | None:
-    """Return who answered in which step, woken by which edges, as a closed block."""
+    """Return a closed block: the experts by step, and the edges that woke them."""
     if not signals:
         return None
     steps = len({signal.get("step") for signal in signals})

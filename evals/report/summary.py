@@ -1,4 +1,4 @@
-"""Write a report's Markdown summary: findings, the headline table, and how to repeat it."""
+"""Write a report's Markdown summary: findings, headline table, how to repeat."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from swarm_brain.evals.report.findings import findings
 
 
 def summary(data: JsonObject) -> str:
-    """Return Markdown with findings, one row for each arm, command, commit and dataset hash."""
+    """Return Markdown: findings, a row for each arm, command, commit, dataset hash."""
     parts = [
         f"## {_text(data.get('title') or 'Evaluation')}",
         "\n".join(f"- {_text(finding.text)}" for finding in findings(data)),
@@ -84,7 +84,7 @@ def _named_hash(source: JsonObject) -> str:
 
 
 def _text(value: object) -> str:
-    """Return one line of text that Markdown reads as text."""
+    """Return text in one line, escaped for Markdown."""
     plain = " ".join(clean(str(value)).split())
     plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", plain)

@@ -17,7 +17,7 @@ NumberFormat = Callable[[float], str]  # how a number is written
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell shows, and the value it is sorted by; None goes to the end."""
+    """The content of a cell, and the value that it is sorted by; None goes last."""
 
     content: Child
     value: float | str | None = None
@@ -61,7 +61,7 @@ def figure(value: object, form: NumberFormat, reason: str = "") -> Cell:
 
 
 def ranged(value: object, form: NumberFormat, axis: Axis, reason: str = "") -> Cell:
-    """Return an estimate over its interval, which is drawn on the column's axis."""
+    """Return an estimate over its interval, drawn on the column's axis."""
     span, text = interval(value), spread(value, form)
     if text is None or span is None:
         return missing(reason)
@@ -71,7 +71,7 @@ def ranged(value: object, form: NumberFormat, axis: Axis, reason: str = "") -> C
 
 
 def glyph(span: tuple[float, float, float], axis: tuple[float, float]) -> Html | None:
-    """Draw an interval as a line with a dot, and a rule at 0 where the axis crosses it."""
+    """Draw an interval as a line with a dot, with a rule at 0."""
     low, high = axis
     if not high > low:
         return None

@@ -1,4 +1,4 @@
-"""Resample questions: paired differences, and the studentised bootstrap of their means.
+"""Resample questions: paired differences, and their studentised bootstrap.
 
 Everything here works on one number for each question. Repeats of a question are averaged first:
 they are not independent, and counting each as a question would make intervals too narrow.
@@ -47,7 +47,7 @@ class Studentised(NamedTuple):
 
 
 def numbers(name: str, values: Numbers, low: float = -math.inf, high: float = math.inf) -> Floats:
-    """Return values as an array (n,). Raises ValueError if empty, not finite or out of range."""
+    """Return values as an array (n,). Raises ValueError for invalid ones."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{name} must be a flat, non-empty sequence; its shape is {array.shape}")
@@ -66,7 +66,7 @@ def share(name: str, value: float) -> None:
 
 
 def cluster_numbers(length: int, clusters: Sequence[Hashable] | None) -> npt.NDArray[np.int64]:
-    """Number the cluster of each row (n,): one for each id, or one for each row without ids."""
+    """Number the cluster of each row (n,); without ids each row is its own."""
     if clusters is None:
         return np.arange(length, dtype=np.int64)
     if len(clusters) != length:
@@ -76,7 +76,7 @@ def cluster_numbers(length: int, clusters: Sequence[Hashable] | None) -> npt.NDA
 
 
 def paired(first: Floats, second: Floats, clusters: Sequence[Hashable] | None = None) -> Floats:
-    """Return the mean of `first - second` in each cluster, in the order of first arrival."""
+    """Return the mean of `first - second` in each cluster, by first arrival."""
     if first.shape != second.shape:
         raise ValueError(f"paired arms must be of one length, not {first.size} and {second.size}")
     cluster = cluster_numbers(first.size, clusters)
@@ -133,13 +133,13 @@ def studentised(
     resamples: int = RESAMPLES,
     seed: Seed = 0,
 ) -> Studentised:
-    """Return the symmetric bootstrap-t of mean(top) / mean(bottom), (n,); margin may be inf.
+    """Return the symmetric bootstrap-t of mean(top) / mean(bottom), arrays (n,).
 
     Each resample's distance from the estimate is divided by that resample's own standard error,
     and the margin is the `level` quantile of its size (Hall 1988). The p value inverts the
-    interval: p <= 1 - level exactly where the interval leaves 0 out. Resamples without spread
-    count as infinitely far, so few differing questions make the margin wide. Rows that do not
-    differ at all have a margin of 0, which means nothing: check before calling.
+    interval: p <= 1 - level exactly where the interval excludes 0. Resamples without spread count
+    as infinitely far, so few differing questions make the margin wide, even infinite. Rows that do
+    not differ at all get a meaningless margin of 0: check before calling.
     """
     share("level", level)
     if resamples < 1:
@@ -157,7 +157,7 @@ def studentised(
 
 
 def _ratio(top: Floats, bottom: Floats) -> tuple[float, float]:
-    """Return the ratio of means and its linearised standard error (0 with fewer than two rows)."""
+    """Return the ratio of means and its linearised standard error."""
     estimate = float(top.mean() / bottom.mean())
     residual = top - estimate * bottom
     if top.size < 2 or np.allclose(residual, 0, rtol=0, atol=1e-12 * (1 + np.abs(top).max())):
@@ -169,7 +169,7 @@ def _ratio(top: Floats, bottom: Floats) -> tuple[float, float]:
 def _distances(
     top: Floats, bottom: Floats, estimate: float, resamples: int, rng: np.random.Generator
 ) -> Floats:
-    """Return |ratio* - ratio| / error* of each resample (resamples,), inf where error* is 0."""
+    """Return |ratio* - ratio| / error* of each resample; inf where error* is 0."""
     rows, times = np.unique(np.column_stack([top, bottom]), axis=0, return_counts=True)
     residual, weight = rows[:, 0] - estimate * rows[:, 1], rows[:, 1]
     moments = np.column_stack([residual, weight, residual**2, residual * weight, weight**2])

@@ -1,4 +1,4 @@
-"""Take measured agreement as a forecast: reliability, calibration error, when to abstain.
+"""Treat agreement as a forecast: reliability, calibration error, abstaining.
 
 Agreement is what the brain measures between drafts, 0..1, or None with fewer than two real drafts.
 Answers without it are left out here.
@@ -20,7 +20,7 @@ from swarm_brain.evals.stats.comparison import wilson
 
 @dataclass(frozen=True)
 class Bin:
-    """Answers whose agreement is in low..high, high itself only in the last bin."""
+    """Answers with an agreement in low..high; `high` itself only in the last bin."""
 
     low: float
     high: float
@@ -50,9 +50,10 @@ class Abstention:
 def reliability(
     agreement: Sequence[float | None], correct: Sequence[bool], bins: int | Sequence[float] = 5
 ) -> list[Bin]:
-    """Return accuracy by agreement (n,) with Wilson intervals, in equal or given bins.
+    """Return accuracy by agreement (n,) with Wilson intervals.
 
-    `bins` is their number or their edges from 0 to 1. Empty bins stay, with a count of 0.
+    `bins` is the number of equal bins, or their edges from 0 to 1. Empty bins stay, with a count
+    of 0.
     """
     edges = np.linspace(0, 1, bins + 1) if isinstance(bins, int) else numbers("bins", bins, 0, 1)
     if edges.size < 2 or edges[0] != 0 or edges[-1] != 1 or np.any(np.diff(edges) <= 0):
@@ -67,9 +68,10 @@ def reliability(
 
 
 def expected_calibration_error(bins: Sequence[Bin]) -> float | None:
-    """Return the mean distance of accuracy from agreement by count; None without answers.
+    """Return the mean distance of accuracy from agreement; None without answers.
 
-    It is above 0 even for a perfect forecast, the more so the fewer answers a bin holds.
+    Bins are weighted by count. The error is above 0 even for a perfect forecast, and grows as bins
+    hold fewer answers.
     """
     filled = [
         (bin_.count, abs(bin_.accuracy.estimate - bin_.mean_agreement))
@@ -144,7 +146,7 @@ def _chance(
 
 
 def _held_out_gain(worth: Floats, silent: npt.NDArray[np.bool_], totals: Floats) -> float:
-    """Return the mean gain of answers (n,), each under the threshold that the others choose."""
+    """Return the mean gain of answers (n,), each under a threshold set without it."""
     without = totals - worth[:, None] * silent
     choice = without.argmax(axis=1)
     rows = np.arange(worth.size)
@@ -155,7 +157,7 @@ def _held_out_gain(worth: Floats, silent: npt.NDArray[np.bool_], totals: Floats)
 def _measured(
     agreement: Sequence[float | None], correct: Sequence[bool]
 ) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Return agreement and correctness of the answers that have an agreement, possibly none."""
+    """Return agreement and correctness of the answers that have an agreement."""
     if len(agreement) != len(correct):
         raise ValueError(f"{len(agreement)} agreements belong to {len(correct)} answers")
     known = [

@@ -1,4 +1,4 @@
-"""Compare two arms on the same questions: intervals, paired tests, Holm's correction.
+"""Compare two arms on the same questions: intervals, paired tests, Holm.
 
 The tests differ in what they promise. McNemar's exact p never rejects more often than alpha, and
 often less; its mid-p and the bootstrap reject about as often as alpha says.
@@ -49,10 +49,10 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
 
 
 def wilson_clustered(right: Sequence[bool], clusters: Sequence[Hashable]) -> Interval:
-    """Return the share of right answers (n,) with Wilson's interval; a question is one trial.
+    """Return the share of right answers (n,) with Wilson's interval.
 
-    Answers to one question depend on each other, so repeats do not narrow the interval: it is that
-    of the mean over questions. With one answer a question this is `wilson`.
+    A question is one trial: answers to one question depend on each other, so repeats do not narrow
+    the interval. With one answer a question this is `wilson`.
     """
     marks = numbers("right", [float(mark) for mark in right], 0, 1)
     each = paired(marks, np.zeros_like(marks), clusters)
@@ -108,7 +108,7 @@ def mcnemar_clustered(
 
 
 def _sign_flip_tail(sums: Floats) -> tuple[float, float]:
-    """Return P(T > t) and P(T = t) for T = sum of ±|whole numbers|, t the size of their sum."""
+    """Return P(T > t) and P(T = t) for T = sum of ±|x|, where t = |sum of x|."""
     sizes = np.abs(sums).astype(np.int64)
     sizes = sizes[sizes > 0]
     chances = np.ones(1)

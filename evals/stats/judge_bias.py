@@ -1,7 +1,7 @@
-"""Diagnose a judge: does the verdict follow the order or the length of the answers?
+"""Diagnose a judge: does the verdict follow order or length?
 
-Each pair of answers a, b is shown twice, once in each order. An honest judge of equal answers errs
-to both sides alike; a judge who prefers a place or the longer answer is exposed here.
+Each pair of answers a, b is shown twice, once in each order. A fair judge of equal answers errs to
+both sides equally. One that prefers a place or the longer answer is exposed here.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Preference:
 
 @dataclass(frozen=True)
 class JudgeBias:
-    """What verdicts in both orders show of a judge; None where nothing could be measured.
+    """Biases of a judge, from verdicts in both orders; None where unmeasured.
 
     `winners` counts the pairs by `decide`. `consistent` is the share of readable pairs whose
     verdict did not change with the order. `first` concerns single verdicts, `longer` pairs won in
@@ -65,7 +65,7 @@ class JudgeBias:
 
 
 def decide(order_ab: Verdict, order_ba: Verdict) -> Winner:
-    """Return the winner of a pair: a win needs both orders, unparsed if either verdict is."""
+    """Return the winner of a pair; winning needs both orders."""
     if "unparsed" in (order_ab, order_ba):
         return "unparsed"
     if (order_ab, order_ba) == ("first", "second"):
@@ -76,7 +76,7 @@ def decide(order_ab: Verdict, order_ba: Verdict) -> Winner:
 
 
 def judge_bias(rows: Sequence[JudgedPair], alpha: float = 0.01) -> JudgeBias:
-    """Return position and length diagnostics, with warnings where p is at most `alpha`."""
+    """Return position and length diagnostics, with warnings if p <= `alpha`."""
     share("alpha", alpha)
     _check(rows)
     readable = [row for row in rows if decide(row.order_ab, row.order_ba) != "unparsed"]
@@ -103,7 +103,7 @@ def _favour(row: JudgedPair) -> int:
 
 
 def _first(rows: Sequence[JudgedPair]) -> Preference | None:
-    """Return how often the answer shown first won, over all verdicts that name a winner.
+    """Return how often the answer shown first won, over decided verdicts.
 
     The p is a sign test over pairs (more verdicts for the first place than for the second, or
     fewer): a pair's two verdicts depend on each other, so they are not two trials. The interval
@@ -120,7 +120,7 @@ def _first(rows: Sequence[JudgedPair]) -> Preference | None:
 
 
 def _longer(rows: Sequence[JudgedPair]) -> Preference | None:
-    """Return how often the longer answer won, over pairs of unequal length with a winner."""
+    """Return how often the longer answer won, over decided pairs of unequal length."""
     won = [(_favour(row), row.length_a - row.length_b) for row in rows if abs(_favour(row)) == 2]
     sides = [favour * (1 if gap > 0 else -1) for favour, gap in won if gap]
     if not sides:
@@ -131,7 +131,7 @@ def _longer(rows: Sequence[JudgedPair]) -> Preference | None:
 
 
 def _length_correlation(rows: Sequence[JudgedPair]) -> tuple[float | None, float | None]:
-    """Return Spearman's correlation of favour and length difference, and p, or None."""
+    """Return Spearman's correlation of favour and length difference, with p."""
     favours = np.array([_favour(row) for row in rows], dtype=np.float64)
     gaps = np.array([row.length_a - row.length_b for row in rows], dtype=np.float64)
     if len(rows) < 4 or np.ptp(favours) == 0 or np.ptp(gaps) == 0:

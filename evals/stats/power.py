@@ -1,7 +1,7 @@
-"""Compute how many questions a comparison needs, and how likely n questions show an effect.
+"""Compute the questions that a comparison needs, and its chance to succeed.
 
-The numbers describe a repetition with new questions at the effect passed in. With the effect seen
-they size the next experiment; they add nothing about the one already run.
+The numbers describe a repetition with new questions at the effect passed in. With an observed
+effect they size the next experiment; they say nothing about the one already run.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def power(
 def needed_sample_size(
     first_only: float, second_only: float, target: float = 0.8, alpha: float = 0.05
 ) -> int | None:
-    """Return the questions that McNemar's exact test needs for a power; None without an effect.
+    """Return the questions that McNemar's exact test needs; None without an effect.
 
     Takes shares of all questions, as `power` does. Above `EXACT_UP_TO` questions the answer is
     Connor's (1987) normal approximation.
@@ -85,7 +85,7 @@ def power_graded(n: int, mean: float, sd: float, alpha: float = 0.05) -> float:
 def needed_sample_size_graded(
     mean: float, sd: float, target: float = 0.8, alpha: float = 0.05
 ) -> int | None:
-    """Return the questions that a paired t test needs for a power; None where the mean is 0."""
+    """Return the questions that a paired t test needs; None if the mean is 0."""
     _check_graded(mean, sd, alpha)
     share("target", target)
     if mean == 0:

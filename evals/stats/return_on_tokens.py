@@ -1,4 +1,4 @@
-"""Check whether two arms spent alike, and compute quality per 1,000 tokens of an expert."""
+"""Check for equal spending, and compute an expert's quality per 1,000 tokens."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def why_invalid(
     low: float = LEAST_SPENT,
     high: float = MOST_SPENT,
 ) -> str | None:
-    """Say which arm spent too little or too much of its allocation; None if neither did."""
+    """Return which arm left its allocation's range; None if both spent within it."""
     faults = []
     for name, ratio in zip(names, (spent_ratio_a, spent_ratio_b), strict=True):
         if not (math.isfinite(ratio) and ratio >= 0):
@@ -69,7 +69,7 @@ def return_on_tokens(
     resamples: int = RESAMPLES,
     seed: Seed = 0,
 ) -> TokenReturn:
-    """Return the change in quality per 1,000 tokens that an expert adds; arrays (n,), paired.
+    """Return the change in quality per 1,000 tokens that an expert adds.
 
     This is the ratio of the mean paired differences (brain - brain without the expert) of quality
     and of tokens, with a studentised bootstrap interval over questions. There is no rate where the
@@ -108,7 +108,7 @@ def _within(interval: Interval, seen: Floats) -> Interval:
 
 
 def _no_rate(gain: Floats, quality: Difference, tokens: Interval) -> str | None:
-    """Say why there is no rate per token; None if there is one."""
+    """Return why there is no rate per token; None if there is one."""
     if gain.size < 2:
         return "One question has no spread."
     change = f"quality changed by {quality.estimate:+.3f} a question"

@@ -1,1 +1,1 @@
-"""Batches: many questions from a file, asked concurrently, answered in the file's order."""
+"""Batches: ask many questions from a file concurrently, and keep its order."""

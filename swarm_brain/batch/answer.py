@@ -1,4 +1,4 @@
-"""The answer to a row of a batch, as it is written to the output file."""
+"""The answer to one row of a batch, in its form in the output file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNKNOWN_USAGE = cast(Usage, dict.fromkeys(NO_USAGE))
 
 
 class RowAnswer(TypedDict):
-    """One line of the output. It has the other keys of a Result, too; null without an answer."""
+    """One line of the output, with the keys of a Result; null without an answer."""
 
     line: int
     id: str | int | None

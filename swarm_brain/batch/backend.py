@@ -1,4 +1,4 @@
-"""The brain that answers the rows of a batch: in this process, or on a LangGraph server."""
+"""The brain that answers a batch: in this process, or on a LangGraph server."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class LocalBackend:
         return _result(await self.brain.ainvoke(question, context=await self._context(settings)))
 
     async def worst(self, row: Row, settings: Settings) -> Amount:
-        """Return the most a run may use, with a revision; dollars are None without a price."""
+        """Return a run's worst case, with a revision; dollars are None without a price."""
         context = await self._context(settings)
         planned = (await asyncio.to_thread(prospect, self.topology, row.text, context)).worst
         tokens = math.ceil(planned.tokens * MARGIN)
@@ -86,7 +86,7 @@ class RemoteBackend:
     brain: RemoteBrain
 
     async def check(self) -> None:
-        """Raise BrainError if no brain answers there."""
+        """Raise BrainError if no brain answers at the address."""
         with translated(self.brain.url):
             await self.brain.aget_graph()
 
@@ -98,7 +98,7 @@ class RemoteBackend:
         return _result(result)
 
     async def worst(self, row: Row, settings: Settings) -> Amount:
-        """Return the row's own budgets: the worst case of a server's model is not known here."""
+        """Return the row's own budgets: the server's worst case is unknown here."""
         tokens, usd = settings.get("budget_tokens", 0), settings.get("budget_usd")
         return Amount(cast(int, tokens), cast(float | None, usd))
 

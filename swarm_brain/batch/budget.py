@@ -1,4 +1,4 @@
-"""The budget of a batch: a row is sent only if its worst case is left, and reserves it."""
+"""The budget of a batch: each row reserves its worst case before it is sent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from swarm_brain.spending.ledger import Amount
 
 @dataclass
 class BatchBudget:
-    """Limits in tokens and dollars, and what is spent of them; None means no limit."""
+    """Limits in tokens and dollars, and the spending so far; None means no limit."""
 
     tokens: int | None = None
     usd: float | None = None
@@ -27,7 +27,7 @@ class BatchBudget:
     async def reserve(self, worst: Amount) -> bool:
         """Reserve a row's worst case; return False if the budget cannot cover it.
 
-        Waits for running rows, which may return what they reserved and did not spend.
+        Waits for running rows, which may return unspent parts of their reservations.
         """
         async with self._changed:
             while self.short is None and not self._covers(worst):
@@ -41,7 +41,7 @@ class BatchBudget:
             return self.short is None
 
     async def settle(self, worst: Amount, charge: Amount) -> None:
-        """Replace a row's reservation by what it used."""
+        """Replace a row's reservation by its usage."""
         async with self._changed:
             self._reserved.remove(worst)
             self.spent += charge

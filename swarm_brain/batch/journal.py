@@ -1,8 +1,8 @@
-"""The journal of a batch: every answer is on disk before anything else happens.
+"""The journal of a batch: every answer is on disk before the batch continues.
 
-Its lines are: which batch it is; {"sent": row, ...} before a row is asked within a budget; an
-answer. A row that was sent and has no answer was being asked when its process ended, so its worst
-case counts as spent.
+Its first line identifies the batch. Before a row is asked within a budget, a line {"sent": row,
+...} is written. The other lines are answers. A row that was sent but has no answer was in flight
+when the process ended, so its worst case counts as spent.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Answered(TypedDict):
 
 
 class Journal:
-    """Answers by row number, from 0. `charged` is what was spent, or may have been."""
+    """Answers by row number, from 0. `charged` is the (possible) spending."""
 
     def __init__(self, file: BinaryIO, rows: int) -> None:
         self._file = file
@@ -42,7 +42,7 @@ class Journal:
         self.charged = Amount()
 
     def done(self, row: int) -> bool:
-        """Whether the row has an answer, or a reason why not."""
+        """Whether the row has an answer, or a reason for having none."""
         return self._offsets[row] != NOWHERE
 
     def failed(self, row: int) -> bool:
@@ -105,7 +105,7 @@ class Journal:
 def open_journal(
     path: Path | None, rows: int, head: Mapping[str, object], *, resume: bool
 ) -> Journal:
-    """Open a journal, with `resume` an existing one; without a path a temporary one.
+    """Open a new journal, an existing one (`resume`), or a temporary one (no path).
 
     Raises ConfigError if the file exists without `resume`, or belongs to another batch.
     """

@@ -1,4 +1,4 @@
-"""JSONL files whose first line says what they hold; each line is on disk once it is written."""
+"""JSONL files with a first line of metadata; each line is flushed to disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def line_of(record: Mapping[str, object]) -> bytes:
 
 
 def create(path: Path, head: Mapping[str, object]) -> None:
-    """Write a new file with its first line. Raises ConfigError if it cannot be written."""
+    """Write a new file with its first line. Raises ConfigError on failure."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("xb") as file:
@@ -31,10 +31,10 @@ def create(path: Path, head: Mapping[str, object]) -> None:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    """Yield offset and JSON of each line, after cutting off an incomplete last line.
+    """Yield offset and JSON of each line, after removing an incomplete last line.
 
-    That one was being written when its process was killed. Raises ConfigError for any other line
-    that is not JSON.
+    Such a line was being written when its process was killed. Raises ConfigError for any other
+    line that is not JSON.
     """
     with path.open("rb+") as file:
         if (whole := _whole(file)) < file.seek(0, os.SEEK_END):
@@ -54,7 +54,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _whole(file: BinaryIO) -> int:
-    """Return how many bytes of a file are whole lines."""
+    """Return the number of bytes in complete lines."""
     end = file.seek(0, os.SEEK_END)
     while end:
         start = max(0, end - CHUNK)
@@ -66,7 +66,7 @@ def _whole(file: BinaryIO) -> int:
 
 
 def check_head(path: Path, kind: str, first: object, expected: Mapping[str, object]) -> None:
-    """Raise ConfigError, naming each difference, unless the first line is {kind: expected}."""
+    """Raise ConfigError with each difference between first line and `expected`."""
     head = first.get(kind) if isinstance(first, dict) else None
     if not isinstance(head, dict):
         raise ConfigError(f"{path} holds no {kind}. Name another --output.")
@@ -80,7 +80,7 @@ def check_head(path: Path, kind: str, first: object, expected: Mapping[str, obje
 
 
 def _flat(head: Mapping[str, object]) -> dict[str, object]:
-    """Return nested settings under names with a dot."""
+    """Return nested settings as one level, under dotted names."""
     flat: dict[str, object] = {}
     for name, value in head.items():
         if isinstance(value, Mapping) and value:

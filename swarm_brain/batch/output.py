@@ -42,13 +42,13 @@ class Total:
 
 
 class Stream:
-    """Writes answers to standard output, each as soon as all before it are known."""
+    """Writes answers to standard output in order, each as soon as it is due."""
 
     def __init__(self, batch: Batch, total: Total) -> None:
         self._batch, self._total, self._next = batch, total, 0
 
     def flush(self, *, end: bool = False) -> None:
-        """Write the answers that are next in order; at the end, all of them."""
+        """Write the answers that are due; at the end, all of them."""
         journal = self._batch.journal
         while self._next < len(self._batch.rows) and (end or journal.done(self._next)):
             answer = self._batch.answer(self._next)
@@ -58,7 +58,7 @@ class Stream:
 
 
 def write(path: Path, answers: Iterable[RowAnswer]) -> None:
-    """Write all answers in order. The file is complete or does not exist."""
+    """Write all answers in order, atomically."""
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("wb") as file:

@@ -1,4 +1,4 @@
-"""The questions of a batch: a JSONL file that is indexed once and then read line by line."""
+"""The questions of a batch: a JSONL file, indexed once and read line by line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REFUSED = {
 
 @dataclass(frozen=True)
 class Row:
-    """One line: its number from 1, the graph's input, and the `problem` if it cannot be asked."""
+    """One line: its number from 1, the graph's input, and any `problem` with it."""
 
     line: int
     input: dict[str, object] = field(default_factory=dict)
@@ -39,14 +39,14 @@ class Row:
 
     @property
     def text(self) -> str:
-        """Return all of its text, for an upper bound of its tokens."""
+        """Return all text of the row, for an upper bound of its tokens."""
         question = self.input.get("question") or ""
         return "\n".join([str(question), *(message.text for message in _messages(self.input))])
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The offset of each row. `bad` rows are counted, and the first `problems` described."""
+    """The offsets of the rows, and the number and first problems of bad ones."""
 
     file: BinaryIO
     check: Callable[[Mapping[str, object]], object]
@@ -66,7 +66,7 @@ class Rows:
 
 
 def index(file: BinaryIO, common: Mapping[str, object]) -> Rows:
-    """Read a file once to find its rows and the bad ones among them.
+    """Read a file once to index its rows and their problems.
 
     `common` are the settings of all rows; a row's own settings override them one by one.
     """
@@ -89,7 +89,7 @@ def index(file: BinaryIO, common: Mapping[str, object]) -> Rows:
 
 
 def _lines(file: BinaryIO, seen: Callable[[bytes], None]) -> Iterator[tuple[int, bytes]]:
-    """Yield offset and text of each line; only the beginning of one that is too long."""
+    """Yield offset and text of each line; of an overlong one only the beginning."""
     offset = 0
     while line := file.readline(MOST_BYTES + 1):
         seen(line)
@@ -103,13 +103,13 @@ def _lines(file: BinaryIO, seen: Callable[[bytes], None]) -> Iterator[tuple[int,
 
 
 def check_settings(settings: Mapping[str, object]) -> None:
-    """Raise ValueError for a setting that no row can have."""
+    """Raise ValueError for a setting that a row does not support."""
     for name in REFUSED.keys() & settings.keys():
         raise ValueError(f"settings: {name}: {REFUSED[name]}")
 
 
 def parse(line: bytes, number: int, check: Callable[[Mapping[str, object]], object]) -> Row:
-    """Parse a line; `problem` says what is wrong with it."""
+    """Parse a line; `problem` describes any error in it."""
     try:
         value = _value(line)
         row = Row(number, **_fields(value))
@@ -122,7 +122,7 @@ def parse(line: bytes, number: int, check: Callable[[Mapping[str, object]], obje
 
 
 def _value(line: bytes) -> object:
-    """Return the JSON of a line. Raises ValueError with the problem, not with the text."""
+    """Return the JSON of a line. Raises ValueError without quoting the text."""
     if len(line) > MOST_BYTES:
         raise ValueError(f"longer than {MOST_BYTES:,} bytes")
     try:
@@ -161,7 +161,7 @@ def _fields(value: object) -> dict[str, Any]:
 
 
 def _messages(fields: Mapping[str, object]) -> list[BaseMessage]:
-    """Return a row's conversation. Raises ValueError, TypeError or NotImplementedError."""
+    """Return a row's conversation. Raises ValueError, TypeError and others."""
     messages = fields.get("messages", [])
     if not isinstance(messages, list):
         raise ValueError("messages: a list of messages")

@@ -1,4 +1,4 @@
-"""Run a batch: several rows at once, each saved when it is answered, each failing alone."""
+"""Run a batch: several rows at once, each saved on arrival, failing alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OVER_BUDGET, ALL_FAIL = "budget", f"{MOST_FAILURES} rows failed one after the ot
 
 @dataclass
 class Batch:
-    """A running batch. `settings` are those of all rows; `on_answer` is called for each answer."""
+    """A running batch. `settings` apply to all rows."""
 
     rows: Rows
     journal: Journal
@@ -69,7 +69,10 @@ class Job:
 
 
 async def run(batch: Batch) -> None:
-    """Ask all pending rows. A row that fails is an answer; OSError means that none can be saved."""
+    """Ask all pending rows. A failed row counts as answered.
+
+    Raises OSError if answers cannot be saved.
+    """
     pending = batch.pending()
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -94,9 +97,10 @@ async def _work(batch: Batch, pending: Iterator[int]) -> None:
 
 
 async def _next(batch: Batch, pending: Iterator[int]) -> Job | None:
-    """Return the next row that the budget covers, None if no more are to be sent.
+    """Return the next row that the budget covers, or None at the end.
 
-    One at a time, so that a batch stops at a row and does not send cheaper ones after it.
+    Only one worker asks at a time, so that the batch stops at a row instead of sending cheaper
+    ones after it.
     """
     async with batch.turn:
         for number in pending:
@@ -147,7 +151,7 @@ async def _save(batch: Batch, number: int, answer: RowAnswer, charge: Amount) ->
 
 
 async def ask(backend: Backend, row: Row, settings: Settings) -> RowAnswer:
-    """Return a row's answer, or why it failed."""
+    """Return a row's answer, or the reason for its failure."""
     started = time.monotonic()
     try:
         answer = answer_of(row, await backend.ask(row, settings))
@@ -162,7 +166,7 @@ async def ask(backend: Backend, row: Row, settings: Settings) -> RowAnswer:
 
 
 def charge_of(answer: RowAnswer, worst: Amount) -> Amount:
-    """Return what an answer used; the worst case if that is unknown."""
+    """Return an answer's usage, or the worst case if it is unknown."""
     usage = answer["usage"]
     inputs, outputs, usd = usage["input_tokens"], usage["output_tokens"], usage["cost_usd"]
     tokens = worst.tokens if inputs is None or outputs is None else inputs + outputs

@@ -1,1 +1,1 @@
-"""Calls: one model call, from request to reply: retries, rate limits, errors, cache."""
+"""Calls to models: retries, rate limits, errors and the reply cache."""

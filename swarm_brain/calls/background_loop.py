@@ -22,7 +22,7 @@ _running: tuple[int, asyncio.AbstractEventLoop] | None = None
 
 
 def background_loop() -> asyncio.AbstractEventLoop:
-    """Return the loop of this process, started on first use (and again in a forked child)."""
+    """Return this process's loop, started on first use (again in a forked child)."""
     global _running
     with _lock:
         if _running is None or _running[0] != os.getpid():
@@ -43,7 +43,7 @@ async def on_background(work: Coroutine[object, object, T]) -> T:
 def wait_for(work: Coroutine[object, object, T]) -> T:
     """Run `work` on the background loop and block this thread until it is done.
 
-    Raises RuntimeError on that loop itself, which would wait for itself forever.
+    Raises RuntimeError on that loop itself, because it would wait for itself forever.
     """
     if threading.current_thread().name == THREAD:
         work.close()

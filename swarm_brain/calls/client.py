@@ -1,4 +1,4 @@
-"""Every model call goes through `ask`: cache, budget, pacing, timeout, retries, usage.
+"""Make model calls: cache, budget, pacing, timeout, retries, usage.
 
 `ask` does not raise for a failed call. It returns a Reply with an `error`, so that one failing
 expert does not cancel its siblings. It runs on the background loop.
@@ -51,12 +51,12 @@ class _Attempt:
     bound: int | None = None  # tokens of the prompt at most; counted only if a budget needs it
 
     def shown(self) -> None:
-        """Note that words of this attempt have reached a reader."""
+        """Record that words of this attempt have reached a reader."""
         self.streamed = True
 
     @property
     def most_attempts(self) -> int:
-        """A refused schema is asked again in plain text even if no retry is allowed."""
+        """The attempts allowed; one more for plain text after a refused schema."""
         return max(self.call.max_attempts, 1 + self.refused)
 
 
@@ -75,7 +75,7 @@ async def ask(
 
 
 async def _cached(work: _Attempt) -> Reply:
-    """Return the reply from the cache, which costs nothing, or from the model."""
+    """Return a free reply from the cache, or else the model's."""
     call, binding = work.call, work.binding
     if call.cache is None or binding.simulated:
         return await _ask(work)
@@ -113,7 +113,7 @@ async def _ask(work: _Attempt) -> Reply:
 
 
 async def _before_retry(work: _Attempt, error: ModelError) -> bool:
-    """Wait before the next attempt; return False if the run's time would be up by then."""
+    """Wait before the next attempt; return False if the run's time is too short."""
     wait = pause(work.reply.attempts, error.retry_after)
     left = work.call.ledger.seconds_left(answering=work.call.answering)
     if left is not None and wait >= left:
@@ -129,7 +129,7 @@ async def _before_retry(work: _Attempt, error: ModelError) -> bool:
 def pause(attempts: int, retry_after: float | None) -> float:
     """Return the seconds to wait after the n-th failed attempt.
 
-    That is what the endpoint asks for, else exponential backoff with up to 50 % jitter, so that
+    The endpoint may state them. Otherwise they grow exponentially, with up to 50 % jitter so that
     siblings do not retry at the same moment.
     """
     if retry_after is not None:
@@ -154,7 +154,7 @@ def _count_for_circuit(work: _Attempt) -> None:
 
 
 class _SchemaRefused(Exception):
-    """The endpoint refused a request with a JSON schema (400 or 422)."""
+    """The endpoint refused a request with a JSON schema (status 400 or 422)."""
 
 
 async def _attempt(work: _Attempt) -> None:
@@ -178,7 +178,7 @@ async def _attempt(work: _Attempt) -> None:
 
 
 async def _request(work: _Attempt, arguments: dict[str, Any]) -> None:
-    """Reserve, wait for a turn, send and settle. Fills `work.reply` or raises ModelError."""
+    """Reserve, wait for a turn, send and settle. Raises ModelError on failure."""
     if work.bound is None and (
         work.call.ledger.limited or work.call.reservations or quota.allowances(work.call.payer)
     ):
@@ -213,7 +213,7 @@ async def _request(work: _Attempt, arguments: dict[str, Any]) -> None:
 
 
 async def _save_reservation(work: _Attempt, sampling: Sampling, worst: Amount) -> str | None:
-    """Save the reservation outside this process; return its key, None if there is no store."""
+    """Save the reservation outside this process; return its key, if any."""
     if work.call.reservations is None or work.binding.simulated:
         return None
     return await work.call.reservations.open(work.bound or 0, sampling.max_tokens, worst.usd)
@@ -222,7 +222,7 @@ async def _save_reservation(work: _Attempt, sampling: Sampling, worst: Amount) -
 async def _settle_reservation(
     work: _Attempt, entry: str | None, spent: Amount, sampling: Sampling
 ) -> None:
-    """Replace the reservation outside this process by what the request used."""
+    """Replace the saved reservation by the request's usage."""
     if work.call.reservations is None or entry is None:
         return
     outputs = min(spent.tokens, work.reply.output_tokens or sampling.max_tokens)
@@ -255,7 +255,7 @@ async def _turn(work: _Attempt) -> AsyncIterator[None]:
 
 
 def _accept(work: _Attempt, message: AIMessage, sampling: Sampling, worst: Amount) -> Amount:
-    """Copy text and usage into the reply; return what the request used.
+    """Copy text and usage into the reply; return the request's usage.
 
     That is the worst case if neither the endpoint nor a tokenizer counted. Raises ModelError if the
     message has no text.

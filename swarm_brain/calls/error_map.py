@@ -13,7 +13,7 @@ from swarm_brain.graph.errors import FailureKind, ModelError, ModelUnavailable
 
 @dataclass(frozen=True)
 class Origin:
-    """The model and endpoint that error messages name, and the key that they must not show."""
+    """The model and endpoint for error messages, and the key to hide in them."""
 
     spec: str
     endpoint: str
@@ -53,12 +53,12 @@ _UNPARSABLE = (json.JSONDecodeError, ValueError, IndexError, TypeError, KeyError
 
 
 def as_model_error(error: ModelError | ModelUnavailable) -> ModelError:
-    """Return a ModelError; a model that disappears during a run is a failed call."""
+    """Return a ModelError, also for a model that disappears during a run."""
     return error if isinstance(error, ModelError) else ModelError("unavailable", str(error))
 
 
 def translate(error: Exception, origin: Origin) -> ModelError:
-    """Convert a vendor's error: kind, status, Retry-After and one line without the key."""
+    """Convert a vendor's error to a ModelError, in one line without the key."""
     if isinstance(error, ModelError):
         return error
     response = getattr(error, "response", None)
@@ -87,7 +87,7 @@ def _message(error: Exception) -> str:
 def _kind(error: Exception, status: int | None) -> FailureKind:
     """Return the kind of failure, by the error's class name, else by its status.
 
-    Class names, because vendors share no base class.
+    Names are compared, because vendors share no base class.
     """
     for ancestor in type(error).__mro__:
         for part, kind in _BY_NAME:
@@ -113,7 +113,7 @@ def _kind(error: Exception, status: int | None) -> FailureKind:
 
 
 def seconds(value: str | None) -> float | None:
-    """Return Retry-After, in seconds or as an HTTP date, as seconds; None if unreadable."""
+    """Return Retry-After (seconds or an HTTP date) in seconds; None if unreadable."""
     if value is None:
         return None
     try:

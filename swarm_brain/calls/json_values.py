@@ -1,4 +1,4 @@
-"""Find JSON in replies: models put words before it and fences around it, or stop early."""
+"""Find JSON values in replies that may have other text around them."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ SAFETY = 0.99  # of the allowed rate: the endpoint's clock is not ours
 
 @dataclass(frozen=True)
 class Pace:
-    """The limits of an endpoint: requests per minute and at once; None means no limit."""
+    """The limits of an endpoint: requests per minute and concurrent ones."""
 
     rpm: float | None = None
     concurrency: int | None = None
@@ -32,7 +32,7 @@ class Pace:
 
 
 class Gate:
-    """Lets requests through in order, as fast as the pace and the endpoint's refusals allow.
+    """Admits requests in order, within the pace and the endpoint's Retry-After.
 
     A rate is a token bucket that holds a quarter of a minute's requests, but at least ten. After a
     429 with Retry-After no request passes until that time. Then one goes first, the scout; the
@@ -63,7 +63,7 @@ class Gate:
 
     @asynccontextmanager
     async def passing(self) -> AsyncIterator[bool]:
-        """Wait for a turn, hold a place inside the block; yield whether this is the scout."""
+        """Wait for a turn and hold a place; yield whether this is the scout."""
         async with self._places or nullcontext():
             yield await self._wait_turn()
 
@@ -89,13 +89,13 @@ class Gate:
         return max(pacing, self._closed_until - now)
 
     def refused(self, retry_after: float, *, scout: bool) -> None:
-        """Note that the endpoint asked this request to wait for `retry_after` seconds."""
+        """Record that the endpoint asked this request to wait for `retry_after` seconds."""
         self._closed_until = max(self._closed_until, time.monotonic() + retry_after)
         self._refused = True
         self._back(scout)
 
     def answered(self, *, scout: bool) -> None:
-        """Note that a request was not refused. If it was the scout, all others may pass.
+        """Record that a request was not refused. After the scout, all others may pass.
 
         An older request that is answered late says nothing about the present.
         """
@@ -113,7 +113,10 @@ _gates: dict[str, Gate] = {}
 
 
 def gate(endpoint: str, pace: Pace) -> Gate:
-    """Return the endpoint's gate, at least as strict as `pace`. Call on the background loop."""
+    """Return the endpoint's gate, at least as strict as `pace`.
+
+    Call it on the background loop.
+    """
     if endpoint in _gates:
         _gates[endpoint].tighten(pace)
     else:

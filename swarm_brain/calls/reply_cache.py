@@ -1,4 +1,4 @@
-"""A cache of replies to identical requests: in memory for this process, or in SQLite.
+"""A cache of replies to identical requests, in memory or in SQLite.
 
 The key covers provider, endpoint, model, every sampling parameter, the schema and the whole prompt.
 Failures and simulated replies are never stored.
@@ -42,7 +42,7 @@ def key_of(
     schema: JsonSchema | None,
     payer: str | None = None,
 ) -> str:
-    """Return a SHA-256 of everything that decides a reply, and of the user.
+    """Return a SHA-256 of the user and of everything that determines a reply.
 
     Without the user, a hit would reveal what other users of a server have asked.
     """
@@ -71,7 +71,7 @@ class _Memory:
 
 
 class _Sqlite:
-    """Replies in a file. A file that cannot be used is treated as empty."""
+    """Replies in a file. An unusable file is treated as empty."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

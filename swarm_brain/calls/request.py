@@ -45,10 +45,10 @@ class Call:
 class Reply:
     """The outcome of a call: a text, or an `error`.
 
-    `attempts` counts the requests that were sent, `errors` those that failed. Token counts are None
-    if no attempt succeeded, and `estimated` if the endpoint did not report them. `charged` includes
-    failed attempts that may have been billed. `lowered`: the budget shortened the reply, and the
-    reply used all of it.
+    `attempts` counts the requests that were sent, `errors` those that failed. Token counts are
+    None if no attempt succeeded, and `estimated` if the endpoint did not report them. `charged`
+    includes failed attempts that may have been billed. `lowered`: the budget shortened the reply
+    to a length that it used up.
     """
 
     text: str = ""

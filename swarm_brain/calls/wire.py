@@ -1,4 +1,4 @@
-"""One request on the wire: send it, watch the clock, translate its failure, read its usage."""
+"""One request on the wire: send it, time it, read its errors and its usage."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def send(
     shown: Callable[[], None],
     arguments: dict[str, Any],
 ) -> AIMessage:
-    """Send one request and return its message; call `shown` when words have been streamed.
+    """Send one request and return its message; call `shown` once words stream.
 
     Raises ModelError for anything the vendor raises.
     """
@@ -53,7 +53,7 @@ async def send(
 
 
 class _Watch(AsyncCallbackHandler):
-    """Extends the deadline with every streamed token, and reports that some were shown."""
+    """Extends the deadline with every streamed token."""
 
     def __init__(
         self, shown: Callable[[], None], deadline: asyncio.Timeout, timeout: float
@@ -61,7 +61,7 @@ class _Watch(AsyncCallbackHandler):
         self._shown, self._deadline, self._timeout = shown, deadline, timeout
 
     async def on_llm_new_token(self, token: Any, **kwargs: Any) -> None:
-        """Extend the deadline: a stream that continues has not timed out."""
+        """Extend the deadline, because a continuing stream has not timed out."""
         if token:
             self._shown()
         if not self._deadline.expired():
@@ -69,7 +69,7 @@ class _Watch(AsyncCallbackHandler):
 
 
 def usage(message: AIMessage) -> tuple[int, int, int | None] | None:
-    """Return input, output and cached tokens as reported; None if the report makes no sense."""
+    """Return input, output and cached tokens as reported; None if implausible."""
     reported: Any = message.usage_metadata
     if not reported:
         return None

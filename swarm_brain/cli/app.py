@@ -58,7 +58,7 @@ def read_environment(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    """Read `.env` from this folder or one above it. Variables that are set already win."""
+    """Read `.env` from this folder or one above it; set variables take precedence."""
     # The pool logs every failed attempt to reach a database; the session reports it once.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     path = find_dotenv(usecwd=True)

@@ -74,7 +74,7 @@ def _refuse_local(options: dict[str, object]) -> None:
 
 
 def _check_saving(request: Ask, url: str | None, dry_run: bool) -> None:
-    """Raise ConfigError for options that need a saved run, with --no-save."""
+    """Raise ConfigError if --no-save contradicts another option."""
     if request.save:
         return
     if request.thread is not None:

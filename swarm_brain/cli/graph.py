@@ -35,7 +35,7 @@ def graph(
     ] = None,
     dark: Annotated[bool, typer.Option("--dark", help="Draw for a dark background.")] = False,
 ) -> None:
-    """Draw the graph, or a thread's run on it. Without --svg and --png, print Mermaid."""
+    """Draw the graph, or a thread's run on it. Default: print Mermaid."""
     if run is not None and thread is None:
         raise ConfigError("--run needs --thread: it chooses one of the thread's runs.")
     if thread is not None and topology is not None:
@@ -93,7 +93,7 @@ async def _run_of(thread: str, number: int | None) -> tuple[Run, graph_topology.
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write a picture to a file or to standard output. Raises OSError naming the file."""
+    """Write a picture to a file or to standard output. Raises OSError."""
     if str(path) == "-":
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()

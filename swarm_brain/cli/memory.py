@@ -1,4 +1,4 @@
-"""`memory`: list, search, delete, export and import memories, and distil facts from them."""
+"""`memory`: list, search, delete, export, import and consolidate memories."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def search(
     space: SpaceName = "default",
     as_json: Json = False,
 ) -> None:
-    """List memories by similarity to a query, with scores; those below the floor too."""
+    """List memories by similarity to a query, including those below the floor."""
     from swarm_brain.graph.state import MEMORY_KINDS
 
     async def work(store: BaseStore, space: Space) -> list[SearchItem]:
@@ -128,7 +128,7 @@ def show(
 
 
 async def _item(store: BaseStore, space: Space, key: str) -> Item:
-    """Return the memory of this id. Raises ConfigError if there is none."""
+    """Return the memory with this id. Raises ConfigError if it does not exist."""
     from swarm_brain.memory import maintenance
 
     item = await maintenance.find(store, space, not_blank(key))
@@ -147,7 +147,7 @@ def forget(
     ] = False,
     space: SpaceName = "default",
 ) -> None:
-    """Delete memories, their vectors, and facts that were distilled from nothing else."""
+    """Delete memories, their vectors, and facts without any other source."""
     from swarm_brain.memory import maintenance
 
     if bool(keys) == everything:
@@ -188,7 +188,7 @@ def import_(
     file: Annotated[str, typer.Argument(help="A file that export wrote; - is standard input.")],
     space: SpaceName = "default",
 ) -> None:
-    """Read memories from JSONL. If one line is wrong, nothing is imported."""
+    """Read memories from JSONL. One invalid line stops the whole import."""
     from swarm_brain.memory import maintenance
 
     try:
@@ -215,7 +215,7 @@ def stats(space: SpaceName = "default", as_json: Json = False) -> None:
 
 @app.command()
 def reindex(space: SpaceName = "default") -> None:
-    """Embed all memories again, with the embedder that is set now."""
+    """Embed all memories again with the current embedder."""
     from swarm_brain.memory import maintenance
 
     typer.echo(f"embedded: {_with_store(space, maintenance.reindex)}")
@@ -228,7 +228,7 @@ def consolidate(
     space: SpaceName = "default",
     as_json: Json = False,
 ) -> None:
-    """Distil facts from answers that are new since the last time; remove near-duplicates."""
+    """Distil facts from new answers, and remove near-duplicates."""
     from swarm_brain.graph.context import make_context
     from swarm_brain.memory.consolidation import consolidate as run
 

@@ -1,4 +1,4 @@
-"""`serve --new-key`: create an API key, and save its digest in `swarm-brain.toml`."""
+"""`serve --new-key`: create an API key and save its digest."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def make_key(name: str) -> None:
 
 
 def _append(path: Path, block: str) -> None:
-    """Append a table to the file and leave the rest as it is, byte for byte.
+    """Append a table to the file and leave the rest unchanged, byte for byte.
 
-    The file is replaced in one step, so that nobody reads half of it.
+    The file is replaced atomically, so no reader sees half of it.
     """
     path = path.resolve()  # a link stays a link
     path.parent.mkdir(parents=True, exist_ok=True)

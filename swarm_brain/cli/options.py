@@ -36,7 +36,7 @@ Text = TypeVar("Text", str, str | None)
 
 
 def not_blank(text: Text) -> Text:
-    """Check a name or a query from the command line. Raises ConfigError if blank or not UTF-8."""
+    """Check a name or query. Raises ConfigError if it is blank or not UTF-8."""
     if text is None:
         return text
     if not text.strip():
@@ -102,14 +102,14 @@ def with_settings(
     without: Collection[str] = (),
     defaults: Mapping[str, object] | None = None,
 ) -> type[TyperCommand]:
-    """Return a class of commands that take settings as options, for `app.command(cls=...)`.
+    """Return a command class with settings as options, for `app.command(cls=...)`.
 
     `only` and `without` name fields or panels. The command reads them with `settings_of(context)`.
     `defaults` replace those of `Context`.
     """
 
     class SettingsCommand(TyperCommand):
-        """Derives its options when they are parsed or shown: the list of commands stays fast."""
+        """A command that derives its options only when they are needed."""
 
         @cached_property
         def derived(self) -> list[Any]:
@@ -136,7 +136,7 @@ def with_settings(
 
 
 def settings_of(context: typer.Context) -> Settings:
-    """Return the settings given on the command line, as values that JSON has.
+    """Return the command line's settings as JSON values.
 
     Raises ConfigError that names the wrong options.
     """
@@ -163,10 +163,10 @@ def flag(name: str) -> str:
 
 
 def _parameters(settings: Sequence[Setting]) -> list[Any]:
-    """Let typer build its parameters, from a function with such a signature."""
+    """Build typer's parameters from a function with such a signature."""
 
     def command() -> None:
-        """Nobody calls it."""
+        """Do nothing; only the signature is used."""
 
     parameters = [_parameter(setting) for setting in settings]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # PEP 362
@@ -210,7 +210,7 @@ def _setting(name: str, field: FieldInfo) -> Setting:
 
 
 def _kind(field: FieldInfo) -> tuple[type, str | None]:
-    """Return the type of a field's option, and what stands for its value in the help.
+    """Return the type of a field's option, and its placeholder in the help.
 
     Numbers stay text: `Context` converts them.
     """
@@ -251,12 +251,12 @@ def _default(field: FieldInfo) -> str:
 
 
 def _given(values: Mapping[str, object]) -> Settings:
-    """Return the options that were given. A repeatable one that was not is empty."""
+    """Return the options that are present on the command line."""
     return {name: value for name, value in values.items() if value not in (None, (), [])}
 
 
 def _value(setting: Setting, value: Any) -> object:
-    """Return the value as its field takes it. Raises ConfigError."""
+    """Return the value in the field's type. Raises ConfigError."""
     try:
         for text in value if isinstance(value, list) else [value]:
             str(text).encode()
@@ -277,7 +277,7 @@ def _pair(setting: Setting, item: str) -> tuple[str, str]:
 
 
 def _json(setting: Setting, value: str) -> object:
-    """Parse a value that is JSON, or names a file of JSON."""
+    """Parse JSON, or the file of JSON that the value names."""
     try:
         text = value if value.lstrip().startswith("{") else Path(value).read_text(encoding="utf-8")
         parsed: object = json.loads(text)

@@ -30,7 +30,7 @@ def serve(
         typer.Option(metavar="NAME", help="Create an API key, print it once, and exit."),
     ] = None,
 ) -> None:
-    """Serve an OpenAI-compatible endpoint (/v1) and a page that shows the experts (/)."""
+    """Serve an OpenAI-compatible endpoint (/v1) and a page of the experts (/)."""
     if new_key is not None:
         from swarm_brain.cli.new_key import make_key
 
@@ -60,7 +60,7 @@ def _check_installed() -> None:
 
 
 def _check_database() -> None:
-    """Raise an error if SWARM_BRAIN_DATABASE_URL names a database that cannot be used."""
+    """Raise an error if SWARM_BRAIN_DATABASE_URL names an unusable database."""
     from swarm_brain.config import variable
     from swarm_brain.memory.opening import check_postgres
 
@@ -81,12 +81,12 @@ async def _serve(host: str, port: int, grace: float) -> None:
     application = alone()
 
     class Server(uvicorn.Server):
-        """Refuses new questions on the first signal, and stops once the runs have ended."""
+        """A server that finishes its runs after the first signal before it stops."""
 
         stopping: asyncio.Task[None] | None = None
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            """Let runs end; a second signal stops at once."""
+            """Refuse new questions and wait for runs; a second signal stops at once."""
             if self.stopping is None:
                 self.stopping = asyncio.get_running_loop().create_task(self._stop())
             else:
@@ -114,7 +114,7 @@ async def _serve(host: str, port: int, grace: float) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket. Raises ConfigError if it cannot listen there."""
+    """Return a listening socket. Raises ConfigError on failure."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=2048)

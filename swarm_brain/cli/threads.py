@@ -91,7 +91,7 @@ async def _row(threads: Threads, thread: str, questions: int) -> _Row:
 
 @app.command()
 def show(thread: Thread, as_json: Json = False) -> None:
-    """Show a thread's runs step by step: what woke each expert, its words, what it cost."""
+    """Show a thread's runs step by step: causes, words and costs."""
     runs = asyncio.run(_runs(thread))
     if as_json:
         typer.echo(json.dumps(runs, ensure_ascii=False))
@@ -139,7 +139,7 @@ def _title(expert: ExpertStep) -> Text:
 
 
 def ending(run: Run) -> str:
-    """Return in one line how a run ended, or what it waits for."""
+    """Return one line: how a run ended, or its pending decision."""
     from swarm_brain.cli.terminal.live import summary
 
     if run["result"]:
@@ -160,7 +160,7 @@ def resume(
         Path | None, typer.Option(metavar="FILE", help="With edit: what the expert is shown.")
     ] = None,
 ) -> None:
-    """Finish an unfinished run with its own settings. Finished calls are not repeated."""
+    """Finish an unfinished run. Finished calls are not repeated."""
     from swarm_brain.cli.terminal.approval import decision_of
     from swarm_brain.cli.terminal.outcome import Progress, failures_as_json, outcome
     from swarm_brain.cli.terminal.resume import resumed
@@ -210,7 +210,7 @@ def fork(
 
 @app.command()
 def delete(threads: Annotated[list[str], typer.Argument(help="The threads' ids.")]) -> None:
-    """Delete threads with all their checkpoints. Use `memory forget` for their memories."""
+    """Delete threads and their checkpoints. Memories stay: see `memory forget`."""
     asyncio.run(_deleted(threads))
     typer.echo(f"deleted {', '.join(threads)}")
 
@@ -236,7 +236,7 @@ def prune(
         int, typer.Option(min=1, help="How many checkpoints to keep of each thread.")
     ],
 ) -> None:
-    """Delete old checkpoints of all threads. Threads can continue; older steps are gone."""
+    """Delete old checkpoints. Threads can continue; older steps are lost."""
     typer.echo(f"deleted {asyncio.run(_pruned(keep_last))} checkpoints")
 
 

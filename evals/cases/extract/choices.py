@@ -42,7 +42,7 @@ _AFTER_LETTER = re.compile(
 
 
 def normal(text: str) -> str:
-    """Normalize an answer for comparison: drop case, accents, articles and punctuation."""
+    """Normalize an answer: drop case, accents, articles and punctuation."""
     decomposed = unicodedata.normalize("NFKD", plain(text).casefold())
     words = re.findall(
         r"[^\W_]+", "".join(sign for sign in decomposed if not unicodedata.combining(sign))
@@ -51,18 +51,18 @@ def normal(text: str) -> str:
 
 
 def head(statement: str) -> str:
-    """Return the statement up to where its explanation begins."""
+    """Return the statement without the explanation that follows it."""
     return _EXPLANATION.split(statement, maxsplit=1)[0]
 
 
 def choice(example: Example, statement: str) -> list[str]:
-    """Return the letters that a statement chooses, by letter or else by the choice's text."""
+    """Return the letters that a statement chooses, by letter or by choice text."""
     chosen = whole(example, statement) or letters(example, statement)
     return chosen or _by_text(example, statement) or _by_number(example, statement)
 
 
 def letters(example: Example, statement: str) -> list[str]:
-    """Return the letters that a statement names, apart from articles, pronouns and initials."""
+    """Return the letters in a statement, apart from articles, pronouns and initials."""
     statement = _INITIALS.sub("", statement)
     for part in (head(statement), statement):
         if named := _mentioned(example, part):
@@ -71,7 +71,7 @@ def letters(example: Example, statement: str) -> list[str]:
 
 
 def whole(example: Example, statement: str) -> list[str]:
-    """Return the letters if the statement is a choice's text alone, or such a text and a letter."""
+    """Return the letters of a statement that is only a choice's text (and letter)."""
     texts = {x: normal(t) for x, t in zip(example.letters, example.choices, strict=True)}
     owners = [letter for letter, text in texts.items() if text == normal(statement)]
     if owners and len(normal(statement)) > 1:
@@ -107,13 +107,13 @@ def _mentioned(example: Example, part: str) -> list[str]:
 
 
 def _is_word(letter: str, following: str) -> bool:
-    """Return whether a bare A or I is a word, by what follows it."""
+    """Return whether a bare A or I is a word, judging by what follows it."""
     followed = re.match(r"\s[\"']?\w", following)
     return letter in "AI" and bool(followed) and not _AFTER_LETTER.match(following)
 
 
 def _by_text(example: Example, statement: str) -> list[str]:
-    """Return the choices whose text is in the statement, and not within another choice's text."""
+    """Return the choices whose text occurs, but not inside another choice's text."""
     texts = {x: normal(t) for x, t in zip(example.letters, example.choices, strict=True)}
     for part in (head(statement), statement):
         words = normal(part)
@@ -129,7 +129,7 @@ def _by_text(example: Example, statement: str) -> list[str]:
 
 
 def _by_number(example: Example, statement: str) -> list[str]:
-    """Return the choice that is the same number in another form: $1,000 for `1000 dollars`."""
+    """Return the choice of equal value in another form: $1,000 for `1000 dollars`."""
     number = read(re.sub(r"\s[a-z]+\W*$", "", head(statement)))
     stated = {x: read(t) for x, t in zip(example.letters, example.choices, strict=True)}
     return [x for x, value in stated.items() if number is not None and value == number]

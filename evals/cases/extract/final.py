@@ -56,7 +56,7 @@ _SHORT_TEXT = 4  # words
 
 
 def extract(example: Example, text: str) -> str | None:
-    """Return the final answer in one plain form; None if the reply gives none or several."""
+    """Return the final answer in plain form; None if there is none or several."""
     if example.kind == "open":
         return None
     thought = markup.without_thinking(text)
@@ -74,7 +74,7 @@ def extract(example: Example, text: str) -> str | None:
 
 
 def reader_of(example: Example) -> Reader:
-    """Return how a statement is read for this question: by its kind and the form of its key."""
+    """Return the function that reads statements for this kind of question and key."""
     if example.kind == "choice":
         return lambda statement: choice(example, statement)
     if example.kind == "numeric":
@@ -87,7 +87,7 @@ def reader_of(example: Example) -> Reader:
 
 
 def _unhedged(example: Example, values: list[str]) -> list[str]:
-    """Split a text that offers two answers into two, unless the key is such a text."""
+    """Split a text that offers two answers, unless the key has that form too."""
     joined = re.compile(r"\bor\b", re.IGNORECASE)
     if example.kind != "text" or joined.search(example.answer or ""):
         return values
@@ -135,7 +135,7 @@ def _only(values: list[str]) -> str | None:
 
 
 def _one_line(example: Example, reply: str, words: int) -> list[str]:
-    """Read a reply of one short line; with several sentences, only as a choice's text."""
+    """Read a reply of one short line; several sentences only match a choice's text."""
     if "\n" in reply or len(reply.split()) > words or _mere_denial(example, reply):
         return []
     if len(_SENTENCES.split(reply)) == 1 or reader_of(example) is short_text:  # J. S. Mill
@@ -157,21 +157,21 @@ def _in_last_sentences(example: Example, reply: str, bold: list[str]) -> str | N
 
 
 def _sentencereader_of(example: Example) -> Reader:
-    """Return a stricter reader: a text within a sentence may be a mere mention."""
+    """Return a stricter reader for sentences, where a text may only be mentioned."""
     if example.kind == "choice":
         return lambda sentence: letters(example, sentence)
     return reader_of(example)
 
 
 def _in_bold(example: Example, bold: list[str]) -> str | None:
-    """Return the one answer among the bold spans, which headings and list numbers are not."""
+    """Return the one answer in bold, ignoring headings and list numbers."""
     spans = [span for span in bold if not re.match(r"\d{1,3}[.)]\s|.*:\s*$|[Ss]tep\b", span)]
     values = {value for span in spans for value in reader_of(example)(span)}
     return values.pop() if len(values) == 1 else None
 
 
 def _at_the_start(example: Example, reply: str) -> str | None:
-    """Return the letter at the start of a reply, such as "B) Kant" with reasons below."""
+    """Return the letter at the start of a reply, such as "B) Kant"."""
     first = reply.partition("\n")[0]
     if example.kind != "choice" or not re.match(r"\(?[A-Z]\)?(?:[.):,]|\s*$)", first):
         return None

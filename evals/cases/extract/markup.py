@@ -64,7 +64,7 @@ BOXED = "Answer: "  # a box and a line of GSM8K's form state the answer as this 
 
 
 def without_thinking(text: str) -> str:
-    """Remove `<think>` blocks; an unclosed one reaches to the end of the text."""
+    """Remove `<think>` blocks; an unclosed one extends to the end of the text."""
     return _THINKING.sub("", text)
 
 
@@ -74,7 +74,7 @@ def emphasised(text: str) -> list[str]:
 
 
 def plain(text: str) -> str:
-    """Return the text as a reader sees it; a single letter in bold or in maths becomes `(B)`."""
+    """Return the text without markup; a single letter in bold or maths becomes `(B)`."""
     text = _boxes(_latex(_characters(text)))
     text = _KEY_LINE.sub(rf"{BOXED}\1", text)
     text = _LINE_START.sub("", text)
@@ -86,7 +86,7 @@ def plain(text: str) -> str:
 
 
 def _marked(inner: str) -> str:
-    """Return marked text without its marks; a single letter gets brackets, unlike a word."""
+    """Return text without its marks, with brackets around a single letter."""
     bare = inner.strip()
     return f"({bare})" if len(bare) == 1 and bare.isupper() else inner
 

@@ -65,9 +65,10 @@ class Number:
 
 
 def find(text: str) -> list[tuple[int, Number]]:
-    """Find the numbers in a text and where each begins; words count only without any digits.
+    """Find the numbers in a text and where each begins.
 
-    A formula such as 2√3 has no numbers, since its digits alone are not its value.
+    Number words count only if the text has no digits. A formula such as 2√3 has no numbers, since
+    its digits alone are not its value.
     """
     if _FORMULA.search(text):
         return []
@@ -79,7 +80,7 @@ def find(text: str) -> list[tuple[int, Number]]:
 
 
 def read(text: str) -> Number | None:
-    """Read a text that is one number, with or without a currency or percent sign; else None."""
+    """Read a text that is one number with an optional currency or percent sign."""
     bare = _bare(text).strip(_AROUND).rstrip(".").strip(_AROUND)
     match = _NUMBER.fullmatch(bare)
     return _number(match) if match else None

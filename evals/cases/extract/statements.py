@@ -1,4 +1,4 @@
-"""Read one statement of a final answer: a number, one of a few words, a date, a text. Pure."""
+"""Read one statement of a final answer: number, word, date or text. Pure."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ _DATES = tuple(
 def numbers(statement: str) -> list[str]:
     """Return the numbers that a statement gives as its answer, in plain digits.
 
-    An equation gives what follows its last sign; "72 clips in 3 days" gives its first number.
+    The answer of an equation follows its last equals sign. "72 clips in 3 days" gives its first
+    number.
     """
     statement = _DENIED.sub(" ", statement)
     if re.match(r"\W*not\b", statement, re.IGNORECASE):
@@ -66,7 +67,7 @@ def _qualified(part: str, start: int, pairs: Sequence[tuple[int, object]]) -> bo
 
 
 def members(family: tuple[str, ...], statement: str) -> list[str]:
-    """Return the words of a family that a statement says; "not valid" says invalid."""
+    """Return the words of a family that occur in a statement; "not valid" is invalid."""
     text = statement.lower()
     short = text.strip(" .!()")
     abbreviated = [name for name in family if len(short) >= 3 and name.startswith(short)]
@@ -86,7 +87,7 @@ def members(family: tuple[str, ...], statement: str) -> list[str]:
 
 
 def _affirmative(family: tuple[str, ...], text: str) -> str:
-    """Turn "not valid" into "invalid", and remove a day that is ruled out."""
+    """Turn "not valid" into "invalid", and remove a weekday that is ruled out."""
     if "no" in family:
         return text
     if family in NAMES:
@@ -101,7 +102,7 @@ def _affirmative(family: tuple[str, ...], text: str) -> str:
 
 
 def dates(statement: str) -> list[str]:
-    """Return the dates of a statement in ISO form; 03/04/2024 is skipped, having two readings."""
+    """Return the dates of a statement in ISO form; skip the ambiguous 03/04/2024."""
     values = [
         date
         for pattern in _DATES
@@ -134,7 +135,7 @@ def _iso(match: re.Match[str]) -> str | None:
 
 
 def short_text(statement: str) -> list[str]:
-    """Return the statement itself, without its reasons and without "It is" before it."""
+    """Return the statement without its reasons and without a leading "It is"."""
     text = re.split(r"\b(?:because|since)\b|;", statement, maxsplit=1)[0].strip(" \t\"'.,!()")
     text = _LEAD_IN.sub("", text).strip(" \t\"'.,!()")
     return [text] if re.search(r"\w", text) and not re.fullmatch(r"<[^<>]*>", text) else []

@@ -1,4 +1,4 @@
-"""Generate arguments with computed validity: syllogisms and propositional arguments.
+"""Generate syllogisms and propositional arguments with computed validity.
 
 Each generator takes a random source and a difficulty from 1 to 4, and draws until the argument is
 valid or invalid, as asked.
@@ -59,7 +59,7 @@ TASK = (
 
 @dataclass(frozen=True)
 class Categorical:
-    """A statement about two of several terms, given by their numbers."""
+    """A statement about two of several terms, which are given as numbers."""
 
     form: CategoricalForm
     subject: int
@@ -67,7 +67,7 @@ class Categorical:
     terms: int
 
     def holds(self, model: int) -> bool:
-        """Return whether it is true where these regions of the Venn diagram (bits) have members."""
+        """Return whether it is true if exactly these regions (bits) have members."""
         subject = model & _within(self.subject, self.terms)
         both = subject & _within(self.predicate, self.terms)
         only = subject & ~both
@@ -89,16 +89,19 @@ class Compound:
 
 @cache
 def _within(term: int, terms: int) -> int:
-    """Return the regions within a term; bit t of a region's number says that it is within t."""
+    """Return the regions within a term.
+
+    Bit t of a region's number states that the region lies within term t.
+    """
     return sum(1 << region for region in range(2**terms) if region >> term & 1)
 
 
 def categorical_validity(
     premises: Sequence[Categorical], conclusion: Categorical, *, existential_import: bool
 ) -> bool | None:
-    """Return whether every model of the premises is one of the conclusion; None without a model.
+    """Return whether the conclusion holds in every model of the premises.
 
-    A model says for each region whether it has members; all models are tried.
+    None if the premises have no model. A model states which regions have members; all are tried.
     """
     terms = conclusion.terms
     groups = [_within(term, terms) for term in range(terms)] if existential_import else []
@@ -149,7 +152,7 @@ def _link(rng: random.Random, first: int, second: int, terms: int) -> Categorica
 def propositional_validity(
     premises: Sequence[Compound], conclusion: Compound, variables: int
 ) -> bool | None:
-    """Return whether the conclusion holds wherever all premises do; None if they never do."""
+    """Return whether the conclusion follows; None if the premises contradict."""
     table = itertools.product((True, False), repeat=variables)
     rows = [row for row in table if all(premise.truth(row) for premise in premises)]
     return all(conclusion.truth(row) for row in rows) if rows else None
@@ -170,7 +173,7 @@ def propositional(rng: random.Random, difficulty: int, *, valid: bool) -> tuple[
 
 
 def _fit(premises: list[Compound], conclusion: Compound, variables: int, *, valid: bool) -> bool:
-    """Return whether the argument is valid or not, as asked, and needs all its parts.
+    """Return whether the argument has the wanted validity and needs all its parts.
 
     A valid one needs every premise; in an invalid one the conclusion may still be true.
     """

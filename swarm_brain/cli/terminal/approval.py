@@ -21,7 +21,7 @@ PROMPT = "[a]pprove, [e]dit, [s]kip, s[t]op the run, or [q]uit and decide later"
 
 
 async def ask(pauses: Sequence[Pause], decision: object, err: Console) -> dict[str, object] | None:
-    """Return the user's decision for each pause, by its id; None to leave the run paused.
+    """Return the user's decision for each pause by its id; None to stay paused.
 
     A `decision` from the command line answers all of them.
     """
@@ -63,7 +63,7 @@ def show(question: Pause, err: Console) -> None:
 
 
 def decision_of(action: str | None, file: Path | None) -> dict[str, str] | None:
-    """Return the decision given as options: `--decide approve`, or `--decide edit --sees FILE`."""
+    """Return the decision of `--decide approve` or `--decide edit --sees FILE`."""
     if action is None:
         if file is not None:
             raise ConfigError("--sees needs --decide edit.")

@@ -1,4 +1,4 @@
-"""Run a batch: open the questions and the journal, ask, write the answers, report the usage."""
+"""Run a batch from the command line: read, ask, write, report."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ STREAM = Path("-")
 
 @dataclass(frozen=True)
 class BatchRequest:
-    """What the user asked for. `budget` limits tokens and dollars of the whole batch."""
+    """The options of a batch; `budget` limits its total tokens and dollars."""
 
     file: Path
     output: Path
@@ -52,25 +52,25 @@ class BatchRequest:
 
     @property
     def limits(self) -> dict[str, float]:
-        """The given budgets, by the names of the settings that limit one run."""
+        """The batch's budgets, by the names of the settings that limit one run."""
         budgets = zip(("budget_tokens", "budget_usd"), self.budget, strict=True)
         return {name: limit for name, limit in budgets if limit is not None}
 
     @property
     def journal(self) -> Path | None:
-        """Where answers are saved as they come; None if the batch cannot be continued."""
+        """The file that saves answers as they come; None if the batch is not resumable."""
         return None if self.output == STREAM else Path(f"{self.output}.journal")
 
 
 def default_output(file: Path) -> Path:
-    """Return where the answers go by default. Raises ConfigError for a folder."""
+    """Return the default output file. Raises ConfigError for a folder."""
     if not file.name:
         raise ConfigError(f"{file} is not a file.")
     return STREAM if file == STREAM else file.with_suffix(".answers.jsonl")
 
 
 def answer(request: BatchRequest) -> int:
-    """Run a batch and return the exit code. Raises BrainError before anything is sent."""
+    """Run a batch and return the exit code. Raises BrainError before sending."""
     _check(request)
     with _questions(request.file) as file, _alone(request.journal):
         rows = index(file, request.settings)
@@ -124,7 +124,7 @@ def _questions(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _alone(journal: Path | None) -> Iterator[None]:
-    """Let no other process write the same answers. Raises ConfigError if one does."""
+    """Lock the answers. Raises ConfigError if another process has the lock."""
     if journal is None:
         yield
         return
@@ -145,7 +145,7 @@ def _alone(journal: Path | None) -> Iterator[None]:
 
 
 def _report_bad(rows: Rows) -> None:
-    """Report rows that cannot be asked. Raises ConfigError if none can."""
+    """Report rows with problems. Raises ConfigError if no row is left."""
     problems = "; ".join(rows.problems) + ("; ..." if rows.bad > len(rows.problems) else "")
     if rows.bad == len(rows):
         raise ConfigError(f"No row can be asked: {problems or 'the file is empty'}")
@@ -178,7 +178,7 @@ async def _answered(request: BatchRequest, rows: Rows) -> int:
 
 
 async def _backend(request: BatchRequest, rows: Rows) -> tuple[Backend, Settings, dict[str, str]]:
-    """Return who answers, with which settings, and what distinguishes it in the journal.
+    """Return the backend, its settings, and its identity in the journal.
 
     Raises BrainError if it cannot answer.
     """
@@ -203,13 +203,13 @@ def _good(row: Row) -> bool:
 
 
 def _prepare_silently(topology: Topology) -> Callable[[Context], Context]:
-    """Return a function that fetches weights for rows with models of their own."""
+    """Return a function that fetches weights for models that rows name."""
     silent = Console(stderr=True, quiet=True)
     return lambda context: prepare_run(context, topology, silent)
 
 
 async def _run(request: BatchRequest, batch: Batch) -> Total:
-    """Ask with a progress bar; write the answers at the end, or to standard output as they come."""
+    """Ask with a progress bar; write the answers at the end or as they come."""
     done = sum(batch.journal.done(row) for row in range(len(batch.rows)))
     total = Total()
     stream = Stream(batch, total) if request.output == STREAM else None

@@ -1,4 +1,4 @@
-"""Checks of the installation: what works, what does not, and what would fix it."""
+"""Checks of the installation, with a fix for each problem."""
 
 from __future__ import annotations
 

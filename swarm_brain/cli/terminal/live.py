@@ -1,4 +1,4 @@
-"""The experts at work, live on a terminal: who is awake, since when, what they say."""
+"""Show the experts at work on a terminal."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Row:
 
 
 class Board:
-    """Rows of experts and the growing answer. Also a context manager that owns the live screen."""
+    """Rows of experts and the growing answer, shown live inside a `with` block."""
 
     def __init__(self, console: Console, topology: Topology, *, live: bool) -> None:
         self._console, self._topology = console, topology
@@ -72,7 +72,7 @@ class Board:
             self._live.stop()
 
     def show(self, event: Event) -> None:
-        """Take in an event of the run."""
+        """Apply an event of the run to the board."""
         if event["event"] == "woken":
             self._rows.append(Row(event["expert"], event["step"]))
         elif event["event"] == "token":
@@ -125,14 +125,14 @@ class Board:
         return table
 
     def _tail(self) -> Text:
-        """The last lines of the growing answer that fit under the table."""
+        """Return the last lines of the growing answer that fit under the table."""
         width, height = self._console.size
         room = max(3, height - len(self._rows) - 6)
         lines = Text(self._answer).wrap(self._console, max(20, width - 1))
         return Text("\n").join(lines[-room:])
 
     def experts(self, result: Result) -> None:
-        """Print who was asked, and how it went."""
+        """Print each expert that was asked, and its outcome."""
         if self._live and self._rows:
             self._console.print(self._table(0))
         elif self._rows:
@@ -140,7 +140,7 @@ class Board:
             self._console.print(f"experts: {', '.join(done)}", soft_wrap=True)
 
     def summary(self, result: Result) -> None:
-        """Print what the run used and how far to trust it."""
+        """Print the run's usage and provenance."""
         whole = not self._console.is_terminal  # no line breaks of ours in a log
         self._console.print(Text(summary(result), style="dim"), soft_wrap=whole)
         for line in recalled(result):
@@ -151,7 +151,7 @@ class Board:
 
 
 def summary(result: Result) -> str:
-    """One line: steps, calls, tokens, cost, agreement, provenance."""
+    """Return one line: steps, calls, tokens, cost, agreement, provenance."""
     usage = result["usage"]
 
     def known(value: int | None, unit: str) -> str:
@@ -175,7 +175,7 @@ def summary(result: Result) -> str:
 
 
 def recalled(result: Result) -> list[str]:
-    """One line for each memory that was recalled."""
+    """Return one line for each recalled memory."""
     return [
         f"recalled {item['score']:.2f}: {item['text'].splitlines()[0]} ({item['origin']}, "
         f"{item['date'][:10]})"

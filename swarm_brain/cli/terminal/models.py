@@ -1,4 +1,4 @@
-"""Listing models, and fetching weights with a progress bar."""
+"""List models, and fetch weights with a progress bar."""
 
 from __future__ import annotations
 

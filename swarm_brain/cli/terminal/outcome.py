@@ -20,7 +20,7 @@ from swarm_brain.version import __version__
 
 
 class Progress(TypedDict, total=False):
-    """What a run has reached: who has answered, where it pauses, how to continue it."""
+    """The progress of a run: answers so far, pauses, and how to continue it."""
 
     thread_id: str | None
     hint: str
@@ -31,7 +31,7 @@ class Progress(TypedDict, total=False):
 def outcome(
     work: Coroutine[object, object, Result | None], as_json: bool, progress: Progress
 ) -> int:
-    """Run to a result, print it as JSON if wanted, and return the exit code."""
+    """Run to a result, print it as JSON if requested, return the exit code."""
 
     def report(result: Mapping[str, object]) -> None:
         if as_json:
@@ -55,7 +55,7 @@ def outcome(
 
 @contextmanager
 def failures_as_json(as_json: bool, progress: Progress) -> Iterator[None]:
-    """Print the JSON of a failed run before an error leaves the block, if wanted."""
+    """Print a failed run's JSON if requested, then let the error pass."""
     try:
         yield
     except BrainError as error:
@@ -65,7 +65,7 @@ def failures_as_json(as_json: bool, progress: Progress) -> Iterator[None]:
 
 
 def failed_result(error: str, progress: Progress) -> Mapping[str, object]:
-    """Return the JSON of a run that failed: every key, and what it has used."""
+    """Return the JSON of a failed run: every key, and its usage."""
     return {
         **dict.fromkeys(RESULT_KEYS),
         "stop_reason": "failed",
@@ -83,7 +83,7 @@ def failed_result(error: str, progress: Progress) -> Mapping[str, object]:
 
 
 def paused_result(progress: Progress) -> Mapping[str, object]:
-    """Return the JSON of a run that waits for a decision: every key, and what to decide."""
+    """Return the JSON of a paused run: every key, and the pending decisions."""
     waiting = {"stop_reason": None, "error": None, "paused": progress["paused"]}
     return {**failed_result("", progress), **waiting}
 

@@ -22,7 +22,7 @@ UNFINISHED = {"busy": "is at work", "interrupted": "waits for a decision, or was
 async def answer(request: Ask, url: str, err: Console) -> Result | None:
     """Ask one question. Return None if the run is paused. Raises BrainError.
 
-    Only the settings that were given are sent; the server decides the others.
+    Only explicit settings are sent; the server decides the others.
     """
     checked(request.question)
     context = make_context(request.settings)
@@ -36,7 +36,7 @@ async def answer(request: Ask, url: str, err: Console) -> Result | None:
 
 @dataclass
 class RemoteRun(Running):
-    """A run on a server, which saves its thread unless that is not wanted."""
+    """A run on a server, in a saved thread unless saving is off."""
 
     @property
     def saved(self) -> bool:
@@ -45,16 +45,17 @@ class RemoteRun(Running):
 
     @property
     def hint(self) -> str:
-        """Studio and langgraph-sdk decide, and resume, by the thread's id."""
+        """How to continue it: in Studio or by langgraph-sdk, with the thread's id."""
         return (
             f"Thread {self.thread} is saved on the server: continue in Studio or by langgraph-sdk."
         )
 
 
 async def thread_for(brain: RemoteBrain, name: str | None) -> str:
-    """Return the id of the server's thread of this name, which is created if there is none.
+    """Return the id of the server's thread of this name, created if missing.
 
-    A name that is an id is the thread's id. Raises ThreadError if the thread's run is unfinished.
+    A name in the form of an id is used as the id. Raises ThreadError if the thread's run is
+    unfinished.
     """
     api = brain.client.threads if brain.client else None
     assert api  # noqa: S101  `connect` has made it

@@ -70,7 +70,7 @@ async def forked_run(
 
 
 async def forget_calls(opened: Session, thread: str) -> None:
-    """Delete what the store holds about the calls of a run that will never be resumed."""
+    """Delete the store's entries about the calls of an abandoned run."""
     with suppress(MemoryUnavailable):  # a thread that cannot be read can be deleted
         saved = await opened.require_threads().aget_tuple(config_of(thread))
         run_id = saved and saved.checkpoint["channel_values"].get("run_id")

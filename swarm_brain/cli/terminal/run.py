@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Ask:
-    """What the user asked for. `progress` is what the run has reached if it fails or is stopped."""
+    """The user's request. `progress` describes the run if it fails or is stopped."""
 
     question: str
     topology: str
@@ -56,7 +56,7 @@ class Ask:
 async def answer(request: Ask, err: Console) -> Result | None:
     """Ask one question: progress goes to `err`, the answer to standard output.
 
-    Return None if the run is paused and nobody is there to decide. Raises BrainError.
+    Return None if the run is paused and no user is at the terminal. Raises BrainError.
     """
     async with session(err, save=request.save) as opened:
         return await ask_in(opened, request)
@@ -104,7 +104,7 @@ class Running:
     def restart(
         self, state: SavedState, command: Command[str] | None, config: RunnableConfig | None = None
     ) -> Start:
-        """Return the start of a saved run from this state on, after what it has done so far."""
+        """Return the start that continues a saved run, after its past events."""
         past = replay(state, self.thread)
         return replace(self._start(command, config or config_of(self.thread)), past=past)
 
@@ -116,7 +116,7 @@ class Running:
     async def to_the_end(
         self, start: Start, context: Context | dict[str, object] | None, decision: object = None
     ) -> Result | None:
-        """Run, ask the user at each pause, print the answer. Return None if it stays paused."""
+        """Run, ask the user at pauses, print the answer; None if it stays paused."""
         board = Board(self.session.err, self.topology, live=self._live)
         if self.saved:  # an interrupted user wants to continue
             self.progress |= {"thread_id": self.thread, "hint": self.hint}
@@ -137,7 +137,7 @@ class Running:
     async def _watch(
         self, start: Start, context: Context | dict[str, object] | None, board: Board
     ) -> Paused | Finished:
-        """Show a run on the board until it pauses or ends; `progress` keeps who has answered."""
+        """Show a run on the board until it pauses or ends, recording `progress`."""
         with board:
             async with aclosing(events(self.brain, start, context)) as run:
                 async for event in run:
@@ -156,7 +156,7 @@ class Running:
         return result
 
     def report_pause(self, pauses: Sequence[Pause]) -> None:
-        """Print that the run waits and how to continue. Raises ThreadError if it cannot."""
+        """Print that the run waits, and how to continue it. Raises ThreadError."""
         names = ", ".join(pause["expert"] for pause in pauses)
         if not self.saved:
             raise ThreadError(
@@ -168,7 +168,7 @@ class Running:
 
 
 def worst_case(question: str, topology: str, settings: Settings, as_json: bool) -> str:
-    """Return what the question takes at most, in words or as JSON, without asking a model.
+    """Return the most a question can use, in words or as JSON. Asks no model.
 
     Raises BrainError.
     """
@@ -193,7 +193,7 @@ def worst_case(question: str, topology: str, settings: Settings, as_json: bool) 
 
 
 def print_answer(text: str) -> None:
-    """Print the answer to standard output, wrapped on a terminal and unchanged in a pipe."""
+    """Print the answer, wrapped on a terminal and unchanged in a pipe."""
     if sys.stdout.isatty():
         Console(highlight=False).print(Text(f"\n{printable(text).rstrip()}"))
     else:

@@ -24,7 +24,7 @@ from swarm_brain.threads.saver import Threads
 
 @dataclass
 class Session:
-    """`threads` or `store` is None if it is not wanted or cannot be opened."""
+    """Open threads and memories; each is None if unused or unavailable."""
 
     err: Console
     threads: Threads | None = None
@@ -51,8 +51,8 @@ async def session(
 ) -> AsyncIterator[Session]:
     """Open threads and memories. Whatever cannot be opened is reported and skipped.
 
-    If the threads are `needed`, it raises MemoryUnavailable instead. On leaving, consolidations
-    that are under way are awaited.
+    Without `needed` threads it raises MemoryUnavailable instead. At the end it waits for running
+    consolidations.
     """
     opened = Session(err)
     async with AsyncExitStack() as stack:

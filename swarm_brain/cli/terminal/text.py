@@ -1,4 +1,4 @@
-"""Text on a terminal: what a model or an endpoint wrote must not control it."""
+"""Text for a terminal, which models and endpoints must not control."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ALLOWED = "\n\t"
 
 
 def printable(text: str) -> str:
-    """Return the text without control characters, which also disarms escape sequences."""
+    """Return the text without control characters and escape sequences."""
     return "".join(c for c in text if c in ALLOWED or unicodedata.category(c) != "Cc")
 
 
@@ -24,9 +24,9 @@ def resuming(thread: str) -> str:
 
 
 async def read_line(prompt: str) -> str:
-    """Read a line from the user without blocking the event loop. Raises EOFError at the end.
+    """Read a line without blocking the event loop. Raises EOFError at the end.
 
-    It is read in a daemon thread, which does not keep the process alive while it waits.
+    A daemon thread reads it, which does not keep the process alive.
     """
     loop = asyncio.get_running_loop()
     line: asyncio.Future[str] = loop.create_future()
