@@ -46,10 +46,10 @@ def metered(meter: Meter) -> Script:
     """Return a model with the usual replies, or a 429 beyond the allowance."""
     script = Script()
 
-    def limited(text: str) -> Any:
-        return lambda _: text if meter.admit() else (429, {"Retry-After": "1"}, "{}")
+    def limited(says: Any) -> Any:
+        return lambda _: says if meter.admit() else (429, {"Retry-After": "1"}, "{}")
 
-    script.says = {name: limited(text) for name, text in script.says.items()}  # type: ignore[arg-type]
+    script.says = {name: limited(text) for name, text in script.says.items()}
     return script
 
 

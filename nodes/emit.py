@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import cast
 
 from langgraph.config import get_stream_writer
 
@@ -104,29 +105,10 @@ def revised(expert: str, step: int, reason: str) -> Revised:
 
 
 def answered(signal: Signal, edges: list[Reached] | None) -> Answered:
-    """Return the event of an expert's end with this signal."""
-    return {
-        "event": "answered",
-        "expert": signal["source"],
-        "step": signal["step"],
-        "model": signal["model"],
-        "status": signal["status"],
-        "content": signal["content"],
-        "verdict": signal["verdict"],
-        "salience": signal["salience"],
-        "gates": signal["gates"],
-        "defects": signal["defects"],
-        "edges": edges,
-        "attempts": signal["attempts"],
-        "errors": signal["errors"],
-        "input_tokens": signal["input_tokens"],
-        "output_tokens": signal["output_tokens"],
-        "cached_tokens": signal["cached_tokens"],
-        "cost_usd": signal["cost_usd"],
-        "latency_s": signal["latency_s"],
-        "human": signal["human"],
-        "error": signal["error"],
-    }
+    """Return the event of an expert's end. What a signal has too is copied from it."""
+    copied = {key: signal.get(key) for key in Answered.__annotations__}
+    different = {"event": "answered", "expert": signal["source"], "edges": edges}
+    return cast(Answered, copied | different)
 
 
 def budget(step: int, spent: Limits, limits: Limits) -> Spending:

@@ -247,7 +247,7 @@ def usage(signals: Sequence[Signal] | Sequence[Answered]) -> Usage:
     replied = [s for s in signals if s["output_tokens"] is not None]
 
     def total(key: str) -> Any:
-        values = [s[key] for s in replied]  # type: ignore[literal-required]
+        values = [s[key] for s in replied]  # type: ignore[literal-required]  # keys of both
         return None if not values or None in values else sum(values)
 
     cost = total("cost_usd")

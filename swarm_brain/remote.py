@@ -46,13 +46,13 @@ class RemoteBrain(RemoteGraph):
         return str(self._validate_client().http.client.base_url).rstrip("/")
 
     # LangGraph's `invoke` has other results with version="v2", which this one does not take.
-    async def ainvoke(  # type: ignore[override]
+    async def ainvoke(  # type: ignore[override]  # no version="v2"
         self, input: object, config: RunnableConfig | None = None, **options: Any
     ) -> BrainResult:
         """Return the result of a run. Raises BrainError."""
         return _output(await super().ainvoke(cast("Json", input), config, **options))
 
-    def invoke(  # type: ignore[override]
+    def invoke(  # type: ignore[override]  # as ainvoke
         self, input: object, config: RunnableConfig | None = None, **options: Any
     ) -> BrainResult:
         """Return the result of a run. Raises BrainError."""
@@ -99,7 +99,7 @@ def connect(url: str, graph: str = GRAPH) -> RemoteBrain:
 
     Raises ConfigError if the address or SWARM_BRAIN_KEY is not valid.
     """
-    import httpx
+    import httpx  # slow to import
 
     headers = {"Authorization": f"Bearer {key}"} if (key := _key()) else {}
     base_url = _checked(url)
@@ -175,7 +175,7 @@ def _output(state: Json | None) -> BrainResult:
 @contextmanager
 def translated(url: str) -> Iterator[None]:
     """Raise errors of the network, of the server and of a run in it as BrainError."""
-    import httpx
+    import httpx  # slow to import
 
     try:
         yield

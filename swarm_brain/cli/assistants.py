@@ -1,4 +1,7 @@
-"""`assistants`: make the presets choosable in Studio, on a LangGraph server."""
+"""`assistants`: make the presets choosable in Studio, on a LangGraph server.
+
+Imports inside functions keep LangGraph out of `--help` and of completion.
+"""
 
 from __future__ import annotations
 

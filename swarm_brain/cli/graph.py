@@ -1,4 +1,7 @@
-"""`graph`: draw the topology, or a thread's run on it, as Mermaid, SVG or PNG."""
+"""`graph`: draw the topology, or a thread's run on it, as Mermaid, SVG or PNG.
+
+Imports inside functions keep LangGraph out of `--help` and of completion.
+"""
 
 from __future__ import annotations
 

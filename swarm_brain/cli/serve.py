@@ -1,4 +1,7 @@
-"""`serve`: run the OpenAI-compatible endpoint and the page as a server."""
+"""`serve`: run the OpenAI-compatible endpoint and the page as a server.
+
+Imports inside functions keep LangGraph out of `--help` and of completion.
+"""
 
 from __future__ import annotations
 

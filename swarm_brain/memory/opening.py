@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from langgraph.store.base import BaseStore
@@ -75,8 +76,6 @@ def close_store(store: BaseStore) -> None:
 
 def check_postgres() -> None:
     """Raise ConfigError unless the extra `postgres` is installed."""
-    from importlib.util import find_spec
-
     if find_spec("psycopg") is None or find_spec("langgraph.checkpoint.postgres") is None:
         raise ConfigError(
             "SWARM_BRAIN_DATABASE_URL is set, but the extra `postgres` is not installed "

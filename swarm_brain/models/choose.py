@@ -1,7 +1,4 @@
-"""Choose a model and bind it: `provider:model` becomes a Binding.
-
-Providers are imported when they are used: each imports a vendor's library, which takes long.
-"""
+"""Choose a model and bind it: `provider:model` becomes a Binding."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ from typing import NamedTuple
 
 from swarm_brain.config import key_for, named_providers, variable
 from swarm_brain.graph.errors import ConfigError, ModelUnavailable
+from swarm_brain.models import endpoint, langchain
 from swarm_brain.models.binding import Binding
 from swarm_brain.models.providers import PROVIDERS, bind_plugin, known, plugins
 
@@ -31,9 +29,7 @@ def choose(model: str = "auto") -> Choice:
     if (named := variable("SWARM_BRAIN_MODEL")) and named != "auto":
         return Choice(named, "SWARM_BRAIN_MODEL names it")
     if key_for("hyperbolic", "HYPERBOLIC_API_KEY"):
-        from swarm_brain.models.endpoint import HYPERBOLIC_MODEL
-
-        return Choice(f"hyperbolic:{HYPERBOLIC_MODEL}", "HYPERBOLIC_API_KEY is set")
+        return Choice(f"hyperbolic:{endpoint.HYPERBOLIC_MODEL}", "HYPERBOLIC_API_KEY is set")
     if importlib.util.find_spec("xllamacpp"):
         return Choice(EMBEDDED_DEFAULT, "no key is set, and the embedded model is installed")
     return Choice(
@@ -73,43 +69,9 @@ def bind(spec: str, base_url: str | None = None) -> Binding:
             "LangChain."
         )
     if provider in (own := named_providers()):
-        from swarm_brain.models import endpoint
-
         return endpoint.named(provider, model, own[provider])
-    if provider in PROVIDERS:
-        return _shipped(provider, model, base_url)
+    if shipped := PROVIDERS.get(provider):
+        return shipped.bind(model, base_url)
     if point := plugins().get(provider):
         return bind_plugin(point, model, base_url)
-    from swarm_brain.models import langchain
-
     return langchain.bind(provider, model)
-
-
-def _shipped(name: str, model: str, base_url: str | None) -> Binding:
-    match name:
-        case "hyperbolic":
-            from swarm_brain.models.endpoint import hyperbolic
-
-            return hyperbolic(model)
-        case "openai-compatible":
-            from swarm_brain.models.endpoint import openai_compatible
-
-            return openai_compatible(model, base_url)
-        case "embedded":
-            from swarm_brain.models import embedded
-
-            return embedded.bind(model or EMBEDDED_NAME)
-        case "huggingface":
-            from swarm_brain.models.huggingface import provider
-
-            return provider.bind(model)
-        case "scripted":
-            from swarm_brain.models import scripted_chat
-
-            return scripted_chat.bind(model)
-        case "simulation":
-            from swarm_brain.models import simulated_chat
-
-            return simulated_chat.bind(model)
-        case _:
-            raise AssertionError(name)

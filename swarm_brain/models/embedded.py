@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from swarm_brain.graph.errors import ModelUnavailable
 from swarm_brain.models import embedded_weights, endpoint
+from swarm_brain.models.choose import EMBEDDED_NAME
 
 if TYPE_CHECKING:
     from swarm_brain.models.binding import Binding, JsonSchema
@@ -58,11 +59,12 @@ _running: dict[Path, tuple[LocalServer, _Engine]] = {}
 _lock = threading.Lock()
 
 
-def bind(model: str) -> Binding:
+def bind(model: str, base_url: str | None = None) -> Binding:
     """Bind `embedded:model`; fetches the weights and starts the server on first use.
 
     Raises ModelUnavailable if the package or the weights cannot be had.
     """
+    model = model or EMBEDDED_NAME
     server = serve(embedded_weights.resolve(model) or embedded_weights.fetch(model))
     binding = endpoint.bind(
         f"embedded:{model}",

@@ -28,7 +28,7 @@ NO_KEY = "no-key-needed"  # the client requires one; local servers ignore it
 PROBE_SECONDS = 3.0
 
 
-def hyperbolic(model: str) -> Binding:
+def hyperbolic(model: str, base_url: str | None = None) -> Binding:
     """Bind `hyperbolic:MODEL`. Raises ModelUnavailable without a key."""
     key = key_for("hyperbolic", "HYPERBOLIC_API_KEY")
     if key is None:
@@ -155,10 +155,8 @@ def response_format(name: str, schema: JsonSchema) -> CallArguments:
 
 @lru_cache(maxsize=64)
 def _client(origin: Origin, model: str) -> BaseChatModel:
-    """Return the client of an endpoint, key and model; its connections live on the background loop.
-
-    The SDK takes long to import.
-    """
+    """Return the client of an endpoint, key and model; its connections live on the background loop."""
+    # The SDK takes long to import.
     import openai
 
     from swarm_brain.models.endpoint_chat import EndpointChat

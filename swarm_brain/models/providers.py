@@ -1,7 +1,7 @@
 """The providers there are: those shipped here, and those that other packages add.
 
-A package adds one with an entry point of the group `swarm_brain.providers`: its name is the
-provider's, its value a function `bind(model, base_url)` that returns a Binding.
+Each is a function `bind(model, base_url)` that returns a Binding, named as `module:function`: here
+in PROVIDERS, or by a package in an entry point of the group `swarm_brain.providers`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from typing import NamedTuple
 
 from swarm_brain.config import named_providers
 from swarm_brain.graph.errors import BrainError, ConfigError, ModelUnavailable
@@ -22,14 +24,37 @@ log = logging.getLogger(__name__)
 GROUP = "swarm_brain.providers"
 Bind = Callable[[str, str | None], Binding]
 
-# What each shipped provider is, for help texts.
-PROVIDERS: Mapping[str, str] = {
-    "hyperbolic": "Hyperbolic's endpoint; needs HYPERBOLIC_API_KEY",
-    "openai-compatible": "any OpenAI-compatible endpoint; needs --base-url",
-    "embedded": "llama.cpp in this process: smollm2-135m or a path to a .gguf file",
-    "huggingface": "local transformers pipeline: hub id, folder or .gguf file",
-    "scripted": "replies from a YAML or JSON file, for tests: scripted:replies.yaml",
-    "simulation": "no model at all; every reply says so",
+
+class Provider(NamedTuple):
+    """A shipped provider: what help texts say of it, and its module and function."""
+
+    text: str
+    module: str
+    function: str = "bind"
+
+    def bind(self, model: str, base_url: str | None) -> Binding:
+        """Bind a model. Imports the module, and with it a vendor's library, which takes long."""
+        bind: Bind = getattr(import_module(f"swarm_brain.models.{self.module}"), self.function)
+        return bind(model, base_url)
+
+
+PROVIDERS: Mapping[str, Provider] = {
+    "hyperbolic": Provider(
+        "Hyperbolic's endpoint; needs HYPERBOLIC_API_KEY", "endpoint", "hyperbolic"
+    ),
+    "openai-compatible": Provider(
+        "any OpenAI-compatible endpoint; needs --base-url", "endpoint", "openai_compatible"
+    ),
+    "embedded": Provider(
+        "llama.cpp in this process: smollm2-135m or a path to a .gguf file", "embedded"
+    ),
+    "huggingface": Provider(
+        "local transformers pipeline: hub id, folder or .gguf file", "huggingface.provider"
+    ),
+    "scripted": Provider(
+        "replies from a YAML or JSON file, for tests: scripted:replies.yaml", "scripted_chat"
+    ),
+    "simulation": Provider("no model at all; every reply says so", "simulated_chat"),
 }
 
 

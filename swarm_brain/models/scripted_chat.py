@@ -148,7 +148,7 @@ def _first(text: str, tokens: int) -> str:
     return text.encode()[: tokens * BYTES_PER_TOKEN].decode(errors="ignore")
 
 
-def bind(place: str) -> Binding:
+def bind(place: str, base_url: str | None = None) -> Binding:
     """Bind `scripted:FILE`. Raises ModelUnavailable or ConfigError, naming what is wrong where."""
     script, chat = open_script(place), FileChat(place=place)
     return Binding(

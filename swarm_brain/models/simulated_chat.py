@@ -31,7 +31,7 @@ class SimulatedChat(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=message)])
 
 
-def bind(model: str) -> Binding:
+def bind(model: str, base_url: str | None = None) -> Binding:
     """Bind `simulation:`; any text may follow the colon."""
     chat = SimulatedChat()
     return Binding(

@@ -18,7 +18,7 @@ def png(svg: str, width: float, height: float) -> bytes:
         raise ConfigError(
             "resvg-py is not installed (pip install 'swarm-brain[pictures]'); --svg needs nothing."
         )
-    from resvg_py import svg_to_bytes
+    from resvg_py import svg_to_bytes  # of the extra `pictures`
 
     blank, letters = (
         svg_to_bytes(svg_string=_LETTERS.format(text))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import cast
 
 from typing_extensions import TypedDict
 
@@ -92,8 +93,8 @@ async def saved_runs(saver: Saver, thread: str) -> list[Run]:
 
 
 def _without_events(state: SavedState, thread: str) -> Run:
-    saved: Run = saved_run(state, thread)
-    return {key: saved[key] for key in Run.__annotations__}  # type: ignore[literal-required, return-value]  # the keys are those of a Run
+    saved = saved_run(state, thread)
+    return cast(Run, {key: value for key, value in saved.items() if key != "events"})
 
 
 async def run_of(saver: Saver, thread: str, number: int | None) -> tuple[Run, Topology]:
@@ -130,18 +131,6 @@ def _steps(events: Sequence[Event]) -> list[Step]:
 
 def _expert_step(woken: Woken, answered: Answered) -> ExpertStep:
     inputs, outputs = answered["input_tokens"], answered["output_tokens"]
-    return {
-        "expert": answered["expert"],
-        "status": answered["status"],
-        "salience": answered["salience"],
-        "verdict": answered["verdict"],
-        "edges": answered["edges"],
-        "woken_by": woken["woken_by"],
-        "content": answered["content"],
-        "model": answered["model"],
-        "tokens": None if inputs is None or outputs is None else inputs + outputs,
-        "cost_usd": answered["cost_usd"],
-        "latency_s": answered["latency_s"],
-        "human": answered["human"],
-        "error": answered["error"],
-    }
+    tokens = None if inputs is None or outputs is None else inputs + outputs
+    known = {**answered, "woken_by": woken["woken_by"], "tokens": tokens}
+    return cast(ExpertStep, {key: known[key] for key in ExpertStep.__annotations__})

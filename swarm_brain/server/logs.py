@@ -23,7 +23,7 @@ RESULT_FIELDS = ("thread_id", "provenance", "stop_reason", "effort", "steps", "m
 
 def start(stream: TextIO | None = None, level: int = logging.INFO) -> None:
     """Write all logs of this process as JSON, by default to standard error."""
-    from structlog import processors, stdlib
+    from structlog import processors, stdlib  # of the extra `server`
 
     formatter = stdlib.ProcessorFormatter(
         foreign_pre_chain=[

@@ -32,7 +32,7 @@ def show(console: Console) -> None:
     table = Table(title="Providers", title_justify="left")
     table.add_column("provider:", style="bold")
     table.add_column("what it is")
-    for name, text in PROVIDERS.items():
+    for name, (text, *_) in PROVIDERS.items():
         table.add_row(f"{name}:", text)
     for name, settings in named_providers().items():
         table.add_row(Text(f"{name}:"), Text(f"{settings.base_url} (swarm-brain.toml)"))

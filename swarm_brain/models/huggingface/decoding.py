@@ -1,4 +1,7 @@
-"""Choose the next token: temperature, nucleus, and what a JSON schema allows (llguidance)."""
+"""Choose the next token: temperature, nucleus, and what a JSON schema allows (llguidance).
+
+Imports inside functions, because PyTorch takes seconds and is an extra.
+"""
 
 from __future__ import annotations
 

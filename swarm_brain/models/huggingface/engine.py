@@ -5,6 +5,8 @@ Message conversion, chat template and the pipeline object are those of langchain
 sampling parameters and one length for all sequences, counts no tokens and streams only one sequence
 (as transformers' streamers do), and ChatHuggingFace raises NotImplementedError for asynchronous
 calls. Here a LogitsProcessor draws the next token of each sequence instead.
+
+Imports inside functions, because PyTorch takes seconds and is an extra.
 """
 
 from __future__ import annotations

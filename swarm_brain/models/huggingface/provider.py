@@ -2,6 +2,7 @@
 
 A model is loaded once per process and shared by all experts. The calls of one step run as one batch
 (see batcher.py and engine.py).
+Imports inside functions, because PyTorch takes seconds and is an extra.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ _loading = threading.Lock()
 
 def bind(
     model: str,
+    base_url: str | None = None,
     *,
     quantization: Quantization = "none",
     device_map: str | None = None,

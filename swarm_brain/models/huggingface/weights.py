@@ -2,6 +2,8 @@
 
 transformers de-quantises a GGUF file on every load, which takes 15 s for the smallest model. Here
 that is done once, on first use.
+
+Imports inside functions, because PyTorch takes seconds and is an extra.
 """
 
 from __future__ import annotations
