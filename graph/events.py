@@ -23,7 +23,7 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
-from swarm_brain.graph.signal import Defect, Human, Limits, SignalStatus, Waking
+from swarm_brain.graph.signal import Defect, Limits, Outcome, Waking
 from swarm_brain.graph.state import Effort, Recall, Result
 
 __all__ = [
@@ -138,7 +138,7 @@ class Revised(TypedDict):
     reason: str
 
 
-class Answered(TypedDict):
+class Answered(Outcome):
     """An expert has ended, well or not. Unknown tokens and costs are None.
 
     `content` is its whole text, also where nothing was streamed: from the cache, or simulated.
@@ -148,24 +148,7 @@ class Answered(TypedDict):
 
     event: Literal["answered"]
     expert: str
-    step: int
-    model: str
-    status: SignalStatus
-    content: str
-    verdict: str | None
-    salience: float
-    gates: dict[str, float]
-    defects: list[Defect]
     edges: list[Reached] | None
-    attempts: int
-    errors: int
-    input_tokens: int | None
-    output_tokens: int | None
-    cached_tokens: int | None
-    cost_usd: float | None
-    latency_s: float
-    human: Human | None
-    error: str | None
 
 
 class Spending(TypedDict):

@@ -52,13 +52,9 @@ class Trace(TypedDict):
     limits: Limits
 
 
-class Signal(TypedDict):
-    """The output of one expert in one step, and its cost.
+class Outcome(TypedDict):
+    """The output of one expert in one step and its cost, shared by its signal and its event."""
 
-    Signals saved by version 0.1.0 have no `trace`.
-    """
-
-    source: str
     step: int
     content: str
     verdict: str | None
@@ -66,24 +62,33 @@ class Signal(TypedDict):
     status: SignalStatus
     gates: dict[str, float]
     defects: list[Defect]
-    woken_by: list[Waking]
     model: str
     attempts: int
     errors: int
     input_tokens: int | None
     output_tokens: int | None
     cached_tokens: int | None
-    estimated: bool
     latency_s: float
     cost_usd: float | None
+    human: Human | None
+    error: str | None
+
+
+class Signal(Outcome):
+    """The output of one expert in one step, its cost, and what the run needs to know of it.
+
+    Signals saved by version 0.1.0 have no `trace`.
+    """
+
+    source: str
+    woken_by: list[Waking]
+    estimated: bool
     trimmed: str | None
     lowered: bool
     cached: bool
     charged_tokens: int
     charged_usd: float | None
-    human: Human | None
     failure: FailureKind | None
-    error: str | None
     trace: NotRequired[Trace]
 
 

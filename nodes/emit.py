@@ -106,9 +106,9 @@ def revised(expert: str, step: int, reason: str) -> Revised:
 
 def answered(signal: Signal, edges: list[Reached] | None) -> Answered:
     """Return the event of an expert's end. What a signal has too is copied from it."""
-    copied = {key: signal.get(key) for key in Answered.__annotations__}
-    different = {"event": "answered", "expert": signal["source"], "edges": edges}
-    return cast(Answered, copied | different)
+    own = {"event": "answered", "expert": signal["source"], "edges": edges}
+    copied = {key: signal.get(key) for key in Answered.__annotations__ if key not in own}
+    return cast(Answered, own | copied)
 
 
 def budget(step: int, spent: Limits, limits: Limits) -> Spending:
