@@ -64,10 +64,6 @@ FailureKind = Literal[
     "circuit_open",  # the endpoint has failed too often in this run
 ]
 
-_RETRYABLE: frozenset[FailureKind] = frozenset(
-    {"rate_limit", "server", "timeout", "connection", "no_reply"}
-)
-
 
 class BrainError(RuntimeError):  # the LangGraph server hides the messages of other errors
     """Base class of all errors that this project raises on purpose."""
@@ -186,11 +182,6 @@ class ModelError(BrainError):
         self.kind = kind
         self.status = status
         self.retry_after = retry_after
-
-    @property
-    def retryable(self) -> bool:
-        """Whether the same request may succeed if it is sent again."""
-        return self.kind in _RETRYABLE
 
 
 class ExpertFailed(BrainError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
@@ -50,6 +51,11 @@ class Trace(TypedDict):
     withdrawn: list[Withdrawal]
     spent: Limits
     limits: Limits
+
+
+# What a field added since version 0.1.0 is read as where an older version has saved a signal or a
+# result without it. Without an entry here, such threads cannot be read.
+ADDED: Mapping[str, object] = {}
 
 
 class Outcome(TypedDict):

@@ -20,7 +20,7 @@ from swarm_brain.graph.events import (
     Woken,
     Written,
 )
-from swarm_brain.graph.signal import Limits, Signal, Trace, Waking, Withdrawal
+from swarm_brain.graph.signal import ADDED, Limits, Signal, Trace, Waking, Withdrawal
 from swarm_brain.graph.state import BrainState, Recall
 from swarm_brain.nodes.plan import Plan
 from swarm_brain.nodes.turn import ModelTurn, Turn
@@ -107,7 +107,8 @@ def revised(expert: str, step: int, reason: str) -> Revised:
 def answered(signal: Signal, edges: list[Reached] | None) -> Answered:
     """Return the event of an expert's end. What a signal has too is copied from it."""
     own = {"event": "answered", "expert": signal["source"], "edges": edges}
-    copied = {key: signal.get(key) for key in Answered.__annotations__ if key not in own}
+    saved: dict[str, object] = {**ADDED, **signal}
+    copied = {key: saved[key] for key in Answered.__annotations__ if key not in own}
     return cast(Answered, own | copied)
 
 

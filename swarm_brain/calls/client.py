@@ -7,7 +7,6 @@ expert does not cancel its siblings. It runs on the background loop.
 from __future__ import annotations
 
 import asyncio
-import random
 import re
 import time
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +17,7 @@ from typing import Any
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
 
-from swarm_brain.calls import error_map, rate_limit, wire
+from swarm_brain.calls import error_map, rate_limit, retry, wire
 from swarm_brain.calls.background_loop import on_background
 from swarm_brain.calls.reply_cache import key_of
 from swarm_brain.calls.request import Call, Reply
@@ -28,9 +27,6 @@ from swarm_brain.spending import quota
 from swarm_brain.spending.ledger import Amount
 from swarm_brain.spending.prompt_bound import learn, prompt_bound
 from swarm_brain.spending.reply_length import afford
-
-BACKOFF_SECONDS, BACKOFF_MOST = 0.5, 8.0
-RETRY_AFTER_MOST = 60.0
 
 # Some chat templates open the block themselves, so that a reply has only its end.
 _THINKING = re.compile(r"\A\s*<think>.*?(</think>|\Z)|\A[^<]*</think>", re.S)
@@ -103,7 +99,7 @@ async def _ask(work: _Attempt) -> Reply:
             work.refused = True
         except ModelError as error:
             reply.error = error
-            if not error.retryable or reply.attempts >= work.most_attempts:
+            if error.kind not in retry.RETRYABLE_KINDS or reply.attempts >= work.most_attempts:
                 break
             if not await _before_retry(work, error):
                 break
@@ -114,7 +110,7 @@ async def _ask(work: _Attempt) -> Reply:
 
 async def _before_retry(work: _Attempt, error: ModelError) -> bool:
     """Wait before the next attempt; return False if the run's time is too short."""
-    wait = pause(work.reply.attempts, error.retry_after)
+    wait = retry.pause(work.reply.attempts, error.retry_after)
     left = work.call.ledger.seconds_left(answering=work.call.answering)
     if left is not None and wait >= left:
         work.reply.error = ModelError("deadline", f"budget_seconds: no time to retry after {error}")
@@ -124,18 +120,6 @@ async def _before_retry(work: _Attempt, error: ModelError) -> bool:
         work.streamed = False
     await asyncio.sleep(wait)
     return True
-
-
-def pause(attempts: int, retry_after: float | None) -> float:
-    """Return the seconds to wait after the n-th failed attempt.
-
-    The endpoint may state them. Otherwise they grow exponentially, with up to 50 % jitter so that
-    siblings do not retry at the same moment.
-    """
-    if retry_after is not None:
-        return min(retry_after, RETRY_AFTER_MOST)
-    wait = min(BACKOFF_SECONDS * 2.0 ** (attempts - 1), BACKOFF_MOST)
-    return wait * (1 + random.random() / 2)  # noqa: S311
 
 
 def _check_circuit(work: _Attempt) -> None:
@@ -149,7 +133,7 @@ def _check_circuit(work: _Attempt) -> None:
 def _count_for_circuit(work: _Attempt) -> None:
     """Count failures of the endpoint, not those of the prompt or the budget."""
     error = work.reply.error
-    if error is None or error.kind in error_map.ENDPOINT_KINDS:
+    if error is None or error.kind in retry.ENDPOINT_KINDS:
         work.call.ledger.ended(work.binding.endpoint, well=error is None)
 
 
@@ -249,7 +233,7 @@ async def _turn(work: _Attempt) -> AsyncIterator[None]:
                 if retry_after is None:
                     gate.answered(scout=scout)
                 else:
-                    gate.refused(min(retry_after, RETRY_AFTER_MOST), scout=scout)
+                    gate.refused(min(retry_after, retry.RETRY_AFTER_MOST), scout=scout)
     except TimeoutError:
         raise ModelError("deadline", "budget_seconds: the time of this run is used up") from None
 

@@ -26,11 +26,6 @@ class Origin:
 
 MESSAGE_LENGTH = 300
 
-# Failures of the endpoint; three final ones in a row open its circuit.
-ENDPOINT_KINDS: frozenset[FailureKind] = frozenset(
-    {"auth", "not_found", "rate_limit", "server", "timeout", "connection", "no_reply",
-     "unavailable"}
-)  # fmt: skip
 # Failures that are certainly not billed.
 UNBILLED_KINDS: frozenset[FailureKind] = frozenset(
     {"auth", "not_found", "refused_request", "context_overflow", "rate_limit", "unavailable"}

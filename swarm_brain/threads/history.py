@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 
 from swarm_brain.graph.errors import ThreadError
 from swarm_brain.graph.loading import load
+from swarm_brain.graph.signal import ADDED
 from swarm_brain.graph.state import RESULT_KEYS, BrainState, Result
 from swarm_brain.graph.topology import Topology
 from swarm_brain.nodes import emit
@@ -81,5 +82,5 @@ def of_this_version(state: SavedState) -> Iterator[None]:
 
 def result(values: BrainState) -> Result:
     """Return what `ask --json` prints, from a finished run's state."""
-    saved = dict(values)
+    saved: dict[str, object] = {**ADDED, **values}
     return cast(Result, {key: saved[key] for key in RESULT_KEYS})

@@ -16,7 +16,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langgraph.checkpoint.memory import InMemorySaver
 
 from swarm_brain import PhiBrain
-from swarm_brain.calls import client
+from swarm_brain.calls import retry
 from swarm_brain.graph.brain import compile_brain, graph
 from swarm_brain.graph.errors import ExpertFailed
 from swarm_brain.spending import ledger
@@ -55,7 +55,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(retry, "BACKOFF_SECONDS", 0.01)
 
 
 class Tracer(BaseCallbackHandler):

@@ -92,7 +92,7 @@ def test_eight_neurons_with_their_statistics(brain, script: Script):
 
 
 def test_statistics_count_failed_attempts_and_simulated_replies_apart(brain, script, monkeypatch):
-    monkeypatch.setattr("swarm_brain.calls.client.pause", lambda *_: 0)
+    monkeypatch.setattr("swarm_brain.calls.retry.pause", lambda *_: 0)
     down = ModelError("server", "down")
     script.says["creative"] = [down, "So.\nVerdict: 42"]
     script.says["analytical"] = ModelError("auth", "no entry")

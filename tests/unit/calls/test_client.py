@@ -17,9 +17,9 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage
 from langchain_core.outputs import ChatGenerationChunk
 
-from swarm_brain.calls import client
+from swarm_brain.calls import retry
 from swarm_brain.calls.background_loop import background_loop, on_background, wait_for
-from swarm_brain.calls.client import Call, ask, pause
+from swarm_brain.calls.client import Call, ask
 from swarm_brain.calls.error_map import translate
 from swarm_brain.graph.errors import ModelError
 from swarm_brain.models.binding import Binding, Sampling, estimate_tokens
@@ -77,7 +77,7 @@ def pauses(monkeypatch) -> list:
         asked.append((attempts, retry_after))
         return 0
 
-    monkeypatch.setattr(client, "pause", none)
+    monkeypatch.setattr(retry, "pause", none)
     return asked
 
 
@@ -123,12 +123,12 @@ async def test_retry_after_reaches_the_pause(pauses):
 
 
 def test_pause():
-    assert pause(1, 2.5) == 2.5
-    assert pause(1, 0.0) == 0.0
-    assert pause(1, 1e9) == client.RETRY_AFTER_MOST
+    assert retry.pause(1, 2.5) == 2.5
+    assert retry.pause(1, 0.0) == 0.0
+    assert retry.pause(1, 1e9) == retry.RETRY_AFTER_MOST
     for attempts in range(1, 9):
-        least = min(client.BACKOFF_SECONDS * 2 ** (attempts - 1), client.BACKOFF_MOST)
-        waits = {pause(attempts, None) for _ in range(20)}
+        least = min(retry.BACKOFF_SECONDS * 2 ** (attempts - 1), retry.BACKOFF_MOST)
+        waits = {retry.pause(attempts, None) for _ in range(20)}
         assert least <= min(waits) < max(waits) <= least * 1.5
 
 

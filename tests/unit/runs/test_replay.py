@@ -222,7 +222,7 @@ async def test_a_fork_reports_its_past_and_then_what_follows(script, brain, step
 
 
 async def test_the_reason_of_a_retried_stream_is_saved(script, brain, bind, monkeypatch):
-    monkeypatch.setattr("swarm_brain.calls.client.pause", lambda *_: 0)
+    monkeypatch.setattr("swarm_brain.calls.retry.pause", lambda *_: 0)
     bind(Breaking(script=script))
     run = await live(brain, ask(SIMPLE))
     assert [e["reason"] for e in run if e["event"] == "revised"] == ["broken"]
