@@ -1,6 +1,6 @@
-"""Observers of runs, such as a server's metrics and logs. Each event is reported once.
+"""Observers of runs, such as a server's metrics and logs.
 
-An observer that fails does not disturb the run.
+Each event is reported once. An observer that fails does not disturb the run.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ExpertEnded:
-    """An expert has answered, or has failed to."""
+    """An expert has answered or failed."""
 
     signal: Signal
 
 
 @dataclass(frozen=True)
 class RunEnded:
-    """A run has ended with a result; `user` is the signed-in user, None for the local one."""
+    """A run has ended with a result; `user` is None for the local user."""
 
     run_id: str
     user: str | None
@@ -36,7 +36,7 @@ _observers: list[Observer] = []
 
 
 def observe(observer: Observer) -> None:
-    """Report all events of this process to the observer. Registering twice has no effect."""
+    """Report all events of this process to the observer, once."""
     if observer not in _observers:
         _observers.append(observer)
 

@@ -16,7 +16,7 @@ __all__ = ["PRESETS", "Preset"]
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings under a name, and what they are for."""
+    """Settings under a name, and their purpose."""
 
     name: str
     description: str

@@ -1,4 +1,4 @@
-"""Progress on a terminal: bars over many answers and over downloads."""
+"""Show progress on a terminal: bars for answers and downloads."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Counted:
 
 @contextmanager
 def counting(err: Console, name: str, total: int, done: int = 0) -> Iterator[Counted]:
-    """Show a bar of `total` answers, of which `done` exist already."""
+    """Show a bar of `total` answers, starting at `done`."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -65,7 +65,7 @@ def counting(err: Console, name: str, total: int, done: int = 0) -> Iterator[Cou
 
 
 def prepare_run(context: Context, topology: Topology, err: Console) -> Context:
-    """Prepare a run's models with a bar for each download; print which model answers, and why."""
+    """Prepare a run's models, showing downloads, and print the model and reason."""
     with downloads(err) as progress:
         context, choice = prepare.prepare(context, topology, progress)
     err.print(f"model {choice.spec} ({choice.reason})", style="dim", markup=False, soft_wrap=True)
@@ -74,7 +74,7 @@ def prepare_run(context: Context, topology: Topology, err: Console) -> Context:
 
 @contextmanager
 def downloads(err: Console) -> Iterator[prepare.Progress]:
-    """Show a bar for each model of which bytes arrive; nothing if none do."""
+    """Show a bar for each model that is being downloaded."""
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
     bars = Progress(*columns, console=err)
     tasks: dict[str, TaskID] = {}

@@ -38,7 +38,7 @@ Modes = StreamMode | list[StreamMode] | None
 
 
 class RemoteBrain(RemoteGraph):
-    """RemoteGraph whose parts and results look like the local graph's."""
+    """RemoteGraph with the parts and results of the local graph."""
 
     @property
     def url(self) -> str:
@@ -66,7 +66,7 @@ class RemoteBrain(RemoteGraph):
         stream_mode: Modes = None,
         **options: Any,
     ) -> AsyncIterator[Any]:
-        """Yield parts as the local graph does: (mode, data) if several modes are asked for.
+        """Yield the same parts as the local graph.
 
         Leaving the iterator cancels the run. Raises BrainError.
         """
@@ -95,7 +95,7 @@ class RemoteBrain(RemoteGraph):
 
 
 def connect(url: str, graph: str = GRAPH) -> RemoteBrain:
-    """Return the graph, or the assistant, of this name on a LangGraph server. Sends nothing yet.
+    """Return the graph or assistant of this name on a LangGraph server.
 
     Raises ConfigError if the address or SWARM_BRAIN_KEY is not valid.
     """
@@ -133,7 +133,7 @@ def _key() -> str | None:
 
 
 def _options(options: Json) -> Json:
-    """Return what a run is started with: it ends when nobody waits for its answer."""
+    """Return the options of a run: it ends when its client disconnects."""
     return {"on_disconnect": "cancel", "multitask_strategy": "reject"} | options | {"version": "v2"}
 
 
@@ -166,7 +166,7 @@ def _values(state: Json, interrupts: tuple[Interrupt, ...]) -> Json:
 
 
 def _output(state: Json | None) -> BrainResult:
-    """Return what the local graph's `invoke` returns of a state."""
+    """Return the output that the local graph would return for a state."""
     names = {*BrainOutput.__annotations__, INTERRUPTED}
     output = {name: value for name, value in (state or {}).items() if name in names}
     return cast(BrainResult, output)
@@ -192,7 +192,7 @@ def translated(url: str) -> Iterator[None]:
 
 
 def _failed(url: str, reported: object) -> BrainError:
-    """Return a run's error: the one that the local graph raises, if its name is known."""
+    """Return the error of a failed run, of its local class if that is known."""
     kind, message = "", str(reported)
     if isinstance(reported, dict):
         kind = str(reported.get("error", ""))

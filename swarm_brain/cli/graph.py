@@ -38,7 +38,7 @@ def graph(
     ] = None,
     dark: Annotated[bool, typer.Option("--dark", help="Draw for a dark background.")] = False,
 ) -> None:
-    """Draw the graph, or a thread's run on it. Default: print Mermaid."""
+    """Draw the graph, or a thread's run on it. Prints Mermaid by default."""
     if run is not None and thread is None:
         raise ConfigError("--run needs --thread: it chooses one of the thread's runs.")
     if thread is not None and topology is not None:

@@ -91,7 +91,7 @@ async def _row(threads: Threads, thread: str, questions: int) -> _Row:
 
 @app.command()
 def show(thread: Thread, as_json: Json = False) -> None:
-    """Show a thread's runs step by step: causes, words and costs."""
+    """Show a thread's runs step by step, with each expert's words and costs."""
     runs = asyncio.run(_runs(thread))
     if as_json:
         typer.echo(json.dumps(runs, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""Connections to the Postgres of SWARM_BRAIN_DATABASE_URL. Needs the extra `postgres`.
+"""Connect to the Postgres of SWARM_BRAIN_DATABASE_URL (extra `postgres`).
 
 No error shows the password. libpq quotes the part of an address that it cannot read, which may hold
 a password that is not percent-encoded, so addresses are checked here before libpq sees them.
@@ -32,7 +32,7 @@ Configure = Callable[[PoolConnection], None]
 
 
 class Pool(ConnectionPool[PoolConnection]):
-    """A pool that fails at once while the server is gone, because a run asks it often."""
+    """A pool that fails at once while the server is gone, instead of waiting."""
 
     def __init__(self, url: str, configure: Configure | None = None, **options: object) -> None:
         self._again_at = 0.0
@@ -81,7 +81,7 @@ def opened(url: str, configure: Configure | None = None, **options: object) -> P
 
 
 def reach(url: str) -> None:
-    """Connect once; unlike a pool, this fails quickly and with the reason.
+    """Connect once, and fail quickly with the reason, unlike a pool.
 
     Raises ConfigError for an invalid address and MemoryUnavailable for one that refuses us.
     """
@@ -93,12 +93,12 @@ def reach(url: str) -> None:
 
 
 def unavailable(error: psycopg.Error) -> MemoryUnavailable:
-    """Return the database's error in one line."""
+    """Return MemoryUnavailable with the database's error in one line."""
     return MemoryUnavailable(WHERE, " ".join(str(error).split()) or type(error).__name__)
 
 
 def check(url: str) -> None:
-    """Raise ConfigError, without quoting the address, unless it is one of a Postgres."""
+    """Raise ConfigError for an invalid address, without quoting it."""
     if not re.match(r"postgres(ql)?://", url):
         raise ConfigError(f"{VARIABLE} is not the address of a Postgres: {FORM}.")
     account = url.partition("://")[2].rpartition("@")[0]

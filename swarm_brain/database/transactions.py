@@ -30,25 +30,28 @@ PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "secure_delete=ON", "foreig
 
 
 class Database(Protocol):
-    """Read and write transactions. They raise MemoryUnavailable for errors of the database."""
+    """Read and write transactions. Errors are raised as MemoryUnavailable."""
 
     name: str
 
     def reading(self) -> AbstractContextManager[Execute]:
-        """Read what is committed."""
+        """Open a transaction that reads committed data."""
 
     def writing(self) -> AbstractContextManager[Execute]:
-        """Write in one transaction, which is saved whole or not at all."""
+        """Open a transaction that is saved whole or not at all."""
 
     def shred(self) -> None:
-        """Overwrite what was deleted, as far as the database leaves that to us."""
+        """Overwrite deleted data, as far as the database allows it."""
 
     def close(self) -> None:
         """Close all connections."""
 
 
 class Sqlite:
-    """One connection that one thread uses at a time. `:memory:` lives as long as the object."""
+    """One connection, used by one thread at a time.
+
+    A `:memory:` database lives as long as the object.
+    """
 
     def __init__(self, path: Path | str, tables: Sequence[str]) -> None:
         self.name = str(path)
@@ -86,13 +89,13 @@ class Sqlite:
 
     @contextmanager
     def reading(self) -> Iterator[Execute]:
-        """Read what is committed."""
+        """Open a transaction that reads committed data."""
         with self._lock, self._translated():
             yield self._execute
 
     @contextmanager
     def writing(self) -> Iterator[Execute]:
-        """Write in one transaction; the lock on the file is taken at once."""
+        """Open a write transaction, which locks the file at once."""
         with self._lock, self._translated():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -114,7 +117,7 @@ class Sqlite:
         return self._connection.execute(sql, parameters).fetchall()
 
     def shred(self) -> None:
-        """Empty the write-ahead log, which still holds what was deleted."""
+        """Empty the write-ahead log, which still holds deleted data."""
         with self._lock, self._translated():
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -125,7 +128,7 @@ class Sqlite:
 
 
 class Postgres:
-    """A small pool of connections to a database, in which missing tables are made.
+    """A small pool of connections. Missing tables are created.
 
     `lock` is the number of the advisory lock that admits one writer at a time.
     """
@@ -148,13 +151,13 @@ class Postgres:
 
     @contextmanager
     def reading(self) -> Iterator[Execute]:
-        """Read what is committed."""
+        """Open a transaction that reads committed data."""
         with self._connected() as connection:
             yield functools.partial(_rows, connection)
 
     @contextmanager
     def writing(self) -> Iterator[Execute]:
-        """Write in one transaction, one writer at a time among all processes."""
+        """Open a write transaction, one at a time among all processes."""
         with self._connected() as connection, connection.transaction():
             _rows(connection, "SELECT pg_advisory_xact_lock(?)", [self._lock])
             yield functools.partial(_rows, connection)

@@ -22,8 +22,8 @@ _busy: set[tuple[int, Space]] = set()  # spaces that are being consolidated, by 
 def later(store: BaseStore, space: Space, context: Context, payer: str | None = None) -> None:
     """Consolidate in the background if enough answers are new.
 
-    The answer does not wait for it. It runs on the caller's loop but outside its run, so it does
-    not enter the run's trace.
+    The answer does not wait for it. It runs on the caller's loop but outside its run, so the run's
+    trace does not include it.
     """
     work = _when_due(store, space, context, payer)
     task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
@@ -39,7 +39,7 @@ async def settled() -> None:
 
 
 async def _when_due(store: BaseStore, space: Space, context: Context, payer: str | None) -> None:
-    """Run one consolidation at a time in a space: two would pay for the same episodes twice."""
+    """Run one consolidation at a time, so that no episode is paid for twice."""
     interval, place = context.consolidation_interval or 1, (id(store), space)
     if place in _busy:
         return

@@ -1,4 +1,4 @@
-"""Differences that similarity of embeddings does not see: numbers, and a "not". Pure.
+"""Detect differences that embeddings miss: numbers, and a "not". Pure.
 
 Averaged word vectors place "What is 2+2?" beside "What is 3+5?", and a question beside its
 negation. An answer to one must not be recalled for the other.
@@ -24,12 +24,12 @@ def numbers(text: str) -> frozenset[str]:
 
 
 def negated(text: str) -> bool:
-    """Return whether a text says "not" in any form an odd number of times."""
+    """Return whether a text has an odd number of negations."""
     words = _WORD.findall(text.lower().replace("’", "'"))
     negations = [word for word in words if word in _NEGATIONS or word.endswith("n't")]
     return len(negations) % 2 == 1
 
 
 def comparable(one: str, other: str) -> bool:
-    """Return whether two texts have the same numbers, and both or neither a "not"."""
+    """Return whether two texts have equal numbers and equal negation."""
     return numbers(one) == numbers(other) and negated(one) == negated(other)

@@ -48,7 +48,10 @@ SECONDS = 120.0
 
 @dataclass
 class Consolidation:
-    """What one consolidation did. `left` episodes are still unread; `why` says what stopped it."""
+    """The result of one consolidation.
+
+    `left` counts unread episodes, and `why` says what stopped it.
+    """
 
     read: int = 0
     facts: int = 0
@@ -62,7 +65,7 @@ class Consolidation:
 
 @dataclass(frozen=True)
 class _Work:
-    """What every part of a consolidation needs."""
+    """The shared inputs of a consolidation's parts."""
 
     store: BaseStore
     space: Space
@@ -82,9 +85,10 @@ class _Work:
 async def consolidate(
     store: BaseStore, space: Space, context: Context, payer: str | None = None
 ) -> Consolidation:
-    """Distil facts from all new episodes. `payer` pays, up to `consolidation_tokens`.
+    """Distil facts from all new episodes, within `consolidation_tokens`.
 
-    Raises ConfigError or ModelUnavailable if no model can be asked. A simulation distils nothing.
+    The calls count against the daily quota of `payer`. Raises ConfigError or ModelUnavailable if
+    no model is available. A simulation distils nothing.
     """
     report = Consolidation()
     keys = sorted([item.key async for item in paged(store, space.unconsolidated)])
@@ -104,7 +108,7 @@ async def consolidate(
 
 
 async def _batch(work: _Work, keys: Sequence[str], report: Consolidation) -> bool:
-    """Read some episodes. Return False if the consolidation must stop here."""
+    """Read some episodes. Return False if the consolidation must stop."""
     items = [await work.store.aget(work.space.of("episode"), key) for key in keys]
     doubles = await _duplicates(work, [item for item in items if item])
     new = [item for item in items if item and item.key not in doubles]
@@ -141,14 +145,14 @@ async def _duplicates(work: _Work, episodes: Sequence[Item]) -> dict[str, str]:
 
 
 def _last(doubles: Mapping[str, str], key: str) -> str:
-    """Return the key that replaces a memory, when its replacement is replaced as well."""
+    """Return the key at the end of a chain of replacements."""
     while key in doubles:
         key = doubles[key]
     return key
 
 
 async def _near(work: _Work, kind: MemoryKind, text: str, least: float) -> list[Item]:
-    """Return memories that say the same as a text, as far as similarity can tell."""
+    """Return memories with nearly the same meaning as a text."""
     embedder = embeddings.chosen()
     if embedder is None:
         return []
@@ -176,7 +180,7 @@ def _same_answer(one: Item, other: Item) -> bool:
 
 
 async def _relinked(work: _Work, doubles: Mapping[str, str]) -> Values:
-    """Return the facts that came from duplicates, now linked to what replaces these."""
+    """Return the facts of removed duplicates, linked to their replacements."""
     moved: Values = {}
     if not doubles:
         return moved
@@ -190,7 +194,7 @@ async def _relinked(work: _Work, doubles: Mapping[str, str]) -> Values:
 async def _distilled(
     work: _Work, episodes: Sequence[Item]
 ) -> tuple[list[tuple[str, list[str]]], str | None]:
-    """Return facts with the keys of their episodes, or why there are none."""
+    """Return facts with the keys of their episodes, or the reason for none."""
     if not episodes:
         return [], None
     reply = await ask(work.binding, _call(work, episodes))
@@ -252,7 +256,7 @@ async def _fact(work: _Work, text: str, sources: list[str], written: Values) -> 
 
 
 def _same_fact(text: str, written: Values) -> str | None:
-    """Return the key of a fact of this batch, not yet in the store, that says the same."""
+    """Return the key of an equal fact of this batch that is not yet stored."""
     embedder = embeddings.chosen()
     if embedder is None or not written:
         return None

@@ -33,7 +33,9 @@ UNMEASURED_FLOOR = 0.75
 
 @dataclass(frozen=True)
 class Embedder:
-    """A model that embeds texts. Its name is saved with every vector; only equal names compare.
+    """A model that embeds texts.
+
+    Its name is saved with every vector; only vectors of equal names are compared.
 
     `embed` returns unit vectors of the shape (texts, dimensions) and raises MemoryUnavailable. From
     the cosine similarity `floor` on, two texts count as being about the same.
@@ -51,7 +53,7 @@ class _WordLlama(Protocol):
 
 
 def chosen() -> Embedder | None:
-    """Return the embedder of SWARM_BRAIN_EMBEDDER; None if it is `off` or not installed.
+    """Return the embedder of SWARM_BRAIN_EMBEDDER; None if off or not installed.
 
     Loads nothing. Raises ConfigError or ModelUnavailable for a setting that cannot work.
     """
@@ -88,7 +90,7 @@ def _words(texts: Sequence[str]) -> Vectors:
 
 
 def embed(texts: list[str]) -> list[list[float]]:
-    """Return unit vectors in the form that LangGraph's stores ask for (langgraph.json).
+    """Return unit vectors in the form of LangGraph's stores (langgraph.json).
 
     Raises MemoryUnavailable.
     """
@@ -100,7 +102,7 @@ def embed(texts: list[str]) -> list[list[float]]:
 
 
 def mean_similarity(texts: Sequence[str]) -> float | None:
-    """Return the mean pairwise cosine similarity, -1..1; None without the default model.
+    """Return the mean pairwise cosine, -1..1; None without the default model.
 
     Other embedders are not used here, so that agreement means the same everywhere.
     """
@@ -114,12 +116,12 @@ def mean_similarity(texts: Sequence[str]) -> float | None:
 
 
 def warm() -> None:
-    """Load the model now, so that the first similarity does not wait for it."""
+    """Load the model now, to save the first call the wait."""
     _ready()
 
 
 def _ready() -> _WordLlama | None:
-    """Return the model, loaded once; None if it is not installed or does not load."""
+    """Return the model, loaded once; None if it is not available."""
     with _lock:
         return _load()
 

@@ -1,4 +1,4 @@
-"""Remember answered questions, and recall what is near a new one."""
+"""Remember answered questions, and recall those near a new one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CUT = " [...]"
 
 
 class Recalled(NamedTuple):
-    """Memories near the question, the nearest first. `note` gives the reason if recall failed."""
+    """Memories near the question, nearest first. `note` explains a failure."""
 
     items: list[Recall]
     note: str | None = None
@@ -31,7 +31,7 @@ class Recalled(NamedTuple):
 async def recall(
     store: BaseStore, space: Space, question: str, limit: int, floor: float | None
 ) -> Recalled:
-    """Return what is remembered about a question. Never raises: the answer matters more."""
+    """Return the memories near a question. Never raises: the answer matters more."""
     try:
         embedder = embeddings.chosen()
         if embedder is None:
@@ -52,7 +52,10 @@ async def recall(
 
 
 def _reason(error: Exception) -> str:
-    """Return what failed. Others' errors are named by type, as their text may show an address."""
+    """Return the reason for a failure.
+
+    Foreign errors are named by type, because their text may contain an address.
+    """
     return (
         str(error) if isinstance(error, BrainError) else f"the store failed: {type(error).__name__}"
     )
@@ -92,7 +95,7 @@ def text_of(item: Item) -> str:
 
 
 def origin(item: Item) -> str:
-    """Return where a memory comes from: its model and thread, or the episodes behind a fact."""
+    """Return a memory's origin: its model and thread, or a fact's episodes."""
     value = item.value
     if value["kind"] == "fact":
         sources, more = value["episodes"][:MAX_SOURCES], len(value["episodes"]) - MAX_SOURCES
@@ -102,7 +105,7 @@ def origin(item: Item) -> str:
 
 
 async def remember(store: BaseStore, space: Space, episode: Mapping[str, object]) -> str | None:
-    """Save an answered question; return what failed, or None.
+    """Save an answered question; return the problem, or None.
 
     Its key is the id of its run, so saving it again has no effect.
     """
@@ -114,7 +117,7 @@ async def remember(store: BaseStore, space: Space, episode: Mapping[str, object]
 
 
 def putting(space: Space, episode: Mapping[str, object]) -> list[Op]:
-    """Return the writes that save an episode, to be done in one batch."""
+    """Return the writes that save an episode in one batch."""
     embedder = embeddings.chosen()
     value = {
         **episode,
@@ -131,5 +134,5 @@ def putting(space: Space, episode: Mapping[str, object]) -> list[Op]:
 
 
 def worth_remembering(provenance: str) -> bool:
-    """Return whether an answer counts as knowledge: only a complete one does."""
+    """Return whether an answer is knowledge: only a complete one is."""
     return provenance == "full"

@@ -30,7 +30,7 @@ def facts_schema() -> JsonSchema:
 
 
 def read_facts(text: str, keys: Sequence[str]) -> list[tuple[str, list[str]]] | None:
-    """Return the facts of a reply with the keys of their episodes; None without a list.
+    """Return the facts of a reply and their episodes' keys; None without a list.
 
     A fact is dropped unless it names an episode that the model was shown.
     """

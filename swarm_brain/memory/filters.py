@@ -1,4 +1,4 @@
-"""Filters of a search, with the meaning they have in LangGraph's own stores. Pure."""
+"""Filters of a search, as LangGraph's own stores define them. Pure."""
 
 from __future__ import annotations
 

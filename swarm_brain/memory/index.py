@@ -1,4 +1,4 @@
-"""Exact nearest-neighbour search over unit vectors in memory. Needs numpy (extra `memory`).
+"""Search the nearest of many unit vectors, exactly and in memory (numpy).
 
 A search reads every vector once: 100,000 of 256 dimensions are 100 MB and take some 10 ms.
 """
@@ -18,7 +18,7 @@ GONE = -1  # the id of a dropped row
 
 
 class Index:
-    """Unit vectors by item id. Ids only grow, and a dropped row is never found again."""
+    """Unit vectors by item id. Ids only grow, and dropped rows do not return."""
 
     def __init__(self, dims: int) -> None:
         self.dims = dims
@@ -29,7 +29,7 @@ class Index:
         self._lock = threading.Lock()
 
     def add(self, ids: Sequence[int], vectors: Vectors) -> None:
-        """Append rows of the shape (len(ids), dims); skip ids up to `last`, which are known."""
+        """Append rows of the shape (len(ids), dims); skip known ids, up to `last`."""
         with self._lock:
             numbers = np.asarray(ids, dtype=np.int64)
             new = numbers > self.last
@@ -43,7 +43,7 @@ class Index:
             self.last = int(self._ids[self._count - 1])
 
     def _make_room(self, more: int) -> None:
-        """Double the room whenever it runs out, so that adding a row costs the same at any size."""
+        """Double the room when it runs out, so that adding stays cheap at any size."""
         needed, size = self._count + more, len(self._ids)
         while size < needed:
             size *= 2

@@ -1,4 +1,4 @@
-"""List, forget, export, import and embed memories again."""
+"""List, forget, export, import and re-embed memories."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def paged(store: BaseStore, namespace: Namespace) -> AsyncIterator[SearchI
 
 
 async def listed(store: BaseStore, space: Space) -> list[SearchItem]:
-    """Return all memories of a space by kind, the latest first; the order is every store's."""
+    """Return all memories of a space by kind, latest first, in any store."""
     memories: list[SearchItem] = []
     for kind in MEMORY_KINDS:
         items = [item async for item in paged(store, space.of(kind))]
@@ -45,7 +45,7 @@ async def listed(store: BaseStore, space: Space) -> list[SearchItem]:
 
 
 async def find(store: BaseStore, space: Space, key: str) -> Item | None:
-    """Return the memory with this id, or the only one whose id begins with it."""
+    """Return the memory with this id, or with this unique beginning of an id."""
     for kind in MEMORY_KINDS:
         if item := await store.aget(space.of(kind), key):
             return item
@@ -56,9 +56,9 @@ async def find(store: BaseStore, space: Space, key: str) -> Item | None:
 
 
 async def forget(store: BaseStore, space: Space, keys: Sequence[str]) -> int:
-    """Delete memories, their vectors, and facts that came from nothing else; return how many.
+    """Delete memories, their vectors, and facts without another source.
 
-    Stores that write a batch at once delete all or nothing.
+    Return how many were deleted. Stores that write a batch at once delete all or nothing.
     """
     gone = set(keys)
     writes: list[Op] = [
@@ -84,7 +84,7 @@ async def forget(store: BaseStore, space: Space, keys: Sequence[str]) -> int:
 
 
 class Line(BaseModel):
-    """One line of an export: a memory without its vector, which importing makes again."""
+    """One line of an export: a memory without its vector."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -169,7 +169,7 @@ def _line(number: int, text: str) -> Line:
 
 
 async def stats(store: BaseStore, space: Space) -> dict[str, object]:
-    """Return how many memories there are: by kind, by embedder, unconsolidated."""
+    """Count the memories: by kind, by embedder, unconsolidated."""
     items = await listed(store, space)
     waiting = [item.key async for item in paged(store, space.unconsolidated)]
     current = embeddings.chosen()
@@ -184,10 +184,10 @@ async def stats(store: BaseStore, space: Space) -> dict[str, object]:
 
 
 async def reindex(store: BaseStore, space: Space) -> int:
-    """Embed every memory with the present embedder; return how many there are.
+    """Embed every memory with the current embedder; return their number.
 
-    Raises MemoryUnavailable if embedding fails. The batch in which it failed is then without
-    vectors until the next time; all others have their old or their new ones.
+    Raises MemoryUnavailable if embedding fails. The batch that failed is then without vectors
+    until the next attempt. Earlier batches have new vectors, later ones keep their old ones.
     """
     embedder = embeddings.chosen()
     if embedder is None:
@@ -208,7 +208,7 @@ async def reindex(store: BaseStore, space: Space) -> int:
 
 
 def brief(item: Item) -> dict[str, object]:
-    """Return a memory as data, without the id of its run, which is its own."""
+    """Return a memory as data, without the id of its run (its own id)."""
     return {"id": item.key, **{k: v for k, v in item.value.items() if k != "run_id"}}
 
 

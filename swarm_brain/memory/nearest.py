@@ -1,4 +1,4 @@
-"""The memories nearest to a text, in any store: by its own index, else compared here.
+"""Find the memories nearest to a text, in any store.
 
 A server's store may have no vector index. Aegra's has one only if its database has pgvector and its
 configuration names a provider of embeddings.
@@ -30,7 +30,7 @@ _lock = threading.Lock()
 async def nearest(
     store: BaseStore, place: Namespace, text: str, embedder: Embedder, limit: int, offset: int = 0
 ) -> list[SearchItem]:
-    """Return items of this embedder near a text, with scores, the nearest first.
+    """Return items of this embedder near a text with scores, nearest first.
 
     Raises MemoryUnavailable, and whatever the store raises.
     """
@@ -53,7 +53,7 @@ def _scored(items: Sequence[SearchItem], text: str, embedder: Embedder) -> list[
 
 
 def _embedded(texts: Sequence[str], embedder: Embedder) -> list[Vectors]:
-    """Return a unit vector for each text; embed those that are not cached in one call."""
+    """Return a unit vector for each text, embedding the uncached ones in one call."""
     with _lock:
         cached = {text: _vectors.get((embedder.name, text)) for text in texts}
     vectors = {text: vector for text, vector in cached.items() if vector is not None}

@@ -21,7 +21,7 @@ HERE = "exact, in this process"
 
 
 def open_store() -> BaseStore:
-    """Open the user's store; this blocks.
+    """Open the user's store. Blocking.
 
     Raises MemoryUnavailable, ConfigError or ModelUnavailable.
     """
@@ -34,7 +34,7 @@ def open_store() -> BaseStore:
 
 
 def _postgres_store(url: str, embedder: Embedder | None) -> BaseStore:
-    """Open LangGraph's store where pgvector can be used, else ours, which needs no extension."""
+    """Open LangGraph's store if pgvector is available, else our own."""
     database = in_postgres(url)
     try:
         if embedder is None:
@@ -52,7 +52,7 @@ def _postgres_store(url: str, embedder: Embedder | None) -> BaseStore:
 
 
 def searching(store: BaseStore) -> str:
-    """Return in words how this store finds memories by their meaning."""
+    """Describe how this store finds memories by meaning."""
     if isinstance(store, SqlStore):
         return store.how if store.embedder else "not at all: there is no embedder"
     indexed = getattr(store, "indexed", None)
@@ -62,7 +62,7 @@ def searching(store: BaseStore) -> str:
 
 
 def in_process() -> SqlStore:
-    """Return an empty store that lives as long as the process."""
+    """Return an empty store in this process's memory."""
     return SqlStore(in_file(":memory:"), embeddings.chosen())
 
 

@@ -1,4 +1,4 @@
-"""Memories whose vectors the database searches: LangGraph's PostgresStore over pgvector."""
+"""Memories in LangGraph's PostgresStore, with vector search by pgvector."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _plain(op: Op) -> Op:
 
 
 def why_not(database: Postgres) -> str | None:
-    """Return why vectors cannot be searched in this database; None if they can."""
+    """Return why this database has no vector search; None if it has."""
     with database.reading() as execute:
         installed = execute("SELECT 1 FROM pg_extension WHERE extname = 'vector'", ())
         if not execute("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'", ()):
@@ -99,7 +99,7 @@ def why_not(database: Postgres) -> str | None:
 
 
 def open_pgvector(url: str, embedder: Embedder) -> PgvectorStore:
-    """Open the store and make missing tables. Raises MemoryUnavailable."""
+    """Open the store and create missing tables. Raises MemoryUnavailable."""
     pool = opened(url, _search_on, prepare_threshold=0, row_factory=dict_row)
     try:
         with pool.connection() as connection, _alone(connection):
@@ -117,14 +117,14 @@ def open_pgvector(url: str, embedder: Embedder) -> PgvectorStore:
 
 
 def _search_on(connection: PoolConnection) -> None:
-    """Set what ITERATIVE describes; an older pgvector does not know the setting."""
+    """Turn on iterative search (see ITERATIVE) if this pgvector supports it."""
     with suppress(psycopg.errors.UndefinedObject, psycopg.errors.InvalidName):
         connection.execute("SET hnsw.iterative_scan = strict_order")
 
 
 @contextmanager
 def _alone(connection: PoolConnection) -> Iterator[None]:
-    """Let one process in at a time. Poll for the lock, as threads/postgres.py explains."""
+    """Let one process in at a time, by polling (see threads/postgres.py)."""
     while not _one(connection, f"SELECT pg_try_advisory_lock({SETUP_LOCK}) AS value"):
         time.sleep(POLL_SECONDS)
     try:

@@ -16,29 +16,29 @@ Namespace = tuple[str, ...]
 
 
 def user_of(identity: str | None) -> str | None:
-    """Return the name of a signed-in user; None for the local user, who has no name anywhere."""
+    """Return the name of a signed-in user; None for the local user."""
     return None if identity == LOCAL_IDENTITY else identity
 
 
 @dataclass(frozen=True)
 class Space:
-    """One user's memories under one name. The user is `local` unless signed in at a server."""
+    """One user's memories under one name."""
 
     user: str = LOCAL_USER
     name: str = "default"
 
     @classmethod
     def of_user(cls, user: str | None, name: str) -> Space:
-        """Return a user's memories; None is the local user, whom a user named `local` is not.
+        """Return the memory space of a user; None is the local user.
 
-        The second @ ends the name: stores match labels by prefix, and no user's label may be the
-        prefix of another's.
+        A signed-in user named `local` is another user. The second @ ends the name: stores match
+        labels by prefix, and no user's label may be the prefix of another's.
         """
         return cls(LOCAL_USER if user is None else f"@{user}@", name)
 
     @property
     def root(self) -> Namespace:
-        """The namespace above all of this user's memories, whatever their name."""
+        """The namespace above all of this user's memories."""
         return (ROOT, _label(self.user))
 
     def of(self, kind: MemoryKind) -> Namespace:
@@ -47,11 +47,11 @@ class Space:
 
     @property
     def unconsolidated(self) -> Namespace:
-        """The namespace of keys of episodes that no consolidation has read yet."""
+        """The namespace of the keys of episodes that are not consolidated yet."""
         return (*self.root, _label(self.name), "unconsolidated")
 
     def calls(self, run_id: str) -> Namespace:
-        """Return the namespace of an unfinished run's reservations (spending/reservations.py)."""
+        """Return the namespace of an unfinished run's reservations."""
         return (*self.root, "calls", _label(run_id))
 
 

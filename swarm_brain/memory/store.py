@@ -74,7 +74,7 @@ class SqlStore(BaseStore):
         return results
 
     def shred(self) -> None:
-        """Overwrite in the file what was deleted."""
+        """Overwrite deleted data in the file."""
         self.database.shred()
 
     def _read(self, op: Op) -> Result:
@@ -127,7 +127,7 @@ class SqlStore(BaseStore):
     def _best(
         self, execute: Execute, namespace: str, vector: Vectors, op: SearchOp
     ) -> list[SearchItem]:
-        """Return the nearest items of one namespace that still exist and match the filter."""
+        """Return a namespace's nearest items that still exist and match the filter."""
         index = self._current(execute, namespace, len(vector))
         needed, best = op.offset + op.limit, list[SearchItem]()
         nearest = index.nearest(vector)
@@ -150,7 +150,7 @@ class SqlStore(BaseStore):
         return {row[0]: row[1:] for row in rows}
 
     def _current(self, execute: Execute, namespace: str, dims: int) -> Index:
-        """Return the namespace's index with everything that has been committed.
+        """Return the namespace's index with all committed vectors.
 
         An embedder may change the size of its vectors; only those of the present size are used.
         """
@@ -186,7 +186,7 @@ class SqlStore(BaseStore):
                 self._put(execute, put, vectors.get((put.namespace, put.key)))
 
     def _put(self, execute: Execute, put: PutOp, vector: bytes | None) -> None:
-        """Replace one item and its vector. The new row gets a new id, so that indexes see it."""
+        """Replace one item and its vector. A new row id makes indexes notice."""
         place, now = [_joined(put.namespace), put.key], datetime.now(UTC).isoformat()
         old = execute(
             "SELECT id, created_at FROM memory_items WHERE namespace = ? AND key = ?", place
@@ -208,7 +208,7 @@ class SqlStore(BaseStore):
             )
 
     def _vectors_of(self, puts: Sequence[PutOp]) -> dict[tuple[tuple[str, ...], str], bytes]:
-        """Return the vectors of the values that have a text; none if the embedder fails."""
+        """Return the vectors of values with a text; none if embedding fails."""
         texts = {
             (put.namespace, put.key): put.value[FIELD]
             for put in puts
@@ -230,14 +230,14 @@ class SqlStore(BaseStore):
 
 
 def _joined(namespace: Sequence[str]) -> str:
-    """Return a namespace as one text. A period in a label would lead to another namespace."""
+    """Return a namespace as one text. Raises for a label with a period."""
     if wrong := [label for label in namespace if "." in label]:
         raise InvalidNamespaceError(f"a namespace label must not contain a period: {wrong[0]!r}")
     return ".".join(namespace)
 
 
 def _below(prefix: Sequence[str]) -> tuple[str, list[str]]:
-    """Return the SQL condition for a namespace and everything below it, label by label."""
+    """Return the SQL condition for a namespace and everything below it."""
     if not prefix:
         return "1 = 1", []
     name = _joined(prefix)
@@ -248,7 +248,7 @@ def _below(prefix: Sequence[str]) -> tuple[str, list[str]]:
 def _with_vectors(execute: Execute, prefix: Sequence[str]) -> Iterator[str]:
     """Yield the namespaces below a prefix that have vectors.
 
-    Each costs one look into the index. DISTINCT would read an entry for every vector.
+    Each costs one index look-up. DISTINCT would read an entry for every vector.
     """
     sql = "SELECT namespace FROM memory_vectors WHERE namespace {} ORDER BY namespace LIMIT 1"
     name = _joined(prefix)

@@ -1,5 +1,5 @@
-"""Models: the only place that imports a vendor, and only when its model is used.
+"""Models. Vendors are imported here only, and only when their model is used.
 
-One string `provider:model` names a model. `choose.bind` makes it callable; `calls.client.ask` is
-how every call is made.
+One string `provider:model` names a model. `choose.bind` makes it callable, and `calls.client.ask`
+makes every call.
 """

@@ -1,4 +1,4 @@
-"""A binding: one model made callable, with what a caller must know about it."""
+"""A binding: one callable model, and the facts that a caller needs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Sampling:
 
 
 def no_schema(name: str, schema: JsonSchema) -> CallArguments:
-    """Return no arguments: the model takes no JSON schema, and the prompt alone asks for JSON."""
+    """Return no arguments, for a model that takes no JSON schema."""
     return {}
 
 
@@ -73,10 +73,10 @@ class Binding:
 
     @property
     def origin(self) -> Origin:
-        """Return what error messages name."""
+        """Return the origin for error messages."""
         return Origin(self.spec, self.endpoint, self.secret)
 
 
 def estimate_tokens(text: str) -> int:
-    """Estimate the tokens of a text at four bytes each, the usual ratio for English."""
+    """Estimate the tokens of a text at four bytes each."""
     return -(-len(text.encode()) // 4)

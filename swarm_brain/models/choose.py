@@ -23,7 +23,7 @@ class Choice(NamedTuple):
 
 
 def choose(model: str = "auto") -> Choice:
-    """Return the model that `auto` stands for; any other name stands for itself."""
+    """Return the model that `auto` selects, or the named one."""
     if model != "auto":
         return Choice(model, "you named it")
     if (named := variable("SWARM_BRAIN_MODEL")) and named != "auto":
@@ -40,14 +40,14 @@ def choose(model: str = "auto") -> Choice:
 
 
 def simulate_instead(model: str, choice: Choice, error: ModelUnavailable) -> Choice:
-    """Return the simulation if `auto` chose embedded weights that cannot be had, else raise."""
+    """Return the simulation if `auto` chose unavailable weights, else raise."""
     if model == "auto" and choice.spec == EMBEDDED_DEFAULT:
         return Choice("simulation:", str(error))
     raise error
 
 
 def bind_chosen(model: str, base_url: str | None = None) -> tuple[Binding, str]:
-    """Bind what `choose` returns, or the simulation in its place; return it with the reason."""
+    """Bind the chosen model, or the simulation in its place; return the reason too."""
     choice = choose(model)
     try:
         return bind(choice.spec, base_url), choice.reason
@@ -57,10 +57,10 @@ def bind_chosen(model: str, base_url: str | None = None) -> tuple[Binding, str]:
 
 
 def bind(spec: str, base_url: str | None = None) -> Binding:
-    """Bind `provider:model`. May block: it loads libraries and weights and starts local servers.
+    """Bind `provider:model`. Blocks while libraries, weights or servers load.
 
-    Raises ConfigError for a spec that means nothing, ModelUnavailable if a key, a package or
-    weights are missing.
+    Raises ConfigError for an invalid spec, and ModelUnavailable if a key, a package or weights are
+    missing.
     """
     provider, colon, model = spec.partition(":")
     if not colon or not provider:

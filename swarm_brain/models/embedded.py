@@ -48,7 +48,7 @@ class _Engine(Protocol):
 
 @dataclass(frozen=True)
 class LocalServer:
-    """A running server: its base `url` ending in /v1, its key, the context of one request."""
+    """A running server: its base URL, its key, the context of one request."""
 
     url: str
     api_key: str = field(repr=False)
@@ -82,7 +82,7 @@ def bind(model: str, base_url: str | None = None) -> Binding:
 
 
 def _bounded(schema: JsonSchema) -> JsonSchema:
-    """Limit texts and lists of a schema: small models write one text until they are cut off."""
+    """Limit texts and lists of a schema, since small models may never stop."""
     match schema:
         case {"type": "string"}:
             return {**schema, "maxLength": TEXT_LENGTH}
@@ -96,11 +96,11 @@ def _bounded(schema: JsonSchema) -> JsonSchema:
 
 
 def serve(path: Path) -> LocalServer:
-    """Return the server for the GGUF file at `path`, started if it is not running.
+    """Return the server for the GGUF file at `path`, started if necessary.
 
-    Blocks while the model loads, half a second or more. There is one server per file. Raises
-    ModelUnavailable if the file cannot be read or loaded, or if the package is missing. The server
-    ends with the interpreter.
+    Blocks while the model loads, half a second or more. There is one server per file, which ends
+    with the interpreter. Raises ModelUnavailable if the file cannot be read or loaded, or if the
+    package is missing.
     """
     place = embedded_weights.require_gguf(path).resolve()
     with _lock:
@@ -113,7 +113,7 @@ def serve(path: Path) -> LocalServer:
 
 
 def stop_all() -> None:
-    """Stop every server within about a second; running requests lose their connection."""
+    """Stop every server within about a second, cutting off running requests."""
     with _lock:
         for place in list(_running):
             server, engine = _running.pop(place)
@@ -123,7 +123,7 @@ def stop_all() -> None:
 
 
 def count_tokens(server: LocalServer, text: str) -> int:
-    """Count the tokens of `text` with the model's tokenizer, without a chat template; blocks.
+    """Count the tokens of `text` without a chat template. Blocking.
 
     Raises ModelUnavailable if the server does not answer.
     """
@@ -179,9 +179,9 @@ def _load(path: Path, key: str) -> _Engine:
 def _library() -> Any:
     """Import llama.cpp so that its threads sleep while they wait for each other.
 
-    By default OpenMP's threads spin. On a busy machine every step of every layer then waits for a
-    thread without a CPU, and replies take more than ten times as long. OpenMP reads the variable
-    once, when it is loaded.
+    By default OpenMP's threads spin. On a busy machine every layer then waits for a thread without
+    a CPU, and replies take more than ten times as long. OpenMP reads the variable once, when it is
+    loaded.
     """
     before = os.environ.get("OMP_WAIT_POLICY")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -207,7 +207,7 @@ def _params(params: Any, path: Path, key: str) -> Any:
 
 
 def _trained_context(path: Path) -> int:
-    """Return the context that the model was trained for, in tokens, from the file's metadata."""
+    """Return the model's trained context in tokens, from the file's metadata."""
     with path.open("rb") as file:
         header = file.read(HEADER_BYTES)
     # The key `<architecture>.context_length`, the code of its type (u32), the value.
@@ -217,9 +217,9 @@ def _trained_context(path: Path) -> int:
 
 
 def _threads() -> int:
-    """Return half of the CPUs that this process may use, which are mostly its real cores.
+    """Return half of this process's CPUs, which is about its real cores.
 
-    At least three, but one always stays free: the threads wait for each other at every layer, and
+    It is at least three but leaves one free. The threads wait for each other at every layer, and
     one that shares its CPU makes all of them many times slower.
     """
     usable = os.cpu_count() or 1
@@ -232,7 +232,7 @@ def _threads() -> int:
 
 
 def _hang_up(port: int | None) -> None:
-    """Close every connection of this process to the server on `port`, and its listener.
+    """Close this process's connections to the server on `port`, and its listener.
 
     The server waits forever for running requests, and crashes the process if the interpreter ends
     meanwhile. Both ends of the connections are in this process.
@@ -251,7 +251,7 @@ def _ends(connection: socket.socket) -> Iterator[object]:
 
 
 def _own_sockets() -> Iterator[socket.socket]:
-    """Yield the sockets of this process, with those of libraries if descriptors can be listed."""
+    """Yield the sockets of this process, including those of libraries if possible."""
     descriptors = Path("/dev/fd")
     if not descriptors.is_dir():
         yield from [it for it in gc.get_objects() if issubclass(type(it), socket.socket)]

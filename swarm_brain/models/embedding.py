@@ -1,6 +1,6 @@
-"""Embedding models by `provider:model`: endpoints, HuggingFace weights, and those of LangChain.
+"""Embedding models by `provider:model`.
 
-Blocking, because memory embeds in threads. Vendors' errors become MemoryUnavailable.
+Calls block, because memory embeds in threads. Vendors' errors become MemoryUnavailable.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ MOST_TOKENS = 512  # of a text for a HuggingFace model
 
 
 def embed_with(spec: str) -> Embed:
-    """Return a function from texts to vectors; the model is loaded on first use.
+    """Return a function from texts to vectors; the model loads on first use.
 
-    Raises ConfigError for a spec that means nothing, ModelUnavailable if a key is missing.
+    Raises ConfigError for an invalid spec, and ModelUnavailable if a key is missing.
     """
     provider, _, model = spec.partition(":")
     if not model:
@@ -93,7 +93,7 @@ def _langchain(spec: str) -> Embed:
 
 
 class _HuggingFace:
-    """The mean of a transformer's last hidden states over a text's tokens (Reimers, 2019)."""
+    """Embeds by mean pooling of a transformer's last hidden states (Reimers, 2019)."""
 
     def __init__(self, model: str) -> None:
         import transformers  # an extra

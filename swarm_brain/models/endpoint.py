@@ -1,4 +1,4 @@
-"""OpenAI-compatible endpoints: `hyperbolic:`, `openai-compatible:` and the user's own providers."""
+"""Bind OpenAI-compatible endpoints, including the user's own providers."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _required(model: str, provider: str) -> str:
 
 
 def base_of(url: str) -> str:
-    """Return the base URL of an endpoint, given as base or as full `.../chat/completions`."""
+    """Return an endpoint's base URL, with or without `/chat/completions`."""
     try:
         parts = urlsplit(url.strip())
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -110,7 +110,7 @@ def bind(
     pace: Pace = UNPACED,
     stated: Price | None = None,
 ) -> Binding:
-    """Bind `spec` to the endpoint at `url`; `stated` is the provider's own price."""
+    """Bind `spec` to the endpoint at `url`; `stated` is the provider's price."""
     base, model = base_of(url), spec.partition(":")[2]
     chat = _client(Origin(spec, base, key), model)
 
@@ -145,9 +145,9 @@ def _tuned(chat: BaseChatModel, sampling: Sampling) -> Runnable[LanguageModelInp
 
 
 def response_format(name: str, schema: JsonSchema) -> CallArguments:
-    """Return the arguments that ask for JSON by schema.
+    """Return the arguments that request JSON by schema.
 
-    As `extra_body`, because the SDK's own path raises on replies that are cut off.
+    They are passed as `extra_body`, because the SDK's own path raises for truncated replies.
     """
     form = {"name": name, "schema": schema, "strict": True}
     return {"extra_body": {"response_format": {"type": "json_schema", "json_schema": form}}}
@@ -182,7 +182,7 @@ def _client(origin: Origin, model: str) -> BaseChatModel:
 
 @lru_cache(maxsize=64)
 def window(base: str, key: str | None, model: str) -> int | None:
-    """Return the context of a served model in tokens, None if the endpoint does not report it.
+    """Return a served model's context in tokens; None if it is not reported.
 
     llama.cpp and vLLM do. Blocks up to PROBE_SECONDS for each of two requests.
     """

@@ -17,8 +17,8 @@ from swarm_brain.calls.error_map import Origin, translate
 class EndpointChat(BaseChatOpenAI):
     """LangChain's model, with errors translated before a tracer sees them.
 
-    Some endpoints echo the key in their errors. `BaseChatOpenAI`, unlike `ChatOpenAI`, sends
-    `max_tokens` under that name.
+    Some endpoints echo the key in their errors. The base class is `BaseChatOpenAI`, because
+    `ChatOpenAI` renames `max_tokens`.
     """
 
     _origin: Origin = PrivateAttr()

@@ -1,4 +1,4 @@
-"""All other providers, through LangChain's `init_chat_model`."""
+"""Bind all other providers through LangChain's `init_chat_model`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def bind(provider: str, model: str) -> Binding:
 def _construct(provider: str, model: str, sampling: Sampling) -> BaseChatModel:
     """Create a chat model with LangChain's standard parameters.
 
-    Without top_p, which some vendors refuse beside a temperature.
+    top_p is left out, because some vendors refuse it beside a temperature.
     """
     from langchain.chat_models import init_chat_model  # takes long to import
 

@@ -1,4 +1,4 @@
-"""Prepare a run's models: choose what `auto` stands for, and fetch the weights that are missing."""
+"""Prepare a run's models: resolve `auto` and fetch missing weights."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ Progress = Callable[[str, int, int], None]  # model, bytes so far, bytes in all
 
 
 def prepare(context: Context, topology: Topology, progress: Progress) -> tuple[Context, Choice]:
-    """Return the settings with a model in place of `auto`, and which model that is and why.
+    """Return the settings with `auto` resolved, and the choice with its reason.
 
-    Fetches embedded weights, reporting each step to `progress`. If `auto` stands for weights that
-    cannot be had, the simulation takes their place. Raises ModelUnavailable for any other model.
+    Embedded weights are fetched, and each step is reported to `progress`. If `auto` selects
+    unavailable weights, the simulation takes their place. Raises ModelUnavailable for any other
+    model.
     """
     choice = choose(context.model)
     own = [expert.model for expert in topology.experts.values() if expert.model]
@@ -34,7 +35,7 @@ def prepare(context: Context, topology: Topology, progress: Progress) -> tuple[C
 
 
 def fetch(model: str, progress: Progress) -> Path:
-    """Return the file of an embedded model, fetched if it is not here."""
+    """Return the file of an embedded model, downloading it if necessary."""
     return embedded_weights.resolve(model) or embedded_weights.fetch(
         model, partial(progress, model)
     )

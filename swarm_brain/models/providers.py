@@ -1,4 +1,4 @@
-"""The providers there are: those shipped here, and those that other packages add.
+"""The available providers: the shipped ones, and those of other packages.
 
 Each is a function `bind(model, base_url)` that returns a Binding, named as `module:function`: here
 in PROVIDERS, or by a package in an entry point of the group `swarm_brain.providers`.
@@ -89,7 +89,7 @@ def of(point: EntryPoint) -> str:
 def bind_plugin(point: EntryPoint, model: str, base_url: str | None) -> Binding:
     """Bind a model of a provider from another package.
 
-    Raises ModelUnavailable, naming the package, for any error but a BrainError.
+    Raises ModelUnavailable with the package's name for any error but a BrainError.
     """
     try:
         bind: Bind = point.load()

@@ -55,7 +55,7 @@ def _texts(value: object) -> object:
 
 
 def _pattern(value: object) -> object:
-    """Return a compiled pattern for `/regex/` and for text that must occur."""
+    """Return a compiled pattern for `/regex/` or for literal text."""
     if not isinstance(value, str) or not value.strip("/"):
         raise ValueError("write text that the prompt contains, or /a regular expression/")
     regex = value[1:-1] if value[0] == value[-1] == "/" else re.escape(value)
@@ -66,7 +66,7 @@ def _pattern(value: object) -> object:
 
 
 class ScriptEntry(BaseModel):
-    """One entry of a script: the requests that it fits, and what they get."""
+    """One entry of a script: the requests that it fits, and their replies."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -88,7 +88,7 @@ class ScriptEntry(BaseModel):
 
 @dataclass(frozen=True)
 class Script:
-    """A parsed file. Each run counts for itself how often an entry was used."""
+    """A parsed file. Each run has its own count of each entry's uses."""
 
     name: str
     digest: str
@@ -97,7 +97,7 @@ class Script:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, expert: str, prompt: str, run: str | None) -> tuple[ScriptEntry, int]:
-        """Return the entry for a request, and how often this run has used it before.
+        """Return the entry for a request, and this run's earlier uses of it.
 
         Raises ModelError, naming the prompt, if no entry is left for it.
         """
@@ -176,7 +176,7 @@ def _entry(place: str, number: int, item: object) -> ScriptEntry:
 
 
 def _problem(error: ValidationError) -> str:
-    """Return the first problem in words, without the file's text."""
+    """Describe the first problem without quoting the file."""
     problem = error.errors(include_url=False, include_input=False)[0]
     key = ".".join(str(part) for part in problem["loc"][:1])
     if problem["type"] == "extra_forbidden":

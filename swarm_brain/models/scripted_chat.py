@@ -1,4 +1,4 @@
-"""`scripted:FILE`: a model whose replies come from a file, for tests without a network."""
+"""`scripted:FILE`: a model that replies from a file, for tests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BYTES_PER_TOKEN = 4  # as in `estimate_tokens`
 
 @dataclass(frozen=True)
 class ScriptedReply:
-    """What a script says to one request, and the usage that it reports."""
+    """A script's reply to one request, and the usage to report."""
 
     text: str
     input_tokens: int
@@ -37,7 +37,7 @@ class ScriptedReply:
 
 
 class ScriptedChat(BaseChatModel):
-    """A chat model that streams scripted replies word by word. Subclasses define `respond`."""
+    """A chat model that streams scripted replies; subclasses define `respond`."""
 
     @property
     def _llm_type(self) -> str:
@@ -87,7 +87,7 @@ class ScriptedChat(BaseChatModel):
 
 
 def _end(reply: ScriptedReply) -> AIMessageChunk:
-    """The last chunk of a stream: no text, but usage and the reason for the end."""
+    """Return the last chunk of a stream: usage and finish reason."""
     total = reply.input_tokens + reply.output_tokens
     return AIMessageChunk(
         content="",
@@ -100,7 +100,7 @@ def _end(reply: ScriptedReply) -> AIMessageChunk:
 
 
 class FileChat(ScriptedChat):
-    """Replies from the script at `place`."""
+    """A chat model that replies from the script at `place`."""
 
     place: str
 
@@ -137,7 +137,7 @@ def _failure(name: str, entry: ScriptEntry) -> ModelError | None:
 
 
 class _Arguments(BaseModel):
-    """The call arguments that this model reads; it has no use for a JSON schema."""
+    """The call arguments that this model reads; a JSON schema is not among them."""
 
     expert: str = ""
     run: str | None = None

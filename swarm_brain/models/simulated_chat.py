@@ -1,4 +1,4 @@
-"""The chat model of `simulation:`; its replies are in simulation.py, which imports faster."""
+"""The chat model of `simulation:`; simulation.py has its replies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from swarm_brain.models.simulation import reply_to
 
 
 class SimulatedChat(BaseChatModel):
-    """A chat model that asks no model."""
+    """A chat model that simulates its replies."""
 
     @property
     def _llm_type(self) -> str:

@@ -1,4 +1,4 @@
-"""`simulation:` deterministic replies without a model. Each says that it is simulated."""
+"""Write deterministic replies without a model, labelled as simulated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MARK = "[simulated]"
 
 
 def reply_to(messages: Sequence[BaseMessage], schema: JsonSchema | None = None) -> str:
-    """Return a reply in place of a model's; it depends on the messages alone."""
+    """Return a simulated reply, which depends on the messages alone."""
     if schema is not None:
         return json.dumps(_instance(schema))
     text = "\n".join(message.text for message in messages)

@@ -1,6 +1,7 @@
-"""Layered layout: the order of items in each column, and their heights. Pure.
+"""Order the items of a layered layout's columns, and set heights. Pure.
 
-The part of Sugiyama's method that a topology needs: order by barycentre, then assign coordinates.
+It is the part of Sugiyama's method that a topology needs: order by barycentre, then assign
+coordinates.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ SWEEPS = 25  # odd, so that the last one goes forward
 
 
 def ordered(columns: Sequence[Sequence[Item]], left: Ties[Item]) -> list[list[Item]]:
-    """Return the columns, each in an order with few crossings; equal items keep their order.
+    """Return the columns, each ordered for few crossings.
 
     `left` maps an item to its neighbours in the previous column.
     """
@@ -30,7 +31,7 @@ def ordered(columns: Sequence[Sequence[Item]], left: Ties[Item]) -> list[list[It
 
 
 def turned(ties: Ties[Item]) -> dict[Item, dict[Item, float]]:
-    """Return the same ties, seen from the other end."""
+    """Return the ties in the opposite direction."""
     other: dict[Item, dict[Item, float]] = {}
     for item, neighbours in ties.items():
         for neighbour, pull in neighbours.items():
@@ -39,7 +40,7 @@ def turned(ties: Ties[Item]) -> dict[Item, dict[Item, float]]:
 
 
 def _swept(columns: list[list[Item]], ties: Ties[Item], forward: bool) -> list[list[Item]]:
-    """Return the columns after one pass that sorts each by the positions of its neighbours."""
+    """Return the columns after one pass of sorting by neighbours' positions."""
     done = [list(column) for column in columns]
     numbers = range(1, len(done)) if forward else range(len(done) - 2, -1, -1)
     for number in numbers:
@@ -80,7 +81,7 @@ def placed(
     heights: Mapping[Item, float],
     gap: float,
 ) -> dict[Item, float]:
-    """Return each item's middle, as near to its neighbours' as the column's order allows."""
+    """Return each item's middle, near its neighbours' but in the column's order."""
     right = turned(left)
     middles: dict[Item, float] = {}
     for column in columns:
@@ -102,7 +103,7 @@ def _stacked(
     heights: Mapping[Item, float],
     gap: float,
 ) -> dict[Item, float]:
-    """Fit the wanted middles by least squares without overlaps (pool adjacent violators)."""
+    """Fit the middles by least squares without overlaps."""
     offsets, offset = [], 0.0
     for before, item in zip([None, *column], column, strict=False):
         offset += (heights[before] + heights[item]) / 2 + gap if before is not None else 0.0

@@ -38,7 +38,7 @@ Place = tuple[int, str, str]  # level, name, and for a lane the kind of what run
 
 @dataclass(frozen=True)
 class Box:
-    """A node: an expert, `begin` or `finish` (whose kind is their name). x, y: top left."""
+    """A node: an expert, `begin` or `finish`. x, y: top left."""
 
     name: str
     kind: str
@@ -52,7 +52,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Arrow:
-    """A connection. `points` are a start, then two controls and an end for each cubic curve.
+    """A connection; `points` are a start, then three per cubic curve.
 
     The label starts at `label_x` on the baseline `label_y` and may be `label_w` wide.
     """
@@ -90,13 +90,13 @@ class Picture:
 
 
 def layout(topology: Topology, labels: Labels = "conditions") -> Picture:
-    """Place the nodes and edges of a topology. The shorter the labels, the closer the columns."""
+    """Place the nodes and edges of a topology."""
     levels = {BEGIN: 0, **topology.levels, FINISH: max(topology.levels.values()) + 1}
     return _Drawing(topology, levels, list(links(topology)), labels).picture()
 
 
 class _Drawing:
-    """A layout in progress: which items each column has, and their positions."""
+    """A layout in progress: the items of each column, and their positions."""
 
     def __init__(
         self, topology: Topology, levels: Mapping[str, int], found: Sequence[Link], labels: Labels
@@ -124,13 +124,13 @@ class _Drawing:
         )
 
     def _route(self, link: Link) -> list[Place]:
-        """Return the items a link passes: its lower end, the lanes between, its higher end."""
+        """Return the items that a link passes: lower end, lanes, higher end."""
         low, high = self._levels[link.low], self._levels[link.high]
         lanes = [(level, link.low, link.kind) for level in range(low + 1, high)]
         return [(low, link.low, ""), *lanes, (high, link.high, "")]
 
     def _stocked(self) -> list[list[Place]]:
-        """Return the items of each column, not yet sorted: boxes as in the file, then lanes."""
+        """Return the unsorted items of each column: boxes, then lanes."""
         columns: list[list[Place]] = [[] for _ in range(max(self._levels.values()) + 1)]
         boxes = [(level, name, "") for name, level in self._levels.items()]
         lanes = [place for link in self._links for place in self._route(link)[1:-1]]
@@ -154,7 +154,7 @@ class _Drawing:
         return max(least, PORT * (len(self._ports(name)) + 1))
 
     def _ports(self, name: str) -> list[Link]:
-        """Return the links that enter at the left, one per port; all `hears` links share one."""
+        """Return the links that enter at the left, one per port."""
         entering = [link for link in self._links if link.high == name]
         heard = [link for link in entering if link.kind == "hears"]
         return [link for link in entering if link.kind != "hears"] + heard[:1]
@@ -179,7 +179,7 @@ class _Drawing:
         return min(MOST_BEND, BEND + (max(heights) - min(heights)) / 12)
 
     def _straight(self, level: int) -> float:
-        """Return the width in which they run straight, under their labels."""
+        """Return the width in which arrows run straight, under their labels."""
         if self._labels == "none":
             return STRAIGHT
         letters = [len(link.label) for link in self._links if self._levels[link.high] == level]
@@ -230,7 +230,7 @@ class _Drawing:
         return points
 
     def _leaves(self, link: Link) -> float:
-        """Return the height at which a link leaves its lower end; each kind has its own."""
+        """Return the height at which a link leaves its lower end, by kind."""
         kinds: dict[LinkKind, list[float]] = {}
         for other in self._links:
             if other.low == link.low and other.kind != "entry":

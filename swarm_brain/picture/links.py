@@ -1,4 +1,4 @@
-"""The connections of a picture: all ways in which one node reaches another. Pure."""
+"""The connections of a picture: all ways from one node to another. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LinkKind = Literal["wakes", "hears", "revision", "entry", "ends"]
 
 @dataclass(frozen=True)
 class Link:
-    """A connection. `back` is true for the revision, whose target comes before its source."""
+    """A connection. `back` marks the revision, which leads to an earlier level."""
 
     source: str
     target: str
@@ -56,7 +56,7 @@ def links(topology: Topology) -> Iterator[Link]:
 
 
 def heard(topology: Topology, expert: Expert) -> list[str]:
-    """Return whom an expert hears. Every draft reaches synthesis, woken by it or not."""
+    """Return the experts that an expert hears; synthesis hears every draft."""
     drafts = topology.of_kind("proposer") if expert.kind == "synthesis" else []
     waking = {edge.source for edge in expert.woken_by}
     silent = [draft.name for draft in drafts if draft.name not in waking]
@@ -64,7 +64,7 @@ def heard(topology: Topology, expert: Expert) -> list[str]:
 
 
 def label(target: Expert, edge: Edge) -> str:
-    """The condition under which the edge fires, besides its source's salience."""
+    """Return the edge's condition, apart from its source's salience."""
     if edge.source == BEGIN:
         recalled = " or recalled" if target.kind == "memory" and edge.effort != "any" else ""
         return f"{edge.effort} effort{recalled}"

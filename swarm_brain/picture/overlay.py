@@ -1,4 +1,4 @@
-"""The state of a run as a picture shows it: each expert's outcome, and the fired edges. Pure."""
+"""A run as a picture shows it: outcomes and fired edges. Pure."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ _LETTERS = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20">{}</s
 
 
 def png(svg: str, width: float, height: float) -> bytes:
-    """Return the picture as PNG. Raise ConfigError without the extra `pictures` or any font."""
+    """Return the picture as PNG. Raises ConfigError without resvg or a font."""
     if find_spec("resvg_py") is None:
         raise ConfigError(
             "resvg-py is not installed (pip install 'swarm-brain[pictures]'); --svg needs nothing."

@@ -1,4 +1,4 @@
-"""Write a picture as SVG. Names and texts are untrusted: none of them is read as markup."""
+"""Write a picture as SVG, escaping all names and texts."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ ENDS = (BEGIN, FINISH)
 def svg(
     picture: Picture, title: str, line: str, course: Course | None = None, *, dark: bool = False
 ) -> str:
-    """Draw a picture with a title and one line under it, and a run's course if there is one."""
+    """Draw a picture with a title and a subtitle, and a run's course if any."""
     width, height = picture.width, picture.height + HEAD + FOOT
     root = Element(
         "svg",
@@ -84,7 +84,7 @@ def svg(
 
 
 def clean(text: str) -> str:
-    """Remove what XML cannot hold or what reverses text: controls, formats, surrogates."""
+    """Remove characters that XML forbids or that reverse text."""
     return "".join(
         " " if c in "\n\r\t" else c
         for c in text
@@ -93,7 +93,7 @@ def clean(text: str) -> str:
 
 
 def cut(text: str, width: float, letter: float) -> str:
-    """Return as much of a text as fits into a width, on one line."""
+    """Return the part of a text that fits into a width, on one line."""
     text, room = " ".join(clean(text).split()), max(1, int(width / letter))
     return text if cell_len(text) <= room else set_cell_size(text, room - 1).rstrip() + "…"
 
@@ -124,7 +124,7 @@ def _stroke(edge: Arrow, course: Course | None) -> tuple[str, float]:
 
 
 def _heads(defs: Element) -> None:
-    """Add an arrowhead for each colour: markers cannot inherit it from their line."""
+    """Add an arrowhead for each colour, since markers do not inherit it."""
     for colour in (PALE, HEARD, WAKES, FIRED, REVISED):
         marker = SubElement(
             defs,

@@ -1,4 +1,4 @@
-"""The provider `huggingface:`: a local transformers pipeline with batched generation.
+"""The provider `huggingface:`: local transformers, generating in batches.
 
 Functions import torch, transformers and the libraries beside them, which are an extra and take
 seconds to import.

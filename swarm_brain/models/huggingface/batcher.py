@@ -1,4 +1,4 @@
-"""Run requests to a local model in batches: one thread, one batch at a time. Imports no vendor.
+"""Run requests to a local model in batches, one at a time, on one thread.
 
 The experts of one step ask within milliseconds of each other. Together they cost little more than
 one of them, because each token reads the weights once for all. A request that arrives during a
@@ -29,7 +29,7 @@ Finish = Literal["stop", "length"]
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a reply. `output_tokens` counts from the beginning; the last one has `finish`."""
+    """A part of a reply; the last one has `finish`."""
 
     text: str
     output_tokens: int
@@ -38,7 +38,7 @@ class Piece:
 
 @dataclass(eq=False)
 class Request:
-    """One prompt and how to answer it; `deliver` is called from the batch's thread.
+    """One prompt and its options; `deliver` is called from the batch's thread.
 
     `cancelled` may be set from any thread; the reply then ends with its next token.
     """
@@ -52,7 +52,7 @@ class Request:
 
 
 class ReplyText:
-    """Decodes a growing reply: takes tokens, returns whole characters up to the first stop word."""
+    """Decodes a growing reply up to its first stop word."""
 
     def __init__(self, decode: Callable[[Sequence[int]], str], stop: Sequence[str] = ()) -> None:
         self._decode, self._stop = decode, [word for word in stop if word]
@@ -73,7 +73,7 @@ class ReplyText:
         return self._until_stop(now[len(before) :])
 
     def end(self) -> str:
-        """Return what was held back, once no further token comes."""
+        """Return the text held back, once no further token comes."""
         before, now = self._window()
         text = self._until_stop(now[len(before) :])
         held, self._held = self._held, ""
@@ -106,7 +106,7 @@ def _overlap(text: str, word: str) -> int:
 
 @dataclass(eq=False)
 class Generation:
-    """One reply of a running batch, with its own limits. Tokens in `ends` end it, unshown."""
+    """One reply of a running batch. Tokens in `ends` end it and are not shown."""
 
     request: Request
     text: ReplyText
@@ -116,11 +116,11 @@ class Generation:
 
     @property
     def done(self) -> bool:
-        """Whether no further token of it matters."""
+        """Whether further tokens are ignored."""
         return self.finish is not None or self.request.cancelled
 
     def take(self, token: int, complete: bool = False) -> None:
-        """Take the next token and deliver its text; `complete` ends the reply with this token."""
+        """Take the next token and deliver its text; `complete` makes it the last."""
         self.drawn += 1
         text = "" if token in self.ends else self.text.add(token)
         if token in self.ends or complete or self.text.stopped:
@@ -135,7 +135,7 @@ class Generation:
 
 @dataclass(eq=False)
 class Batcher:
-    """Gathers requests for a moment and passes them to `run`, at most `max_rows` at once.
+    """Gathers requests for a moment and passes up to `max_rows` of them to `run`.
 
     `run` blocks until every reply has ended. What it raises is delivered to each request.
     """

@@ -21,7 +21,7 @@ from swarm_brain.models.huggingface.engine import Engine
 
 
 class _Arguments(BaseModel):
-    """The call arguments that are used, and their defaults."""
+    """The supported call arguments, and their defaults."""
 
     max_tokens: int = 256
     temperature: float = 0.7
@@ -31,7 +31,7 @@ class _Arguments(BaseModel):
 
 
 class BatchChat(BaseChatModel):
-    """A chat model over an engine: asynchronous, streaming, with token counts, in batches."""
+    """A chat model over a batching engine: asynchronous and streaming."""
 
     model_id: str
     _engine: Engine = PrivateAttr()
@@ -54,7 +54,7 @@ class BatchChat(BaseChatModel):
         deliver: Callable[[Piece | Exception], None],
         arguments: Mapping[str, object],
     ) -> Request:
-        """Return the request for the batcher. Tokenises, which may take milliseconds."""
+        """Return the request for the batcher. Tokenising may take milliseconds."""
         asked = _Arguments.model_validate(arguments)
         prompt = self._engine.prompt(messages)
         limit = self._engine.room(prompt, asked.max_tokens)

@@ -46,7 +46,7 @@ class Matcher(Protocol):
 
 
 class Constraints:
-    """Creates constraints for one tokenizer. Raises ValueError for one that is not a fast one."""
+    """Creates constraints for one tokenizer. Raises ValueError for a slow one."""
 
     def __init__(self, tokenizer: Tokenizer, vocabulary: int, ends: frozenset[int]) -> None:
         import llguidance.hf
@@ -56,7 +56,7 @@ class Constraints:
         self.closing = [_only(tokenizer, vocabulary, marks) for marks in CLOSING]
 
     def hold(self, schema: JsonSchema, count: Callable[[str], int]) -> Constraint | None:
-        """Return a constraint for one reply, None if the library does not support the schema."""
+        """Return a constraint for one reply; None for an unsupported schema."""
         matcher = self.library.LLMatcher
         grammar = matcher.grammar_from_json_schema(json.dumps(schema), defaults=STYLE)
         constraint = matcher(self.tokens, grammar, log_level=0)
@@ -69,13 +69,13 @@ class Constraints:
 
 
 class Constraint:
-    """The state of one reply: the tokens that may come next, and whether it is complete."""
+    """The state of one reply: its allowed next tokens and its completeness."""
 
     def __init__(self, matcher: Matcher, closing: list[torch.Tensor], reserve: int) -> None:
         self._matcher, self._closing, self._reserve = matcher, closing, reserve
 
     def allowed(self, size: int, left: int) -> torch.Tensor:
-        """Return a bool for each of `size` tokens, if the reply may have `left` more of them."""
+        """Return a mask of `size` tokens, given that `left` more may follow."""
         import torch
 
         bits = torch.frombuffer(bytearray(self._matcher.compute_bitmask()), dtype=torch.uint8)
@@ -91,12 +91,12 @@ class Constraint:
         return allowed
 
     def take(self, token: int) -> bool:
-        """Note that this token was drawn; return True once nothing can follow."""
+        """Record that this token was drawn; return True once nothing can follow."""
         return not self._matcher.consume_token(token) or bool(self._matcher.is_stopped())
 
 
 def _only(tokenizer: Tokenizer, vocabulary: int, marks: str) -> torch.Tensor:
-    """Return a bool for each token: whether it consists of these characters alone."""
+    """Return a mask of the tokens that consist of these characters alone."""
     import torch
 
     only = torch.zeros(vocabulary, dtype=torch.bool)
@@ -123,7 +123,7 @@ def draw(scores: torch.Tensor, sampling: Sampling, source: torch.Generator) -> i
 
 
 def ends_of(pipeline: Any) -> frozenset[int]:
-    """Return the tokens that end a reply: the model's own and its template's end of a turn."""
+    """Return the tokens that end a reply: the model's and its template's."""
     from jinja2.exceptions import TemplateError
 
     tokenizer, ends = pipeline.tokenizer, {pipeline.tokenizer.eos_token_id}
@@ -143,14 +143,14 @@ class Drawn(Protocol):
 
     @property
     def done(self) -> bool:
-        """Whether no further token of it matters."""
+        """Whether further tokens are ignored."""
 
     def draw(self, scores: torch.Tensor) -> int:
-        """Choose the next token from the scores of all, take it and return it."""
+        """Choose, take and return the next token from the scores of all."""
 
 
 class Draw:
-    """A logits processor that draws for each sequence, so that `generate` has no choice.
+    """A logits processor that draws each sequence's token for `generate`.
 
     `when_read` is called once, when the prompts have been read.
     """
@@ -175,7 +175,7 @@ class Draw:
 
 
 class Ended:
-    """A stopping criterion: each sequence ends at its own stop or limit."""
+    """A stopping criterion for each sequence: its own stop or limit."""
 
     def __init__(self, rows: Sequence[Drawn]) -> None:
         self._rows = rows
@@ -189,7 +189,7 @@ class Ended:
 
 
 def padded(prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return prompts as one table, padded on the left, and a mask of what is not padding."""
+    """Return prompts as one table, padded on the left, with its mask."""
     import torch
 
     longest = max(len(prompt) for prompt in prompts)

@@ -42,7 +42,7 @@ PARAMETERS_PER_THREAD = 250_000_000
 
 
 class Engine:
-    """One loaded model, shared by all its bindings: its tokens, constraints and batches."""
+    """One loaded model, shared by all its bindings."""
 
     def __init__(self, pipeline: Any, name: str) -> None:
         from langchain_huggingface import ChatHuggingFace, HuggingFacePipeline
@@ -73,7 +73,7 @@ class Engine:
 
     @property
     def takes_schema(self) -> bool:
-        """Whether replies can be made to follow a JSON schema."""
+        """Whether replies can be constrained to a JSON schema."""
         return self._constraints is not None
 
     def prompt(self, messages: Sequence[BaseMessage]) -> list[int]:
@@ -109,7 +109,7 @@ class Engine:
             )
 
     def room(self, prompt: Sequence[int], max_tokens: int) -> int:
-        """Return the tokens a reply may have. Raises ModelError if there is no room for one."""
+        """Return the tokens left for a reply. Raises ModelError if there are none."""
         if self.window is None:
             return max_tokens
         if len(prompt) >= self.window:
@@ -120,7 +120,7 @@ class Engine:
         return min(max_tokens, self.window - len(prompt))
 
     def constraint(self, schema: JsonSchema | None) -> Constraint | None:
-        """Return the constraint for this schema; None without one or if it is not supported."""
+        """Return the constraint for this schema; None without one or if unsupported."""
         if schema is None or self._constraints is None:
             return None
         return self._constraints.hold(schema, lambda text: len(self.encode(text)))
@@ -133,7 +133,7 @@ class Engine:
                 layer.register_forward_pre_hook(self._stop_if_done)
 
     def _stop_if_done(self, layer: object, inputs: object) -> None:
-        """Stop between two layers if all are cancelled: reading a long prompt takes seconds."""
+        """Stop between two layers if all are cancelled, even while reading a prompt."""
         if self._rows and all(row.done for row in self._rows):
             raise _Abandoned
 
@@ -163,7 +163,7 @@ class Engine:
             torch.set_num_threads(threads)
 
     def _step_alone(self) -> None:
-        """Reduce the threads once the prompts are read, which all CPUs do together."""
+        """Use fewer threads once the prompts are read; reading uses all CPUs."""
         import torch
 
         few = 1 + int(self.model.num_parameters()) // PARAMETERS_PER_THREAD
@@ -171,7 +171,7 @@ class Engine:
 
 
 class _Abandoned(Exception):
-    """No reply of the running batch is wanted any more."""
+    """All replies of the running batch are cancelled."""
 
 
 class _Drawing(Generation):

@@ -1,4 +1,4 @@
-"""`huggingface:` a local transformers pipeline: hub id, folder, or one .gguf file.
+"""`huggingface:` binds a local model: hub id, folder, or .gguf file.
 
 A model is loaded once per process and shared by all experts. The calls of one step run as one batch
 (see batcher.py and engine.py).
@@ -33,7 +33,7 @@ INSTALL = "Install the extra: pip install 'swarm-brain[huggingface]'"
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model and the form of its weights in memory. Equal sources share one loaded model."""
+    """A model and its weights' form. Equal sources share one loaded model."""
 
     model: str
     quantization: Quantization = "none"
@@ -43,7 +43,7 @@ class ModelSource:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model in memory, and the chat model that all its bindings share."""
+    """A model in memory, and the chat model of all its bindings."""
 
     engine: Engine
     chat: BatchChat
@@ -99,7 +99,7 @@ def follow(name: str, schema: JsonSchema) -> CallArguments:
 
 
 def load(source: ModelSource) -> Loaded:
-    """Return the loaded model. Blocks while it, or another model, is loading."""
+    """Return the loaded model. Blocks while any model is loading."""
     if loaded := _loaded.get(source):  # without the lock, which another model may hold
         return loaded
     with _loading:
@@ -109,7 +109,7 @@ def load(source: ModelSource) -> Loaded:
 
 
 def _place(model: str) -> str:
-    """Return one name for one model: the full path of a file or folder, else the hub id."""
+    """Return a model's canonical name: its full path, else the hub id."""
     path = Path(model).expanduser()
     if path.suffix.lower() == ".gguf" or path.is_dir():
         return str(path.resolve())
@@ -178,7 +178,7 @@ def _options(source: ModelSource) -> weights.Options:
 
 
 def _fastest() -> Dtype:
-    """Return bfloat16 for a CPU with instructions for it (twice as fast), else float32."""
+    """Return bfloat16 for a CPU that supports it (twice as fast), else float32."""
     import torch
 
     able = torch.cpu.get_capabilities()
@@ -186,7 +186,7 @@ def _fastest() -> Dtype:
 
 
 def _quantized(quantization: Quantization, gpu: bool) -> object:
-    """Return settings for bitsandbytes. Raises ModelUnavailable without a GPU or the package."""
+    """Return bitsandbytes settings. Raises ModelUnavailable without a GPU."""
     import torch
     import transformers
 

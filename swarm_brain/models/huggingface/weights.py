@@ -1,4 +1,4 @@
-"""Weights for transformers: a folder, the hub's cache, or a GGUF file converted to a folder.
+"""Weights for transformers: a folder, the hub's cache, or a GGUF file.
 
 transformers de-quantises a GGUF file on every load, which takes 15 s for the smallest model. Here
 that is done once, on first use.
@@ -36,7 +36,7 @@ _UNFINISHED = ".convert-"
 
 
 def from_folder(place: str, options: Options, fix: str = "") -> Pretrained:
-    """Return model and tokenizer from a folder. Raises ModelUnavailable if they are unreadable."""
+    """Return model and tokenizer from a folder. Raises ModelUnavailable."""
     try:
         with _quiet():
             return _pretrained(place, local_files_only=True, **options)
@@ -108,7 +108,7 @@ def _quiet() -> Iterator[None]:
 
 
 def from_hub(model: str, options: Options) -> Pretrained:
-    """Return model and tokenizer from the hub's cache on this machine, else by download."""
+    """Return model and tokenizer from the hub's local cache, else by download."""
     from huggingface_hub import constants
 
     try:
@@ -128,7 +128,7 @@ def from_hub(model: str, options: Options) -> Pretrained:
 
 
 def _look_up(model: str) -> str | None:
-    """Return why the hub cannot provide this model, None if it can."""
+    """Return why the hub cannot provide this model, or None."""
     import httpx
     from huggingface_hub import HfApi
 
@@ -140,7 +140,7 @@ def _look_up(model: str) -> str | None:
 
 
 def _within(seconds: float, work: Callable[[], str | None]) -> str | None:
-    """Return what `work` returns, or a time-out. Name resolution has no time limit of its own."""
+    """Return the result of `work` or a time-out; name resolution has none."""
     results: list[str | None] = [f"the hub did not answer within {seconds:g} s"]
     thread = threading.Thread(target=lambda: results.append(work()), daemon=True)
     thread.start()
@@ -159,12 +159,12 @@ def _unavailable(model: str, reason: str) -> ModelUnavailable:
 
 
 def converted(file: Path, dtype: str, convert: Callable[[Path, Path], None]) -> Path:
-    """Return the folder with the weights of `file` in `dtype`; `convert(file, folder)` fills it.
+    """Return the folder with the weights of `file` in `dtype`, filling it if new.
 
-    Its name depends on the file's path, size and time of change; outdated folders of the same path
-    are removed. It is moved in place when it is complete, so that a killed process leaves no half
-    of it, and a second process waits for the first. Raises ModelUnavailable if it cannot be
-    written.
+    `convert(file, folder)` fills it. Its name depends on the file's path, size and time of change;
+    outdated folders of the same path are removed. It is moved in place when it is complete: a
+    killed process leaves no partial folder, and a second process waits for the first. Raises
+    ModelUnavailable if it cannot be written.
     """
     folder, state, place = cache_folder() / "models" / "converted", file.stat(), _digest(str(file))
     target = folder / f"{place}-{dtype}-{_digest(f'{state.st_size} {state.st_mtime_ns}')}"
@@ -206,7 +206,7 @@ def _make(file: Path, target: Path, convert: Callable[[Path, Path], None]) -> No
 
 
 def _unpacked(model: Any, dtype: torch.dtype) -> Any:
-    """Return a model that was read from a GGUF file in a form that can be saved, in `dtype`."""
+    """Return a model read from a GGUF file in a form that can be saved."""
     # transformers still considers the weights packed, and would refuse to save them.
     del model.config.quantization_config
     model.hf_quantizer = None
