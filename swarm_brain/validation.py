@@ -1,4 +1,4 @@
-"""Rules that several rooms check: the ids clients may choose, and addresses of this machine."""
+"""Validate the ids that clients choose, and recognise local addresses."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def is_id(text: str) -> bool:
 
 
 def is_local(host: str | None) -> bool:
-    """Whether a host, by name or address, always means this machine."""
+    """Return whether a host name or address always means this machine."""
     return host == "localhost" or is_loopback(host)
 
 
 def is_loopback(address: str | None) -> bool:
-    """Whether an IP address is this machine's own; False for anything that is not an address."""
+    """Return whether an IP address is this machine's own."""
     try:
         parsed = ipaddress.ip_address((address or "").partition("%")[0])
     except ValueError:

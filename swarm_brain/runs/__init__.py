@@ -1,1 +1,1 @@
-"""Runs: one way to run the brain and to watch it, live or saved."""
+"""Run the brain and report its events, live or saved."""

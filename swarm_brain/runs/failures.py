@@ -30,7 +30,7 @@ _KINDS: tuple[tuple[type[BrainError], str, str], ...] = (
 
 
 def failure_of(error: BrainError) -> Failure:
-    """Return what is reported of an error."""
+    """Return the reported form of an error."""
     _, kind, code = next(row for row in _KINDS if isinstance(error, row[0]))
     return {"message": str(error), "type": kind, "param": None, "code": code}
 

@@ -20,10 +20,10 @@ from swarm_brain.threads.checkpoints import SavedState, ancestors, latest, saver
 async def fork(
     brain: Brain, topology: Topology, thread: str, step: int, edits: Mapping[str, str]
 ) -> RunnableConfig:
-    """Write `step` of the thread's last run again, edited; return the config to continue from.
+    """Write `step` of the thread's last run again, edited; return its config.
 
-    The whole step is written, each expert's signal by its own node, so that every edge fires as
-    it would have. The fork is a run of its own. Raises ThreadError.
+    The whole step is written, each expert's signal by its own node, so that edges fire as they
+    would in a run. The fork is a new run. Raises ThreadError.
     """
     saver = saver_of(brain)
     last = await latest(saver, thread)
@@ -59,7 +59,7 @@ def _check(
 def _written(
     topology: Topology, before: SavedState, signal: Signal, text: str | None
 ) -> dict[str, object]:
-    """Return what this expert's node writes: its signal as it was, or read from new text."""
+    """Return this expert's state update: its old signal, or one from new text."""
     expert, state = topology.experts[signal["source"]], before.values
     if text is not None:
         signal = rewritten(past_turn(topology, state, expert.name), signal, text)

@@ -1,4 +1,4 @@
-"""Report a run while it goes, from the modes in which LangGraph streams it, local or remote."""
+"""Report a run's events while it lasts, from LangGraph's streams."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ ENDINGS = ("paused", "finished", "error")
 
 @dataclass(frozen=True)
 class Start:
-    """Where a run starts: a question, a decision at a pause, or None to continue.
+    """The start of a run: a question, a decision at a pause, or None to continue.
 
-    `thread` is the thread's public id, None if the run is not saved. `past` are the events of what
-    the run has done so far, to be reported first.
+    `thread` is the thread's public id, None if the run is not saved. `past` are the run's earlier
+    events, to be reported first.
     """
 
     input: BrainInput | Command[str] | None
@@ -54,7 +54,7 @@ class Start:
 
 @dataclass
 class _Progress:
-    """What a run has reported so far, as far as later events depend on it."""
+    """The part of a run's past that later events depend on."""
 
     awake: dict[str, int] = field(default_factory=dict)  # expert to step
     answers: list[Answered] = field(default_factory=list)
@@ -63,7 +63,7 @@ class _Progress:
     pauses: dict[str, Interrupt] = field(default_factory=dict)
 
     def is_news(self, event: Event) -> bool:
-        """Take note of an event. False for a step's broadcast that was reported before."""
+        """Record an event. Return False for a broadcast that was reported before."""
         if event["event"] == "woken":
             self.awake[event["expert"]] = event["step"]
         elif event["event"] == "answered":
@@ -82,9 +82,9 @@ async def events(
     context: Context | Mapping[str, object] | None = None,
     control: RunControl | None = None,
 ) -> AsyncGenerator[Event]:
-    """Run and yield what is reported, from `started` to `paused` or `finished`.
+    """Run and yield the events, from `started` to `paused` or `finished`.
 
-    Whoever stops reading ends the run. Raises BrainError where it fails.
+    Closing the iterator ends the run. Raises BrainError if the run fails.
     """
     progress = _Progress()
     started: Started = {"event": "started", "thread": start.thread, "run": start.run}
@@ -122,7 +122,10 @@ def _stream(
 
 
 def _token(progress: _Progress, message: object, metadata: Mapping[str, str]) -> Token | None:
-    """A piece of an expert's text. Messages that nodes write to the state come this way, too."""
+    """Return the event of a piece of an expert's text, or None.
+
+    Messages that nodes write to the state arrive in the same stream.
+    """
     expert = metadata.get("langgraph_node", "")
     if expert not in progress.awake or not isinstance(message, BaseMessage) or not message.text:
         return None
@@ -131,7 +134,7 @@ def _token(progress: _Progress, message: object, metadata: Mapping[str, str]) ->
 
 
 def paused(pauses: Sequence[Interrupt]) -> Paused:
-    """The run waits for these, by the names of their experts."""
+    """Return the event of a pause before these experts."""
     waiting = [cast("Pause", {"id": pause.id, **pause.value}) for pause in pauses]
     return {"event": "paused", "paused": sorted(waiting, key=lambda pause: pause["expert"])}
 
@@ -143,10 +146,10 @@ def _finished(progress: _Progress, thread: str | None) -> Finished:
 
 
 def finished(values: BrainState, answers: Sequence[Answered], thread: str | None) -> Finished:
-    """The run has ended with these values, in the thread of this public id.
+    """Return the event of the run's end with these values.
 
-    A server's values are the result alone, so whatever else is reported comes from the answers. An
-    expert without a real model is simulated and has no error, and then no expert has one.
+    A server's values are the result alone, so everything else comes from the answers. An expert
+    without a real model is simulated and has no error; then no expert has one.
     """
     result = history.result(values)
     written = [answer for answer in answers if answer["content"] == result["final_output"]]
@@ -161,9 +164,9 @@ def finished(values: BrainState, answers: Sequence[Answered], thread: str | None
 
 
 async def pumped(work: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
-    """Yield the same events from a task of their own, so that several tasks may read them.
+    """Yield the same events from a task of their own, for several readers.
 
-    Whoever stops reading ends the work.
+    Closing the iterator ends the work.
     """
     queue: asyncio.Queue[Event | Exception | None] = asyncio.Queue()
     task = asyncio.create_task(_pump(work, queue))

@@ -1,4 +1,4 @@
-"""Report a saved run: the events that it reported live, derived from its last state."""
+"""Report a saved run: its live events, derived from its last state."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _Timed = tuple[float, Event]
 
 
 def replay(saved: SavedState, thread: str | None = None) -> list[Event]:
-    """Return the events of a saved run, in the order in which it reported them.
+    """Return the events of a saved run in their original order.
 
     `thread` is the thread's public id. Tokens are not saved: `answered` has the whole text. A run
-    that was killed ends without `paused`, `finished` or `error`. Raises ThreadError if another
-    version has saved it in another form.
+    that was killed ends without `paused`, `finished` or `error`. Raises ThreadError if the run has
+    another version's format.
     """
     with history.of_this_version(saved):
         return _replay(saved, thread)
@@ -66,7 +66,7 @@ def _replay(saved: SavedState, thread: str | None) -> list[Event]:
 
 
 def _topology_of(state: BrainState) -> Topology | None:
-    """The topology that the run started with; None if it is gone or has changed."""
+    """Return the run's topology; None if it is gone or has changed."""
     try:
         topology = load(state["topology"]["name"])
     except BrainError:
@@ -95,7 +95,7 @@ def _begun(
 
 
 def _settings(state: BrainState) -> Context:
-    """The settings that the run started with, whatever settings its version had."""
+    """Return the run's settings, whatever fields its version had."""
     return Context.model_construct(None, **state["settings"])
 
 
@@ -106,9 +106,9 @@ def _step(
     signals: Sequence[Signal],
     step: int,
 ) -> Iterator[Event]:
-    """The events of one step. Its experts ran side by side; `trace` says when each event was.
+    """Return the events of one step, ordered by the times in `trace`.
 
-    Without traces, as version 0.1.0 saved signals, all are woken and then end in the state's order.
+    Version 0.1.0 saved no traces. Then all experts are woken first, and end in the state's order.
     """
     timed: list[_Timed] = []
     before = sum(_amounts(s for s in signals if s["step"] < step), Amount())
@@ -131,7 +131,7 @@ def _amounts(signals: Iterator[Signal]) -> Iterator[Amount]:
 
 
 def _traced(signal: Signal, trace: Trace, answered: Answered) -> Iterator[_Timed]:
-    """One expert's events with the times at which they were reported."""
+    """Return one expert's events with their times."""
     expert, step = signal["source"], signal["step"]
     yield trace["woken_at"], emit.woken(expert, step, signal["model"], signal["woken_by"])
     for withdrawal in trace["withdrawn"]:
@@ -147,7 +147,10 @@ def _untraced(
     answered: Answered,
     spent: Amount,
 ) -> Iterator[_Timed]:
-    """One expert's events in a run of version 0.1.0; `spent` is the sum of what was charged."""
+    """Return one expert's events in a run of version 0.1.0.
+
+    `spent` is the sum of the charges so far.
+    """
     expert, step = signal["source"], signal["step"]
     yield 0.0, emit.woken(expert, step, signal["model"], signal["woken_by"])
     if signal["failure"] not in PREVENTED and any(
@@ -162,7 +165,7 @@ def _untraced(
 
 
 def _failed(signals: Sequence[Signal], context: Context) -> Failed | None:
-    """Why a strict run ended: the first of its experts that has failed."""
+    """Return the event that ended a strict run: its first expert's failure."""
     if context.on_error != "raise":
         return None
     for signal in signals:

@@ -1,4 +1,4 @@
-"""Whether a saved run can continue, and with what. For the command line and for servers."""
+"""Decide whether a saved run can continue, and how."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from swarm_brain.threads.checkpoints import SavedState
 
 
 def resumable(thread: str, state: SavedState) -> Topology:
-    """Return the topology with which the run continues. Raises ThreadError if it cannot."""
+    """Return the topology to continue the run with. Raises ThreadError."""
     if not state.next:
         raise ThreadError(f"The thread {thread} has no unfinished run.")
     if reason := history.failure(state):
@@ -24,7 +24,7 @@ def resumable(thread: str, state: SavedState) -> Topology:
 def is_paused(thread: str, state: SavedState, decision: object) -> bool:
     """Return whether the run waits for a decision.
 
-    Raises ThreadError if a decision is given but the run does not wait for one.
+    Raises ThreadError if a decision is passed to a run that does not wait for one.
     """
     if decision is not None and not state.pauses:
         raise ThreadError(f"The thread {thread} is not paused: there is nothing to decide.")
@@ -32,7 +32,7 @@ def is_paused(thread: str, state: SavedState, decision: object) -> bool:
 
 
 def decided(state: SavedState, pause: str | None) -> list[str]:
-    """Return the ids of the pauses that a decision is about: this one, or all of them.
+    """Return the ids of the pauses to decide: this one, or all of them.
 
     Raises ThreadError if the run does not wait there.
     """
@@ -43,9 +43,9 @@ def decided(state: SavedState, pause: str | None) -> list[str]:
 
 
 async def free(brain: Brain, thread: str, how: str, called: str | None = None) -> None:
-    """Raise ThreadError if a run of this thread is unfinished; `how` says what finishes it.
+    """Raise ThreadError if a run of this thread is unfinished; `how` finishes it.
 
-    `called` is the thread's name for its owner, where it is saved under another one.
+    `called` is the owner's name for the thread, if it is saved under another one.
     """
     try:
         state = await checkpoints.latest(checkpoints.saver_of(brain), thread)

@@ -1,4 +1,4 @@
-"""Saved runs as data, step by step: their events, gathered by the expert that they concern."""
+"""Saved runs as data, step by step and expert by expert."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from swarm_brain.threads.history import topology_of
 
 
 class ExpertStep(TypedDict):
-    """What one expert did in one step; `edges` is None if the topology has changed since."""
+    """One expert's part in one step; `edges` is None after a topology change."""
 
     expert: str
     status: SignalStatus
@@ -38,7 +38,7 @@ class ExpertStep(TypedDict):
 
 
 class Step(TypedDict):
-    """The experts that ran at once, and whose signals entered the workspace."""
+    """The experts that ran at once, and the sources of the step's broadcasts."""
 
     step: int
     experts: list[ExpertStep]
@@ -66,9 +66,9 @@ class RunWithEvents(Run):
 
 
 def saved_run(state: SavedState, thread: str) -> RunWithEvents:
-    """Return a run as its last state shows it; `thread` is its thread's public id.
+    """Return a run in its last state; `thread` is its thread's public id.
 
-    Raises ThreadError if another version has saved it in another form.
+    Raises ThreadError if the run has another version's format.
     """
     events, values = replay(state, thread), state.values
     last = events[-1]
@@ -87,7 +87,7 @@ def saved_run(state: SavedState, thread: str) -> RunWithEvents:
 
 
 async def saved_runs(saver: Saver, thread: str) -> list[Run]:
-    """Return the runs of a thread, the first one first, without their events."""
+    """Return the runs of a thread without their events, first one first."""
     states = await last_states(saver, thread)
     return await asyncio.to_thread(lambda: [_without_events(state, thread) for state in states])
 
@@ -98,7 +98,7 @@ def _without_events(state: SavedState, thread: str) -> Run:
 
 
 async def run_of(saver: Saver, thread: str, number: int | None) -> tuple[Run, Topology]:
-    """Return a run of a thread, counted from 1, or the last one; and the topology it ran on.
+    """Return a run of a thread and its topology, by number from 1 or the last.
 
     Raises ThreadError if there is no such run, or its topology has changed.
     """

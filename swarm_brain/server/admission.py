@@ -1,4 +1,4 @@
-"""Decide whether a run may start: its owner's daily quota, its owner's rate, room on this server.
+"""Decide whether a run may start, by quota, rate and room.
 
 Requests per minute and daily quotas are stored where all processes see them. Concurrent runs are
 counted by each process for itself.
@@ -29,7 +29,7 @@ BUSY_SECONDS = 5  # Retry-After of a full server: nobody knows when its runs end
 
 
 class RunSlots:
-    """The runs of this process, for one event loop. Waiting runs start in the order they came."""
+    """The runs of this process. Waiting runs start in order of arrival."""
 
     def __init__(self) -> None:
         self._limiter = CapacityLimiter(1)  # `one` sets the real number
@@ -47,7 +47,7 @@ class RunSlots:
 
     @contextmanager
     def of(self, owner: Owner) -> Iterator[None]:
-        """Count a run, waiting or running, as its owner's.
+        """Count an owner's run, waiting or running.
 
         Raise Problem(429) if the owner has as many as the key allows.
         """
@@ -63,7 +63,7 @@ class RunSlots:
 
     @asynccontextmanager
     async def one(self, most: int, queue: int) -> AsyncIterator[None]:
-        """Hold one of `most` slots. Raise Problem(429) if `queue` others already wait for one."""
+        """Hold one of `most` slots. Raise Problem(429) if the queue is full."""
         self._limiter.total_tokens = most
         if self._limiter.available_tokens < 1 and self.waiting >= queue:
             raise too_many("This server is full.", "server_busy", BUSY_SECONDS)
@@ -142,18 +142,18 @@ def arrive(payer: str, per_minute: int, now: float) -> float:
 def pause(last_but: float | None, now: float) -> float:
     """Return the seconds until the n-th last of n allowed requests is a minute old.
 
-    A time in the future, from a machine whose clock is ahead, blocks nobody for over a minute.
+    A time in the future, from a clock that is ahead, blocks no request for over a minute.
     """
     return 0.0 if last_but is None else min(MINUTE, max(0.0, last_but + MINUTE - now))
 
 
 def day_spent(message: str) -> Problem:
-    """Return a Problem that asks to come back when the next day (UTC) starts."""
+    """Return a Problem that asks to retry on the next day (UTC)."""
     return too_many(message, "insufficient_quota", quota.seconds_to_midnight())
 
 
 def too_many(message: str, code: str, seconds: float) -> Problem:
-    """Return a Problem(429) that says when to come back."""
+    """Return a Problem(429) that says when to retry."""
     wait = max(1, math.ceil(seconds))
     return Problem(
         429,

@@ -1,4 +1,4 @@
-"""Identify callers by their API keys, which `swarm-brain.toml` stores as SHA-256 digests.
+"""Identify callers by API keys, which are saved as SHA-256 digests.
 
 A key has 256 random bits, so a plain digest reveals nothing and needs no salt. The file is read
 again when it changes: keys can be added or removed while the server runs.
@@ -41,7 +41,7 @@ STUDIO = ("https://smith.langchain.com", "https://eu.smith.langchain.com")  # as
 
 @dataclass(frozen=True)
 class Owner:
-    """Whoever a request belongs to, with their limits (None: unlimited).
+    """The owner of a request, with their limits (None: unlimited).
 
     `name` is None for the local user of a server without keys.
     """
@@ -54,7 +54,7 @@ class Owner:
 
     @property
     def user(self) -> User | None:
-        """The `langgraph_auth_user` in the config of this owner's runs; None: leave it out."""
+        """The `langgraph_auth_user` in the config of this owner's runs, if any."""
         if self.name is not None:
             return User(self.name)
         return local_user() if open_to_all() else None
@@ -65,7 +65,7 @@ LOCAL = Owner()
 
 @dataclass(frozen=True)
 class User:
-    """A user as LangGraph's runtime expects it: an object with an `identity`."""
+    """A user in the form of LangGraph's runtime: an object with an `identity`."""
 
     identity: str
     is_authenticated: bool = True
@@ -78,7 +78,7 @@ class User:
 
 
 def owners() -> Mapping[str, Owner]:
-    """Return everybody who has a key, by name."""
+    """Return all owners of keys, by name."""
     return {name: _owner(name, entry) for name, entry in _keys().items()}
 
 
@@ -88,10 +88,11 @@ def keyed() -> bool:
 
 
 def identify(authorization: str | None, api_key: str | None = None) -> Owner:
-    """Return the owner of the key in `Authorization: Bearer KEY`, else in `x-api-key: KEY`.
+    """Return the owner of a request's API key.
 
-    LangGraph's clients send the latter. On a server without keys everybody is LOCAL.
-    Raise Problem(401), or Problem(503) if the keys cannot be read.
+    The key is in `Authorization: Bearer KEY`, or in `x-api-key: KEY`, as LangGraph's clients send
+    it. On a server without keys every caller is LOCAL. Raise Problem(401), or Problem(503) if the
+    keys cannot be read.
     """
     known = _keys()
     if not known:
@@ -112,10 +113,10 @@ def _unauthorized(message: str, code: str) -> Problem:
 
 
 def identify_caller(headers: Mapping[str, str], host: str | None) -> Owner:
-    """Return the owner of a request by its headers (lower case) and its address, if known.
+    """Return the owner of a request, by its headers (lower case) and address.
 
-    On a server without keys it must come from this machine, and not through a proxy on it.
-    Raise Problem(401), Problem(403) or Problem(503).
+    On a server without keys the request must come from this machine, and not through a proxy on
+    it. Raise Problem(401), Problem(403) or Problem(503).
     """
     owner = identify(headers.get("authorization"), headers.get("x-api-key"))
     if owner.name is not None or open_to_all():
@@ -128,10 +129,10 @@ def identify_caller(headers: Mapping[str, str], host: str | None) -> Owner:
 
 
 def _is_local_request(headers: Mapping[str, str]) -> bool:
-    """Return whether a request names this machine as its host and comes from no foreign page.
+    """Return whether a request is for this machine and from no foreign page.
 
-    A page whose name was made to resolve to this machine (DNS rebinding) shows its own name in
-    `Host`; a page that submits a form to this machine is named in `Origin` by the browser.
+    A page with a name that resolves to this machine (DNS rebinding) shows its own name in `Host`.
+    A page that submits a form to this machine is named in `Origin` by the browser.
     """
     host, origin = _hostname(f"//{headers.get('host', '')}"), headers.get("origin")
     own = host is None or is_local(host)
@@ -149,7 +150,7 @@ def _hostname(url: str) -> str | None:
 
 
 def new_key(name: str) -> tuple[str, str]:
-    """Return a new key and its table for `swarm-brain.toml`. Raise ConfigError."""
+    """Return a new key and its table for `swarm-brain.toml`."""
     if not is_id(name):
         raise ConfigError(f"A key's name has 1 to 64 letters, digits, - or _, not {name!r}.")
     if name in config.key_table():
@@ -179,7 +180,7 @@ def _key(authorization: str | None, api_key: str | None) -> str | None:
 def _name_of(digest: str, known: Mapping[str, KeySettings]) -> str | None:
     """Return the name of the key with this digest.
 
-    Compare with all of them, each in constant time, so that timing reveals nothing.
+    It is compared with all of them, each in constant time, so that timing reveals nothing.
     """
     owner = None
     for name, entry in known.items():
@@ -193,5 +194,5 @@ def _owner(name: str, entry: KeySettings) -> Owner:
 
 
 def local_user() -> User:
-    """Return the user who stands for everybody on a server without keys."""
+    """Return the user that stands for every caller on a server without keys."""
     return User(LOCAL_IDENTITY, is_authenticated=False)

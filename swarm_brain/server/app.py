@@ -1,4 +1,4 @@
-"""The ASGI application: mounted into a LangGraph server (`http.app`), or served by itself.
+"""The ASGI application: part of a LangGraph server (`http.app`), or alone.
 
 Building it reads no settings and opens nothing; its lifespan does.
 """
@@ -41,7 +41,7 @@ PAGE_HEADERS = {
 
 @asynccontextmanager
 async def lifespan(application: FastAPI) -> AsyncIterator[None]:
-    """Keep threads and memories open while the server runs, and count events for the metrics."""
+    """Keep threads and memories open while the server runs, and count events."""
     metrics.start()
     await asyncio.to_thread(models)
     async with opened() as runs:
@@ -74,7 +74,7 @@ def create() -> FastAPI:
 
 
 def alone() -> FastAPI:
-    """Return an application to be served by itself, with logs, metrics and errors of its own."""
+    """Return a stand-alone application with its own logs, metrics and errors."""
     application = create()
     application.router.routes.append(Route("/metrics", _metrics))
     application.add_middleware(RequestLog)
@@ -97,7 +97,7 @@ async def _page(request: Request) -> Response:
 
 class _Static(StaticFiles):
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """Serve a file of the page. File names contain a hash, so they may be cached for ever."""
+        """Serve a file of the page. Names with a hash may be cached for ever."""
         response = await super().get_response(path, scope)
         response.headers.update(PAGE_HEADERS | {"Cache-Control": "public, max-age=31536000"})
         return response
@@ -127,7 +127,7 @@ async def _readyz(request: Request) -> Response:
 
 
 def _openapi(application: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI document, without status 422, which none of these routes gives."""
+    """Return the OpenAPI document, without status 422, which no route returns."""
     if application.openapi_schema is None:
         document = get_openapi(
             title=application.title, version=application.version, routes=application.routes

@@ -1,4 +1,4 @@
-"""What all routes share: authentication, the shape of errors, the size of requests.
+"""The shared parts of all routes: authentication, errors, request sizes.
 
 The routes apply it, not the application, because a LangGraph server mounts its own routes into the
 same application.
@@ -55,7 +55,7 @@ _STATUSES: tuple[tuple[type[BrainError], int], ...] = (
 
 
 class Failure(BaseModel):
-    """An error as OpenAI's clients read it."""
+    """An error in the form of OpenAI's clients."""
 
     message: str
     type: str
@@ -88,7 +88,10 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 
 
 def problem_of(error: Exception) -> Problem:
-    """Convert any exception to a Problem. Unexpected ones are logged and reported as 500."""
+    """Convert any exception to a Problem.
+
+    Unexpected ones are logged and reported as a generic 500.
+    """
     match error:
         case Problem():
             return error
@@ -122,7 +125,7 @@ def _invalid(error: RequestValidationError) -> Problem:
 
 
 def failure_in(problem: Problem) -> events.Failure:
-    """Return what a client reads of a problem."""
+    """Return the client's view of a problem."""
     return {
         "message": problem.message,
         "type": problem.type,
@@ -151,7 +154,7 @@ def answer_to(error: Exception) -> Response:
 
 
 class Route(APIRoute):
-    """A route that accepts only JSON of limited size, and reports all errors in one shape."""
+    """A route that accepts only limited JSON and reports errors in one form."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the route's handler, wrapped."""
@@ -171,7 +174,7 @@ class Route(APIRoute):
 
 
 async def _checked(request: Request) -> Request:
-    """Return the request with its body read. Raise Problem if it is too large or not JSON."""
+    """Return the request with its body read. Raise Problem if it is not valid."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise Problem(415, "Send JSON: Content-Type: application/json.", code="content_type")
@@ -209,7 +212,7 @@ def _runs(request: Request) -> Runs:
 
 
 def note(request: Request, started: events.Started) -> None:
-    """Remember a request's run and thread for the log."""
+    """Record a request's run and thread for the log."""
     request.state.run, request.state.thread_id = started["run"], started["thread"]
 
 

@@ -1,4 +1,4 @@
-"""Sign-in at the LangGraph routes, with the same keys and limits as everywhere else.
+"""Authenticate at the LangGraph routes, with the same keys and limits.
 
 `langgraph.json` names this file. Threads, runs, assistants, crons and store items belong to the key
 that created them. Without keys everything is local and shared, and only this machine is answered.
@@ -30,7 +30,10 @@ Filter = dict[str, str]
 async def authenticate(
     headers: Mapping[str, str] | Mapping[bytes, bytes], scope: Mapping[str, object] | None = None
 ) -> Auth.types.MinimalUserDict:
-    """Return the user who sent these headers. Servers other than LangGraph's pass no scope."""
+    """Return the user with these headers.
+
+    Servers other than LangGraph's pass no scope.
+    """
     plain = {_text(name).lower(): _text(value) for name, value in headers.items()}
     client = (scope or {}).get("client")
     host = client[0] if isinstance(client, tuple | list) else None
@@ -49,13 +52,13 @@ async def authenticate(
 
 @auth.on
 async def nothing_else(ctx: Context, value: object) -> bool:
-    """Allow whatever no other handler covers to the local user only."""
+    """Allow routes without a handler to the local user only."""
     return _name(ctx) is None
 
 
 @auth.on.threads
 async def threads(ctx: Context, value: Value) -> Filter | None:
-    """Keep threads and their runs to their owner. A new run counts against the owner's limits."""
+    """Keep threads to their owner; a new run counts against the owner's limits."""
     name = _name(ctx)
     if ctx.action == "create_run":
         await _admit(name, value)
@@ -64,13 +67,13 @@ async def threads(ctx: Context, value: Value) -> Filter | None:
 
 @auth.on.crons
 async def crons(ctx: Context, value: Value) -> Filter | None:
-    """Keep crons to their owner; each of their runs is created in that name."""
+    """Keep crons to their owner, who also owns their runs."""
     return _own(ctx, _name(ctx), value)
 
 
 @auth.on.assistants
 async def assistants(ctx: Context, value: Value) -> Any:  # the SDK's type lacks $or
-    """Keep assistants to their owner; everybody may read those that the server created."""
+    """Keep assistants to their owner, but let everyone read the server's own."""
     name = _name(ctx)
     if name is None:
         return None
@@ -92,8 +95,8 @@ async def store(ctx: Context, value: Value) -> None:
 def within(root: Namespace, asked: object) -> Namespace:
     """Return the part of a namespace that lies under `root`.
 
-    A namespace above it, as when everything is searched, becomes the root itself.
-    Raise HTTPException(403) if they have nothing in common.
+    A namespace above it becomes the root itself, for example in a search of everything. Raise
+    HTTPException(403) if they have nothing in common.
     """
     namespace = tuple(asked) if isinstance(asked, tuple | list) else ()
     if namespace[: len(root)] == root:
@@ -104,7 +107,7 @@ def within(root: Namespace, asked: object) -> Namespace:
 
 
 def _own(ctx: Context, name: str | None, value: Value) -> Filter | None:
-    """Mark what is written as this owner's, and return the filter for it; None: no filter.
+    """Mark written values as this owner's and return the filter; None: no filter.
 
     The mark goes into the dictionary that is passed in, because that one is stored.
     """
@@ -131,7 +134,7 @@ async def _admit(name: str | None, value: Value) -> None:
 
 
 def _owner(name: str) -> Owner:
-    """Return this owner. Raise Problem(401) if the key was removed since, as under a cron."""
+    """Return this owner. Raise Problem(401) if the key no longer exists."""
     owner = api_keys.owners().get(name)
     if owner is None:
         raise Problem(401, f"There is no key {name} any more.", type="authentication_error")
@@ -144,7 +147,7 @@ def _name(ctx: Context) -> str | None:
 
 
 def _text(header: str | bytes) -> str:
-    """Return a header as text, whichever way the server passes it."""
+    """Return a header as text, from either form that servers pass."""
     return header.decode("latin-1") if isinstance(header, bytes) else str(header)
 
 

@@ -1,4 +1,4 @@
-"""Logs of `swarm-brain serve`: one line of JSON for each request and for each run.
+"""Log each request and each run of `swarm-brain serve` as a line of JSON.
 
 They contain no questions, no answers and no keys.
 """
@@ -57,7 +57,7 @@ def _run(event: ExpertEnded | RunEnded) -> None:
 
 
 class RequestLog:
-    """ASGI middleware that logs each request when its response, or its stream, has ended."""
+    """ASGI middleware that logs each request when its response has ended."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,7 +1,7 @@
-"""Metrics for Prometheus, in the default registry, which the LangGraph server shows at /metrics.
+"""Metrics for Prometheus, in the default registry.
 
-No label names an owner, because the LangGraph server shows /metrics to everybody. Label cardinality
-is bounded: users choose model names, so only the first 64 get a label of their own.
+The LangGraph server shows /metrics to everyone, so no label names an owner. Label cardinality is
+bounded: users choose model names, so only the first 64 get their own label.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CALL_LABELS = ("expert", "model")
 
 
 class BoundedLabels:
-    """Label values: the first names get their own, all later ones share `other`."""
+    """Labels of their own for the first names; later ones share `other`."""
 
     def __init__(self, most: int = MAX_NAMES) -> None:
         self._most = most
@@ -40,7 +40,7 @@ class BoundedLabels:
 
 
 class Metrics:
-    """The counters of this process. Create it once: the registry accepts each name once."""
+    """The counters of this process. Create it once per registry."""
 
     def __init__(self) -> None:
         self._experts, self._models = BoundedLabels(), BoundedLabels()

@@ -1,4 +1,4 @@
-"""The brain as a model behind OpenAI's interface: `/v1/models` and `/v1/chat/completions`."""
+"""Serve the brain as an OpenAI model: `/v1/models`, `/v1/chat/completions`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def list_models(owner: Asker) -> dict[str, Any]:
 
 @router.get("/models/{model}", tags=["openai"])
 async def show_model(model: str, owner: Asker) -> dict[str, Any]:
-    """Show one of them."""
+    """Show one model by its name."""
     if model not in models():
         raise Problem(404, f"There is no model {model}.", param="model", code="model_not_found")
     return _model(model)
@@ -62,8 +62,8 @@ async def chat_completions(
 ) -> Response:
     """Ask the experts.
 
-    With `stream` the reply is server-sent events: what the experts write as `reasoning_content`,
-    then the answer's words as they are generated.
+    With `stream` the reply is server-sent events: the experts' words as `reasoning_content`, then
+    the answer's words as they are generated.
     """
     question = question_of(body)
     events = runs.ask(owner, question)
@@ -94,7 +94,7 @@ async def _again(first: Event, events: AsyncGenerator[Event]) -> AsyncGenerator[
 
 
 async def _whole(events: AsyncGenerator[Event]) -> tuple[list[Event], Finished]:
-    """Wait for a run's end; return its events and the last one. Tokens are left out."""
+    """Wait for a run's end; return its events without tokens, and the last one."""
     async with aclosing(events):
         run: list[Event] = [event async for event in events if event["event"] != "token"]
     if (last := run[-1])["event"] != "finished":
@@ -112,7 +112,7 @@ def _stream(chunks: AsyncGenerator[dict[str, Any]], started: Started) -> Respons
 
 
 async def _lines(chunks: AsyncGenerator[dict[str, Any]]) -> AsyncIterator[dict[str, str]]:
-    """Yield each chunk as a server-sent event; an error in the form that OpenAI's clients raise."""
+    """Yield each chunk, or an error, as a server-sent event for OpenAI's clients."""
     try:
         async with aclosing(chunks):
             async for chunk in chunks:
@@ -123,7 +123,7 @@ async def _lines(chunks: AsyncGenerator[dict[str, Any]]) -> AsyncIterator[dict[s
 
 
 async def while_connected(request: Request, work: Awaitable[T]) -> T:
-    """Wait for `work`, or cancel it and raise ClientDisconnect when the client leaves."""
+    """Wait for `work`; cancel it and raise ClientDisconnect if the client leaves."""
     task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)

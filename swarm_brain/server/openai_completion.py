@@ -1,4 +1,4 @@
-"""A run's result as a chat completion: the answer, its usage, and how far to trust it. Pure."""
+"""Turn a run's result into a chat completion. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ APART = ("final_output", "usage", "thread_id")  # of a result, what stands elsew
 def completion(
     request: ChatRequest, question: Question, events: Sequence[Event], finished: Finished
 ) -> dict[str, Any]:
-    """Return the body of a chat completion. Raises Problem if no model wrote an answer."""
+    """Return the body of a chat completion. Raises Problem without an answer."""
     started = started_of(events[0])
     check(request, question, finished)
     text, reason = ending(request, finished)
@@ -37,7 +37,7 @@ def completion(
 
 
 def started_of(event: Event) -> Started:
-    """Return the event that every run begins with."""
+    """Return the `started` event of a run."""
     if event["event"] != "started":
         raise TypeError(f"a run begins with `started`, not with `{event['event']}`")
     return event
@@ -59,7 +59,7 @@ def answering(topology: str, begun: Begun) -> str:
 
 
 def progress(event: Woken | Answered, author: str) -> str:
-    """Return an expert's waking or its text, for people to read; `author` writes the answer."""
+    """Return an expert's start or text for readers; `author` writes the answer."""
     if event["event"] == "woken":
         edges = ", ".join(
             f"{edge['from']} ({edge['activation']:.2f})" for edge in event["woken_by"]
@@ -72,7 +72,7 @@ def progress(event: Woken | Answered, author: str) -> str:
 
 
 def frame(request: ChatRequest, started: Started, kind: str) -> dict[str, Any]:
-    """Return what a completion and each of its chunks begin with."""
+    """Return the fields that a completion and all its chunks share."""
     return {
         "id": f"chatcmpl-{started['run']}",
         "object": kind,
@@ -82,9 +82,9 @@ def frame(request: ChatRequest, started: Started, kind: str) -> dict[str, Any]:
 
 
 def check(request: ChatRequest, question: Question, finished: Finished) -> None:
-    """Raise Problem if no model wrote the answer, or it has not the form that was asked for.
+    """Raise Problem if no model wrote the answer, or its form is wrong.
 
-    On the provider `simulation:` the labelled simulation is what was asked for.
+    On the provider `simulation:` the labelled simulation is the requested answer.
     """
     result = finished["result"]
     error = result["error"] or "no model answered"
@@ -102,13 +102,13 @@ def check(request: ChatRequest, question: Question, finished: Finished) -> None:
 
 
 def _not_again(status: int, message: str, code: str) -> Problem:
-    """Return a problem that OpenAI's clients would otherwise retry, and pay for again."""
+    """Return a problem that OpenAI's clients do not retry, which would cost again."""
     headers = {"x-should-retry": "false"}
     return Problem(status, message, type="server_error", code=code, headers=headers)
 
 
 def _has_budget(question: Question) -> bool:
-    """Return whether the request has a budget of its own; if not, only the day's can be spent."""
+    """Return whether the request has its own budget, apart from the day's."""
     context = question.context
     return context.budget_tokens is not None or context.budget_usd is not None
 
@@ -119,7 +119,7 @@ def formed(request: ChatRequest) -> bool:
 
 
 def _is_json(text: str) -> bool:
-    """Return whether it is synthesis's JSON, which is only kept if it fits its schema."""
+    """Return whether the answer is synthesis's JSON, which then fits its schema."""
     try:
         json.loads(text)
     except ValueError:
@@ -128,7 +128,7 @@ def _is_json(text: str) -> bool:
 
 
 def ending(request: ChatRequest, finished: Finished) -> tuple[str, str]:
-    """Return the answer up to a stop sequence, and why it ends: `stop` or `length`."""
+    """Return the answer up to a stop sequence, and its finish reason."""
     text = finished["result"]["final_output"]
     if (at := first_stop(text, request.stops)) is not None:
         return text[:at].rstrip(), "stop"
@@ -137,15 +137,15 @@ def ending(request: ChatRequest, finished: Finished) -> tuple[str, str]:
 
 
 def first_stop(text: str, stops: Sequence[str]) -> int | None:
-    """Return where the first stop sequence begins in the text; None if there is none."""
+    """Return the position of the first stop sequence in the text, or None."""
     places = [at for stop in stops if (at := text.find(stop)) >= 0]
     return min(places, default=None)
 
 
 def usage(finished: Finished) -> dict[str, Any] | None:
-    """Return the run's tokens as OpenAI counts them; None if they are unknown.
+    """Return the run's tokens in OpenAI's form; None if unknown.
 
-    What the experts wrote before the answer is what OpenAI calls reasoning.
+    The experts' words before the answer count as reasoning.
     """
     total = finished["result"]["usage"]
     inputs, outputs = total["input_tokens"], total["output_tokens"]
@@ -162,7 +162,7 @@ def usage(finished: Finished) -> dict[str, Any] | None:
 
 
 def swarm(started: Started, finished: Finished) -> dict[str, Any]:
-    """Return the field `swarm`: which experts ran, how the answer came about, what it cost."""
+    """Return the field `swarm`: experts, origin of the answer, costs."""
     result = finished["result"]
     return {
         "thread": started["thread"],
@@ -175,7 +175,7 @@ def swarm(started: Started, finished: Finished) -> dict[str, Any]:
 
 
 def headers(started: Started, finished: Finished | None = None) -> Mapping[str, str]:
-    """Return the headers of a completion; of a stream, those that are known when it begins."""
+    """Return the headers of a completion, or those of a stream's start."""
     known = {"x-request-id": started["run"], "x-swarm-run": started["run"]}
     if started["thread"] is not None:
         known["x-swarm-thread"] = started["thread"]

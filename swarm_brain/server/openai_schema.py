@@ -1,4 +1,4 @@
-"""The chat request of OpenAI's API, validated, and the question it asks the brain."""
+"""The validated chat request of OpenAI's API, and its question to the brain."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Message(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _drop_response_fields(cls, value: object) -> object:
-        """Accept the fields of responses from clients that send earlier answers back whole."""
+        """Accept a response's fields, which clients send back with earlier answers."""
         if not isinstance(value, dict) or value.get("role") != "assistant":
             return value
         optional = ("refusal", "annotations", "audio", "tool_calls")
@@ -129,7 +129,7 @@ class AsSchema(_Strict):
 
 
 def _chosen_fields() -> dict[str, Any]:
-    """Return the chosen fields of Context as optional ones, with bounds and descriptions."""
+    """Return some fields of Context as optional ones."""
     fields: dict[str, Any] = {}
     for name, field in Context.model_fields.items():
         if name in EXCLUDED:
@@ -144,7 +144,7 @@ Settings = create_model("Settings", __base__=_Strict, **_chosen_fields())
 
 
 class Swarm(Settings):  # type: ignore[valid-type, misc]  # mypy cannot follow create_model
-    """Settings of this brain. Those left out keep the model's values."""
+    """Settings of this brain. The model's values apply to those left out."""
 
     reasoning: bool | None = Field(
         None,
@@ -153,7 +153,7 @@ class Swarm(Settings):  # type: ignore[valid-type, misc]  # mypy cannot follow c
 
 
 class ChatRequest(_Strict):
-    """A chat completion request. Parameters that are not listed here are rejected by name."""
+    """A chat completion request. Unknown parameters are rejected by name."""
 
     model: str = Field(max_length=200)
     messages: list[Message] = Field(min_length=1, max_length=10_000)
@@ -200,7 +200,7 @@ class ChatRequest(_Strict):
 
     @property
     def answer_tokens(self) -> int | None:
-        """The most tokens the answer may have."""
+        """The maximum tokens of the answer."""
         return self.max_completion_tokens or self.max_tokens
 
 
@@ -212,9 +212,9 @@ def _among(value: object, neutral: tuple[object, ...]) -> bool:
 
 @lru_cache(maxsize=1)
 def models() -> Mapping[str, str]:
-    """Return the model names clients may use, with descriptions: presets, then topologies.
+    """Return the model names for clients, with descriptions: presets, topologies.
 
-    It lists a folder, once: servers call it when they start.
+    It lists a folder, once: servers call it at start.
     """
     names = {FAMILY: "The eight experts with their default settings."}
     names |= {f"{FAMILY}-{p.name}": p.description for p in PRESETS.values()}
@@ -223,7 +223,7 @@ def models() -> Mapping[str, str]:
 
 
 def question_of(request: ChatRequest) -> Question:
-    """Return the question of a request. Raise Problem(404) for an unknown model, or ConfigError."""
+    """Return a request's question. Raise Problem(404) for an unknown model."""
     if request.model not in models():
         raise Problem(
             404,
@@ -244,7 +244,10 @@ def question_of(request: ChatRequest) -> Question:
 
 
 def _settings(request: ChatRequest) -> dict[str, object]:
-    """Return the settings a request chooses. Streams are not revised: they cannot be taken back."""
+    """Return the settings of a request.
+
+    A stream is not revised, because its words cannot be taken back.
+    """
     swarm = request.swarm.model_dump(exclude={"reasoning"}) if request.swarm else {}
     chosen = {
         "temperature": request.temperature,
@@ -269,5 +272,5 @@ def _schema(request: ChatRequest) -> dict[str, Any] | None:
 
 
 def buffered(request: ChatRequest) -> bool:
-    """Return whether a stream must wait for the whole answer, because it may be revised."""
+    """Return whether a stream must wait for the whole, revisable answer."""
     return bool(request.swarm and request.swarm.max_revisions)

@@ -1,8 +1,8 @@
-"""A run as the chunks of a streamed chat completion.
+"""Turn a run into the chunks of a streamed chat completion.
 
-The answer's words are sent as they are generated and cannot be taken back. If the run withdraws
-them after all (a broken stream is retried, the answering expert fails at its end), the new text is
-sent if it continues the old one. Otherwise the stream ends with an error that says so.
+The answer's words are sent as they are generated and cannot be taken back. The run may still
+withdraw them, if a broken stream is retried or the answering expert fails at its end. Then the new
+text is sent if it continues the old one. Otherwise the stream ends with an error.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _FIRST_HALF = re.compile("[\ud800-\udbff]\\Z")  # of a character whose other hal
 
 @dataclass
 class Answer:
-    """What was generated of the answer, and what of it was sent.
+    """The generated answer so far, and the part of it that was sent.
 
-    An answer that must be JSON (`formed`) but begins as something else is held back until its end,
-    where the JSON is taken out of the text around it.
+    An answer that must be JSON (`formed`) but begins differently is held back until its end. Then
+    the JSON is extracted from the text around it.
     """
 
     stops: tuple[str, ...]
@@ -53,15 +53,15 @@ class Answer:
     void: bool = False
 
     def take(self, text: str) -> str:
-        """Add generated text; return what may be sent now."""
+        """Add generated text; return the text that may be sent now."""
         self.raw += text
         return "" if self.void else self._send(self._safe())
 
     def _safe(self) -> str:
-        """Return what surely belongs to the answer.
+        """Return the text that certainly belongs to the answer.
 
-        That leaves out thoughts, blanks that may be its end, and the beginning of what may be a
-        stop sequence.
+        Thoughts are left out, and so are final blanks and the possible beginning of a stop
+        sequence.
         """
         raw = self.raw
         if self.in_thought and not raw.lstrip().startswith(_MAYBE):
@@ -77,7 +77,7 @@ class Answer:
 
     @property
     def began_in_thought(self) -> bool:
-        """Whether the end of a thought came without its beginning."""
+        """Whether the text has the end of a thought without its beginning."""
         return _END in self.raw and not self.raw.lstrip().startswith(_MAYBE)
 
     def _send(self, text: str) -> str:
@@ -86,7 +86,7 @@ class Answer:
         return writable(new)
 
     def end(self, final: str) -> str:
-        """Return the rest of the answer. Raises Problem if it does not continue what was sent."""
+        """Return the rest of the answer. Raises Problem if it contradicts what was sent."""
         if not final.startswith(writable(self.sent)):
             raise Problem(
                 502,
@@ -99,7 +99,7 @@ class Answer:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Return how many characters at the end of the text may begin this stop sequence."""
+    """Return how many characters at the end may begin this stop sequence."""
     most = min(len(text), len(stop) - 1)
     return next((n for n in range(most, 0, -1) if text.endswith(stop[:n])), 0)
 
@@ -129,7 +129,7 @@ class Writer:
                 yield self._chunk(delta)
 
     def _delta(self, event: Event) -> dict[str, str]:
-        """Return what an event adds to the message."""
+        """Return an event's addition to the message."""
         if event["event"] == "begun":
             self.author = answering(self.question.topology, event)
         elif event["event"] == "token":

@@ -76,7 +76,7 @@ WITH_PAST = "Report first what the run has done so far."
 
 
 class ShownThread(TypedDict):
-    """A thread with its runs, the first one first."""
+    """A thread with its runs, first one first."""
 
     id: str
     runs: list[RunWithEvents]
@@ -87,7 +87,7 @@ class _Body(BaseModel):
 
 
 class Asked(_Body):
-    """A question, where to ask it, and how."""
+    """A question, its thread and its settings."""
 
     question: str = Field(min_length=1, max_length=1_000_000)
     thread: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
@@ -98,7 +98,7 @@ class Asked(_Body):
 
 
 class Decided(_Body):
-    """How an unfinished run continues: a decision at its pause, and new budgets."""
+    """A decision at the pause of an unfinished run, and new budgets."""
 
     decision: JsonValue = Field(
         None, description="approve, skip, stop, or {action: edit, sees: ...}."
@@ -126,13 +126,13 @@ class Edited(_Body):
 
 @router.get("/me")
 def me(owner: Asker) -> Json:
-    """Return who asks, their limits, and what they have spent today."""
+    """Return the caller's name, limits and spending of today."""
     limits = {key: value for key, value in asdict(owner).items() if key != "name"}
     return {"name": owner.name, "keys": keyed(), "limits": limits, "spent_today": _spent(owner)}
 
 
 def _spent(owner: Owner) -> Json | None:
-    """Return what counts towards the limits of this day; None if there are none."""
+    """Return the spending that counts towards today's limits, or None."""
     if not quota.allowances(owner.name):
         return None
     spent = quota.used(owner.name)
@@ -172,7 +172,7 @@ async def ask(body: Asked, request: Request, owner: Asker, runs: Brains) -> Resp
 
 @router.post("/runs/{run}/cancel")
 async def cancel(run: uuid.UUID, owner: Asker, runs: Brains) -> dict[str, str]:
-    """End a run; its thread can be resumed."""
+    """End a run. Its thread can be resumed."""
     runs.cancel(owner, run)
     return {"run": str(run)}
 
@@ -181,7 +181,7 @@ async def cancel(run: uuid.UUID, owner: Asker, runs: Brains) -> dict[str, str]:
 async def list_threads(
     owner: Asker, runs: Brains, query: Annotated[Listed, Query()]
 ) -> list[ThreadLine]:
-    """List the threads, the latest first, each as its last run shows it."""
+    """List the threads, latest first, by their last runs."""
     return await page_threads.listed(runs, owner, query.limit)
 
 
@@ -195,7 +195,7 @@ async def show_thread(thread: Thread, owner: Asker, runs: Brains) -> Response:
 
 @router.delete("/threads/{thread}")
 async def delete_thread(thread: Thread, owner: Asker, runs: Brains) -> dict[str, str]:
-    """Delete a thread. Memories of it stay."""
+    """Delete a thread, but not its memories."""
     await page_threads.deleted(runs, owner, thread)
     return {"id": thread}
 
@@ -220,13 +220,16 @@ async def resume(
 async def fork(
     thread: Thread, body: Edited, request: Request, owner: Asker, runs: Brains
 ) -> Response:
-    """Continue from a past step of the last run, with the words of some experts replaced."""
+    """Continue from a past step of the last run, with experts' words replaced."""
     events = runs.fork(owner, thread, body.step, body.edits, with_past=body.with_past)
     return await _streamed(request, events)
 
 
 async def _streamed(request: Request, events: AsyncGenerator[Event]) -> Response:
-    """Stream a run's events. What is wrong before the second one is an error with a status."""
+    """Stream a run's events.
+
+    Errors before the second event become a response with a status.
+    """
     first = await while_connected(request, first_two(events))
     note(request, started_of(first[0]))
     return EventSourceResponse(

@@ -30,7 +30,7 @@ UNREADABLE: history.Summary = {
 
 
 async def listed(runs: Runs, owner: Owner, limit: int) -> list[ThreadLine]:
-    """List the owner's threads, the latest first, each as its last run shows it."""
+    """List the owner's threads, latest first, by their last runs."""
     mine = []
     for private in await runs.saved.ids():
         name, _, public = private.rpartition(":")
@@ -48,7 +48,7 @@ async def _row(runs: Runs, owner: Owner, thread: str) -> ThreadLine:
 
 
 async def shown(runs: Runs, owner: Owner, thread: str) -> list[RunWithEvents]:
-    """Return the runs of a thread, the first one first. Raises Problem(404)."""
+    """Return the runs of a thread, first one first. Raises Problem(404)."""
     states = await last_states(runs.saved, private_id(owner, thread))
     if not states:
         raise no_thread(thread)

@@ -1,4 +1,4 @@
-"""What is asked of a server, and the run that answers it: whose it is, in which thread."""
+"""A question to a server, and the run that answers it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ THREAD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked, and how.
+    """A question with its owner, thread and settings.
 
     `thread` is a public id, None for a new thread. Without `save` the run leaves no thread.
     """
@@ -33,7 +33,7 @@ class Question:
 
 @dataclass(frozen=True)
 class ServedRun:
-    """A run of this server. `thread` is its thread's public id, None if it is not saved."""
+    """A run of this server; `thread` is its public id, None if not saved."""
 
     owner: Owner
     thread: str | None
@@ -57,7 +57,7 @@ class ServedRun:
 
 
 def private_id(owner: Owner, thread: str) -> str:
-    """Return the id under which a thread is saved. Raises Problem(400) for an invalid id."""
+    """Return the id to save a thread under. Raises Problem(400) if invalid."""
     if not THREAD_ID.fullmatch(thread):
         raise Problem(
             400, "A thread's id has 1 to 64 letters, digits, - or _.", param="thread", code="thread"
@@ -66,12 +66,12 @@ def private_id(owner: Owner, thread: str) -> str:
 
 
 def no_thread(thread: str) -> Problem:
-    """Return the problem of a thread that is not there."""
+    """Return the problem of a missing thread."""
     return Problem(404, f"There is no thread {thread}.", param="thread", code="thread_not_found")
 
 
 def stopping(thread: str | None = None) -> Problem:
-    """Return the problem of a server that is about to end."""
+    """Return the problem of a server that is shutting down."""
     hint = f" The thread {thread} can be resumed." if thread else ""
     return Problem(
         503,

@@ -1,8 +1,8 @@
-"""Runs of a server: each question is a stream of events, each owner has threads of their own.
+"""The runs of a server: each question is a stream of events.
 
-It makes no difference whether the routes stand alone or are mounted into a LangGraph server: a
-compiled brain runs in this process, with the threads and memories of the command line. An owner's
-threads are saved as `NAME:ID`; those of the local user have no prefix, so both see the same.
+Stand-alone and mounted routes work alike: a compiled brain runs in this process, with the threads
+and memories of the command line. An owner's threads are saved as `NAME:ID`. The local user's have
+no prefix, so the command line and the server share them.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ NOT_SAVED = "This server saves no threads: their database cannot be used."
 
 @dataclass
 class Runs:
-    """All runs of this process. `threads` and `store` are None if they could not be opened."""
+    """All runs of this process; `threads` and `store` are None if unavailable."""
 
     threads: Threads | None = None
     store: BaseStore | None = None
@@ -60,7 +60,7 @@ class Runs:
     _brains: dict[tuple[str, bool], Brain] = field(default_factory=dict)
 
     def ask(self, owner: Owner, question: Question) -> AsyncGenerator[Event]:
-        """Run a question. What is wrong with it is raised before the second event.
+        """Run a question. Errors in it are raised before the second event.
 
         Raises Problem or BrainError.
         """
@@ -76,10 +76,10 @@ class Runs:
         pause: str | None = None,
         with_past: bool = False,
     ) -> AsyncGenerator[Event]:
-        """Continue an unfinished run; `decision` answers its pauses. Raises as `ask` does.
+        """Continue an unfinished run; `decision` answers its pauses.
 
-        `pause` is the id of the only pause that is decided. `with_past` reports first what the run
-        has done so far.
+        `pause` limits the decision to one pause. `with_past` first reports the run's earlier
+        events. Raises as `ask` does.
         """
         return pumped(self._resume(owner, thread, budgets, decision, pause, with_past))
 
@@ -150,7 +150,7 @@ class Runs:
     async def _events(
         self, run: ServedRun, brain: Brain, start: Start, context: Context | None
     ) -> AsyncGenerator[Event]:
-        """Yield a run's events; its result says if the thread could not be saved."""
+        """Yield a run's events; the result has a note if the thread was not saved."""
         async with aclosing(events(brain, start, context, run.control)) as reported:
             async for event in reported:
                 if event["event"] == "finished":
@@ -158,7 +158,7 @@ class Runs:
                 yield event
 
     def _unsaved(self, run: ServedRun) -> list[str]:
-        """Return a note if the thread could not be saved to its end."""
+        """Return a note if the thread could not be saved completely."""
         if run.private is None or not (problem := self.saved.problems.get(run.private)):
             return []
         return [f"the thread is not saved to its end and cannot be resumed: {problem}"]
@@ -172,9 +172,9 @@ class Runs:
             task.cancel()
 
     async def drain(self, grace: float) -> None:
-        """Admit no more runs and give the others `grace` seconds to end.
+        """Admit no more runs, and give the others `grace` seconds to end.
 
-        Then stop them at the end of their step, from where they can be resumed.
+        Then stop them after their current step, so that they can be resumed.
         """
         self.draining = True
         await self._emptied(grace)
@@ -200,13 +200,13 @@ class Runs:
 
     @property
     def saved(self) -> Threads:
-        """The threads. Raises Problem(503) if they could not be opened."""
+        """The open threads. Raises Problem(503) if they are unavailable."""
         if self.threads is None:
             raise Problem(503, NOT_SAVED, type="server_error", code="threads_unavailable")
         return self.threads
 
     def _brain(self, topology: Topology, saved: bool = True) -> Brain:
-        """Return the brain of a topology, compiled once because that takes milliseconds."""
+        """Return the brain of a topology, compiled once to save milliseconds."""
         if (key := (topology.hash, saved)) not in self._brains:
             saver = self.threads if saved else None
             self._brains[key] = compile_brain(topology, checkpointer=saver, store=self.store)
@@ -214,7 +214,7 @@ class Runs:
 
     @asynccontextmanager
     async def _admitted(self, owner: Owner, thread: str | None) -> AsyncIterator[ServedRun]:
-        """Hold a run's place: admitted, alone in its thread, and known to `cancel` and `drain`."""
+        """Hold a run's slot, lock its thread, and register it for `cancel` and `drain`."""
         if self.draining:
             raise stopping()
         run = ServedRun(owner, thread, uuid.uuid4())
@@ -233,7 +233,7 @@ class Runs:
 
     @asynccontextmanager
     async def alone(self, private: str | None) -> AsyncIterator[None]:
-        """Hold a thread, so that no other run uses it, in this process or another."""
+        """Lock a thread against other runs, in this process or another."""
         if private is None:
             yield
             return
@@ -250,7 +250,7 @@ class Runs:
 
 @asynccontextmanager
 async def opened() -> AsyncIterator[Runs]:
-    """Open the threads and memories. Whatever cannot be opened is logged and left out."""
+    """Open threads and memories. Whatever cannot be opened is logged and skipped."""
     runs = Runs()
     async with AsyncExitStack() as stack:
         try:

@@ -1,7 +1,7 @@
-"""What a run may spend and has spent, and the endpoints it has given up on.
+"""The ledger of a run: its limits, its spending, and failing endpoints.
 
 Every request reserves its worst case before it is sent and settles afterwards, so that parallel
-experts cannot spend the same balance twice. What the answering expert needs is set aside; others
+experts cannot spend the same balance twice. The answering expert's share is set aside; others
 reserve from the rest. There is one ledger per run.
 """
 
@@ -57,7 +57,7 @@ class Ledger:
 
     @property
     def limited(self) -> bool:
-        """Whether tokens or dollars are limited, so that prompts must be bounded before a call."""
+        """Whether tokens or dollars are limited."""
         return self.budget.tokens is not None or self.budget.usd is not None
 
     def affordable_tokens(self, *, answering: bool) -> int | None:
@@ -75,7 +75,7 @@ class Ledger:
         return self.budget.usd - (self.spent.usd or 0) - (self.reserved.usd or 0) - aside
 
     def reserve(self, worst: Amount, *, answering: bool) -> None:
-        """Reserve the worst case of a request. Raises ModelError("budget") if it is not left."""
+        """Reserve a request's worst case. Raises ModelError("budget") if too large."""
         with self._lock:
             if self.exceeded_by:
                 raise ModelError("budget", self.exceeded_by)
@@ -92,10 +92,10 @@ class Ledger:
             self.reserved += worst
 
     def settle(self, worst: Amount, actual: Amount, endpoint: str, *, answering: bool) -> None:
-        """Replace a reservation by what the request used.
+        """Replace a reservation by the request's usage.
 
-        Once the answer was asked for, nothing is set aside for it any more. An endpoint that
-        reports more than the bound stops all further calls.
+        After the answer nothing is set aside for it any more. An endpoint that reports more than
+        the bound stops all further calls.
         """
         with self._lock:
             self.reserved += Amount(-worst.tokens, None if worst.usd is None else -worst.usd)
@@ -134,7 +134,7 @@ class Ledger:
                 self._held_at = None
 
     def given_up(self, endpoint: str) -> bool:
-        """Whether this endpoint is not asked any more in this run."""
+        """Whether this run no longer asks this endpoint."""
         return self.failures.get(endpoint, 0) >= CIRCUIT_FAILURES
 
     def ended(self, endpoint: str, *, well: bool) -> None:
@@ -153,7 +153,7 @@ def known_ledger(run_id: str) -> Ledger | None:
 
 
 def open_ledger(run_id: str, budget: Budget, spent: Amount, answer: Amount) -> Ledger:
-    """Return the ledger of this run, created with what was spent before if there is none."""
+    """Return this run's ledger, created with earlier spending if missing."""
     with _lock:
         ledger = _ledgers.setdefault(run_id, Ledger(budget, spent, answer=answer))
         while len(_ledgers) > MOST_LEDGERS:  # of runs that were abandoned

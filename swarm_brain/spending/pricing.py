@@ -1,4 +1,4 @@
-"""Prices of tokens: the user's own, then the shipped ones, then the table of `genai-prices`.
+"""Prices of tokens: the user's own, the shipped ones, then `genai-prices`.
 
 An unknown price is None, never 0.
 """

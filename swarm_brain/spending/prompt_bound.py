@@ -18,13 +18,16 @@ _ratios: dict[str, float] = {}
 
 
 def prompt_bound(binding: Binding, texts: Sequence[str]) -> int:
-    """Return the most tokens these messages may have. Blocks if the tokenizer is remote."""
+    """Return the most tokens that these messages may have.
+
+    Blocks if the tokenizer is remote.
+    """
     ratio = _ratios.get(binding.endpoint, 1.0)
     return -(-int(_uncorrected(binding, texts) * ratio * 1000) // 1000)
 
 
 def learn(binding: Binding, texts: Sequence[str], reported: int) -> None:
-    """Learn from what the endpoint counted."""
+    """Correct later bounds by the endpoint's count."""
     if binding.count_tokens is None:
         ratio = reported / _uncorrected(binding, texts)
         _ratios[binding.endpoint] = max(_ratios.get(binding.endpoint, 1.0), ratio)

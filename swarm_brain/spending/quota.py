@@ -39,7 +39,7 @@ _opening = threading.Lock()
 
 @dataclass(frozen=True)
 class Allowance:
-    """What a payer may use in a day; None means no limit."""
+    """A payer's limits for a day; None means no limit."""
 
     payer: str
     usd: float | None
@@ -53,7 +53,7 @@ class Allowance:
 
 @dataclass(frozen=True)
 class Booking:
-    """What was reserved for one request, on which day and for which payers."""
+    """One request's reservation: its amount, day and payers."""
 
     day: str
     payers: tuple[str, ...]
@@ -62,7 +62,7 @@ class Booking:
 
 @dataclass(frozen=True)
 class Left:
-    """What may still be used today; None means no limit."""
+    """The unspent amounts of today; None means no limit."""
 
     usd: float | None = None
     tokens: int | None = None
@@ -86,7 +86,7 @@ def allowances(payer: str | None) -> list[Allowance]:
 
 
 def refusal(allowance: Allowance, used: Amount, worst: Amount) -> str | None:
-    """Return why this allowance does not cover a request, None if it does."""
+    """Return why this allowance does not cover a request, or None."""
     if allowance.usd is not None:
         if worst.usd is None:
             return f"{allowance.name} limits dollars, and the price of this model is unknown"
@@ -100,8 +100,8 @@ def refusal(allowance: Allowance, used: Amount, worst: Amount) -> str | None:
 def reserve(payer: str | None, worst: Amount) -> Booking | None:
     """Reserve a request's worst case; None if nothing is limited. Blocking.
 
-    Raises ModelError("budget") if the day's rest does not cover it, and MemoryUnavailable if it
-    cannot be written: a limit that cannot be enforced is an error.
+    Raises ModelError("budget") if the rest of the day does not cover it. Raises MemoryUnavailable
+    if it cannot be written: a limit that cannot be enforced is an error.
     """
     limits = allowances(payer)
     if not limits:
@@ -121,10 +121,10 @@ def reserve(payer: str | None, worst: Amount) -> Booking | None:
 
 
 def settle(booking: Booking, spent: Amount) -> None:
-    """Replace a reservation by what the request used, on the day of the reservation. Blocking.
+    """Replace a reservation by the usage, on the reservation's day. Blocking.
 
-    An unknown cost stays as reserved. So does everything if nothing can be written: the reply was
-    paid for, and is not discarded for this.
+    An unknown cost stays as reserved. If nothing can be written, everything stays as reserved: the
+    reply was paid for, and is not discarded.
     """
     usd = 0.0 if spent.usd is None else spent.usd - (booking.worst.usd or 0)
     change = Amount(spent.tokens - booking.worst.tokens, usd)
@@ -155,7 +155,7 @@ async def asettle(booking: Booking | None, spent: Amount) -> None:
 
 
 def used(payer: str | None) -> Amount:
-    """Return what this payer's calls have used today, reservations included. Blocking."""
+    """Return this payer's usage of today, reservations included. Blocking."""
     with accounts().reading() as execute:
         rows = execute(
             "SELECT tokens, usd FROM spending WHERE day = ? AND payer = ?",
@@ -165,7 +165,7 @@ def used(payer: str | None) -> Amount:
 
 
 def left(payer: str | None) -> Left:
-    """Return what this payer may still use today under all limits. Blocking.
+    """Return this payer's rest of today under all limits. Blocking.
 
     Raises what `reserve` raises.
     """
@@ -193,10 +193,10 @@ def seconds_to_midnight(now: datetime | None = None) -> int:
 
 
 def accounts() -> Database:
-    """Return the database of spending and arrivals: this user's file, or the shared Postgres.
+    """Return the database of spending and arrivals. Blocking.
 
-    `spending` has a row for each day and payer, `arrivals` one for each recent request. Blocking.
-    Raises MemoryUnavailable or ConfigError.
+    It is this user's file, or the shared Postgres. `spending` has a row for each day and payer,
+    `arrivals` one for each recent request. Raises MemoryUnavailable or ConfigError.
     """
     url = variable("SWARM_BRAIN_DATABASE_URL")
     with _opening:

@@ -1,4 +1,4 @@
-"""The longest reply that a run's balance allows, and the worst case of its request."""
+"""Compute the longest reply within a budget, and its worst case."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from swarm_brain.spending.ledger import LEAST_REPLY_TOKENS, Amount
 
 
 def afford(binding: Binding, call: Call, bound: int | None) -> tuple[Sampling, Amount]:
-    """Return the sampling that the budget allows, and the worst case of a request with it.
+    """Return the sampling within the budget, and the request's worst case.
 
-    `bound` is the most tokens of the prompt; None if nothing is limited.
+    `bound` is the maximum tokens of the prompt; None if nothing is limited.
     """
     sampling = call.sampling
     if bound is None:
@@ -29,7 +29,7 @@ def afford(binding: Binding, call: Call, bound: int | None) -> tuple[Sampling, A
 
 
 def _reply_for(binding: Binding, bound: int, most: int, usd: float) -> int:
-    """Return the longest reply, in tokens, that `usd` dollars pay for besides the prompt."""
+    """Return the tokens of the longest reply that `usd` dollars pay for."""
     low, high = 0, max(most, 0)
     while low < high:
         middle = (low + high + 1) // 2

@@ -1,7 +1,7 @@
-"""The requests of a run, kept outside its process: first as reserved, then as settled.
+"""The requests of a run, saved outside its process as reserved and settled.
 
-A killed process leaves its open reservations behind. Whoever resumes the run charges them in full,
-because nobody knows how far the endpoint got with them.
+A killed process leaves its open reservations behind. Resuming the run charges them in full,
+because the endpoint may have answered them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Namespace = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Reservation:
-    """One request: its worst case, and once it is `settled`, what it used."""
+    """One request: its worst case, or its usage once it is `settled`."""
 
     expert: str
     step: int
@@ -35,13 +35,13 @@ class Reservation:
 
     @property
     def amount(self) -> Amount:
-        """Return what the request is charged."""
+        """Return the charge of the request."""
         return Amount(self.input_tokens + self.output_tokens, self.usd)
 
 
 @dataclass
 class Reservations:
-    """Writes the reservations of one expert's calls in one run, under the run's `namespace`.
+    """Writes the reservations of one expert's calls in one run.
 
     A store belongs to the loop that opened it, and calls run on another, so each access is carried
     over to `loop`. A store that fails stops no call.
@@ -62,7 +62,7 @@ class Reservations:
     async def settle(
         self, key: str, input_tokens: int, output_tokens: int, usd: float | None
     ) -> None:
-        """Save what a request used in place of its worst case."""
+        """Replace a saved worst case by the request's usage."""
         usage = Reservation(self.expert, self.step, input_tokens, output_tokens, usd, settled=True)
         await self._put(key, usage)
 
@@ -81,7 +81,7 @@ class Reservations:
 
 @lru_cache(maxsize=1_000)
 def _warn_once(namespace: Namespace, verb: str, error: str) -> None:
-    """Warn once for each run: a store that is gone fails at every call."""
+    """Warn once for each run, because a lost store fails at every call."""
     log.warning("the usage of calls cannot be %s: %s", verb, error)
 
 
@@ -106,5 +106,5 @@ async def clear(store: BaseStore, namespace: Namespace) -> None:
 
 
 def total(reservations: Sequence[Reservation]) -> Amount:
-    """Return what these requests are charged together."""
+    """Return the total charge of these requests."""
     return sum((reservation.amount for reservation in reservations), Amount())

@@ -1,1 +1,1 @@
-"""Saved threads: where their checkpoints are, and what they hold."""
+"""Saved threads: their storage and their contents."""

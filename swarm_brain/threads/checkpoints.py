@@ -1,4 +1,4 @@
-"""Runs as their checkpoints hold them. Reads the checkpoints that are needed, and no others.
+"""Read runs from checkpoints, decoding only those that are needed.
 
 A thread's checkpoints form a tree. A question begins with a checkpoint of the source `input`, a
 fork with one of the source `update`, and all others continue their parent; so the last checkpoint
@@ -31,7 +31,7 @@ TRIGGER = "branch:to:"  # LangGraph's name of the channel that wakes a node, bef
 
 
 class IndexEntry(NamedTuple):
-    """One checkpoint in the index of a thread. `source` and `step` are LangGraph's metadata."""
+    """One checkpoint in a thread's index, with LangGraph's metadata."""
 
     id: str
     parent: str | None
@@ -43,8 +43,8 @@ class IndexEntry(NamedTuple):
 class SavedState:
     """The state of a run at one checkpoint.
 
-    `next` names the nodes that have not run yet, `pauses` what they wait for. `signals` includes
-    what experts of an unfinished step had written when the process ended.
+    `next` names the nodes that have not run yet, `pauses` their pending decisions. `signals`
+    includes those that an unfinished step had written when the process ended.
     """
 
     config: RunnableConfig
@@ -57,12 +57,12 @@ class SavedState:
 
     @property
     def paused(self) -> list[Pause]:
-        """What a person is to decide, as data."""
+        """The pending decisions, as data."""
         return [cast(Pause, {"id": pause.id, **pause.value}) for pause in self.pauses]
 
     @property
     def begun(self) -> bool:
-        """Whether `begin` has read the question; before that the values are of an older run."""
+        """Whether `begin` has read the question; before, the values are an older run's."""
         return "run_id" in self.values and not NOT_BEGUN & set(self.next)
 
 
@@ -74,18 +74,18 @@ class _Indexed(Protocol):
 
 
 def config_of(thread: str | None) -> RunnableConfig:
-    """Return the LangGraph config of a thread; None where a server keeps no threads."""
+    """Return the LangGraph config of a thread; None if threads are not saved."""
     return {"configurable": {"thread_id": thread}}
 
 
 def saver_of(brain: Brain) -> Saver:
-    """Return the checkpointer that a brain was compiled with."""
+    """Return the checkpointer of a compiled brain."""
     assert isinstance(brain.checkpointer, BaseCheckpointSaver)  # noqa: S101  our callers set one
     return brain.checkpointer
 
 
 async def latest(saver: Saver, thread: str) -> SavedState:
-    """Return a thread's last state that belongs to a run. Raises ThreadError if there is none."""
+    """Return a thread's last state that belongs to a run. Raises ThreadError."""
     state = await _read(saver, config_of(thread))
     while state and not state.begun:
         state = await _read(saver, state.parent)
@@ -106,7 +106,7 @@ async def last_states(saver: Saver, thread: str) -> list[SavedState]:
 
 
 async def count_runs(saver: Saver, threads: Sequence[str]) -> dict[str, int]:
-    """Return how many runs each thread has. Decodes checkpoints only where runs were forked."""
+    """Return the number of runs of each thread, decoding only forked ones."""
     index, counts = await _index(saver, threads), {}
     ends_of = await asyncio.to_thread(lambda: {name: _ends(index[name]) for name in index})
     for thread in threads:
@@ -119,7 +119,7 @@ async def count_runs(saver: Saver, threads: Sequence[str]) -> dict[str, int]:
 
 
 async def ancestors(saver: Saver, state: SavedState) -> AsyncIterator[SavedState]:
-    """Yield the earlier states of a run, the latest first; a fork's lead into its original's."""
+    """Yield the earlier states of a run, latest first, into a fork's original."""
     while (parent := await _read(saver, state.parent)) and parent.begun:
         yield parent
         state = parent
@@ -154,7 +154,7 @@ def _at(checkpoint_id: str) -> dict[str, str]:
 
 
 class _End(NamedTuple):
-    """The last checkpoint of what may be a run; `certain` if it needs no look at it."""
+    """The last checkpoint of a possible run; `certain` if no look at it is needed."""
 
     id: str
     certain: bool
@@ -163,8 +163,8 @@ class _End(NamedTuple):
 def _ends(entries: Sequence[IndexEntry]) -> list[_End]:
     """Return the last checkpoint of each run, the oldest first. Pure.
 
-    A run grows by steps of one from its parent. Where that does not hold, because a state was
-    edited or only the end of a run was saved, a new run may begin.
+    A run grows by steps of one from its parent. A gap means that a state was edited or that only
+    the end of a run was saved; then a new run may begin.
     """
     steps = {entry.id: entry.step for entry in entries}
     first_of: dict[str, IndexEntry] = {}  # by checkpoint: the one that its run begins with
@@ -198,7 +198,7 @@ def saved_state(saved: CheckpointTuple) -> SavedState:
 
 
 def _next(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Return the nodes that run next by LangGraph's rule: a trigger is set and not yet seen."""
+    """Return the nodes to run next by LangGraph's rule: an unseen trigger."""
     values, seen, ready = checkpoint["channel_values"], checkpoint["versions_seen"], []
     for channel, version in checkpoint["channel_versions"].items():
         node = channel if channel == START else channel.removeprefix(TRIGGER)
@@ -212,7 +212,7 @@ def _next(checkpoint: Checkpoint) -> tuple[str, ...]:
 
 
 def _pauses(saved: CheckpointTuple) -> tuple[Interrupt, ...]:
-    """Return what the unfinished step waits for. Decided pauses stay in the checkpoint, too."""
+    """Return the open pauses of the unfinished step."""
     writes = saved.pending_writes or []
     ended = {task for task, name, _ in writes if name == "signals"}
     waiting = [pauses for task, name, pauses in writes if name == INTERRUPT and task not in ended]
@@ -220,13 +220,13 @@ def _pauses(saved: CheckpointTuple) -> tuple[Interrupt, ...]:
 
 
 def _written(saved: CheckpointTuple, channel: str) -> list[object]:
-    """Return what nodes of the unfinished step have written into a channel of lists."""
+    """Return the values that the unfinished step has written to a list channel."""
     writes = saved.pending_writes or []
     return [item for _, name, items in writes if name == channel for item in items or ()]
 
 
 def _signals(saved: Sequence[Signal], written: Sequence[Signal]) -> tuple[Signal, ...]:
-    """Return the signals of the state, then those of an unfinished step by expert."""
+    """Return the state's signals, then the unfinished step's by expert."""
     known = {(signal["source"], signal["step"]) for signal in saved}
     new = [signal for signal in written if (signal["source"], signal["step"]) not in known]
     return (*saved, *sorted(new, key=lambda signal: signal["source"]))

@@ -21,7 +21,7 @@ from swarm_brain.version import __version__
 
 
 class Summary(TypedDict):
-    """A thread in one line, as its last run shows it; `provenance` is None until it has ended."""
+    """A thread in one line; `provenance` is None while its last run is unfinished."""
 
     question: str
     date: str
@@ -32,7 +32,7 @@ class Summary(TypedDict):
 
 
 def failure(state: SavedState) -> str | None:
-    """Return why a strict run cannot continue: the error of the expert that failed."""
+    """Return why a strict run cannot continue: its expert's error."""
     if state.values["settings"]["on_error"] != "raise":
         return None
     signals = state.values.get("signals", [])
@@ -52,7 +52,7 @@ def topology_of(state: SavedState) -> Topology:
 
 
 async def summary(saver: Saver, thread: str) -> Summary:
-    """Return a thread in one line. Raises ThreadError if it has no run that can be read."""
+    """Return a thread in one line. Raises ThreadError without a readable run."""
     state = await latest(saver, thread)
     with of_this_version(state):
         for signal in state.signals:  # a thread that cannot be shown is not listed as if it could
@@ -69,7 +69,7 @@ async def summary(saver: Saver, thread: str) -> Summary:
 
 @contextmanager
 def of_this_version(state: SavedState) -> Iterator[None]:
-    """Report a missing key as what it is: a thread that another version saved differently."""
+    """Raise ThreadError for a missing key, as another version saved the thread."""
     try:
         yield
     except KeyError as missing:

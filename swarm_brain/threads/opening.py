@@ -1,4 +1,4 @@
-"""Which store of threads this user has."""
+"""Open this user's store of threads."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ _GARBAGE = """DELETE FROM checkpoint_blobs AS b WHERE NOT EXISTS (
 
 
 class _Pool(AsyncConnectionPool[AsyncConnection[DictRow]]):
-    """A pool that fails at once while the server is gone; a run's saves would each wait for it."""
+    """A pool that fails at once while the server is gone, instead of waiting."""
 
     _again_at = 0.0
 
@@ -75,7 +75,7 @@ class _Pool(AsyncConnectionPool[AsyncConnection[DictRow]]):
 
 
 class PostgresThreads(Threads, AsyncPostgresSaver):
-    """LangGraph's Postgres checkpointer, with what this project asks of stored threads."""
+    """LangGraph's Postgres checkpointer with the methods of `Threads`."""
 
     failures = (psycopg.Error, OSError)
     where = "the saved threads"
@@ -115,7 +115,7 @@ class PostgresThreads(Threads, AsyncPostgresSaver):
 
     @contextmanager
     def alone(self, thread: str) -> Iterator[None]:
-        """Hold the lock on a connection of its own, so that it ends with the process."""
+        """Lock the thread on a separate connection, which ends with the process."""
         number = int.from_bytes(sha256(thread.encode()).digest()[:8], "big", signed=True)
         connection = psycopg.connect(self.url, autocommit=True, connect_timeout=CONNECT_SECONDS)
         try:  # not `with connection`, which ends with an error where the server has gone meanwhile
@@ -128,10 +128,10 @@ class PostgresThreads(Threads, AsyncPostgresSaver):
 
 
 async def _set_up(threads: PostgresThreads) -> None:
-    """Make the tables, one process at a time.
+    """Create the tables, one process at a time.
 
-    Poll for the lock instead of waiting in the database: a waiting statement holds a snapshot, for
-    which the other process's CREATE INDEX CONCURRENTLY would wait in turn.
+    Poll for the lock instead of waiting in the database: a waiting statement holds a snapshot, and
+    the other process's CREATE INDEX CONCURRENTLY would wait for that snapshot in turn.
     """
     async with threads.pool.connection() as connection:
         while not await _locked(connection):  # noqa: ASYNC110  the event is another process's

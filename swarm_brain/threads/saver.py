@@ -1,4 +1,4 @@
-"""What every store of threads has in common: compression, and runs that outlive a full disk."""
+"""The common parts of all stores of threads: compression and error handling."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COMPRESSED = ".z"  # follows the type of a compressed value
 
 
 class CompressedSerializer(JsonPlusSerializer):
-    """LangGraph's serializer with zlib behind it: checkpoints repeat the same words often."""
+    """LangGraph's serializer with zlib, since checkpoints repeat many words."""
 
     def dumps_typed(self, obj: object) -> tuple[str, bytes]:
         """Return the type and the bytes of a value."""
@@ -40,7 +40,7 @@ class CompressedSerializer(JsonPlusSerializer):
         return kind + COMPRESSED, zlib.compress(data)
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:  # any value that a channel holds
-        """Return the value again. Raises MemoryUnavailable if it is damaged."""
+        """Return the value of serialised bytes. Raises MemoryUnavailable if damaged."""
         kind, content = data
         try:
             if kind.endswith(COMPRESSED):
@@ -51,7 +51,7 @@ class CompressedSerializer(JsonPlusSerializer):
 
 
 class Threads(BaseCheckpointSaver[str]):
-    """A checkpointer that stops saving a thread at its first failure instead of failing the run.
+    """A checkpointer that gives up saving a thread instead of failing its run.
 
     The answer of a run matters more than the chance to resume it, so `problems` records the
     failure by thread; remove the entry to save that thread again. Reading and deleting raise
@@ -68,19 +68,19 @@ class Threads(BaseCheckpointSaver[str]):
 
     @abstractmethod
     async def index(self, threads: Sequence[str]) -> list[tuple[str, IndexEntry]]:
-        """Return (thread, entry) for every checkpoint of these threads, without decoding any."""
+        """Return (thread, entry) for every checkpoint, without decoding any."""
 
     @abstractmethod
     async def keep_last(self, number: int) -> int:
-        """Delete all but the last checkpoints of each thread; return how many were deleted."""
+        """Delete all but the last checkpoints of each thread; return the count."""
 
     @abstractmethod
     async def shred(self) -> None:
-        """Overwrite what was deleted, as far as the database leaves that to us."""
+        """Overwrite deleted data, as far as the database allows it."""
 
     @abstractmethod
     def alone(self, thread: str) -> AbstractContextManager[None]:
-        """Keep other processes from running this thread. Raises ThreadError if one does."""
+        """Lock this thread against other processes. Raises ThreadError if it is locked."""
 
     async def aput(
         self,
@@ -89,7 +89,7 @@ class Threads(BaseCheckpointSaver[str]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Save a checkpoint, unless saving this thread has failed before."""
+        """Save a checkpoint, unless an earlier save of this thread has failed."""
         if (thread := config["configurable"]["thread_id"]) not in self.problems:
             try:
                 return await super().aput(config, checkpoint, metadata, new_versions)
@@ -104,7 +104,7 @@ class Threads(BaseCheckpointSaver[str]):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        """Save what one node wrote, unless saving this thread has failed before."""
+        """Save one node's writes, unless an earlier save of this thread has failed."""
         if (thread := config["configurable"]["thread_id"]) not in self.problems:
             try:
                 await super().aput_writes(config, writes, task_id, task_path)
@@ -115,7 +115,7 @@ class Threads(BaseCheckpointSaver[str]):
         self.problems[thread] = " ".join(str(error).split()) or type(error).__name__
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """Return a saved checkpoint: the one that the config names, or the thread's latest."""
+        """Return the checkpoint named in the config, or the thread's latest."""
         with self._translated():
             return await super().aget_tuple(config)
 

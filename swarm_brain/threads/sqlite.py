@@ -31,7 +31,7 @@ _OLD = """SELECT thread_id, checkpoint_ns, checkpoint_id FROM (
 
 
 class SqliteThreads(Threads, AsyncSqliteSaver):
-    """LangGraph's SQLite checkpointer, with what this project asks of stored threads."""
+    """LangGraph's SQLite checkpointer with the methods of `Threads`."""
 
     failures = (sqlite3.Error, OSError)
 
@@ -92,7 +92,7 @@ class SqliteThreads(Threads, AsyncSqliteSaver):
 
 @asynccontextmanager
 async def open_sqlite(path: Path) -> AsyncIterator[SqliteThreads]:
-    """Open the threads in this file. Raises MemoryUnavailable if they cannot be written."""
+    """Open the threads in this file. Raises MemoryUnavailable if not writable."""
     try:
         await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
         connection = await aiosqlite.connect(path, timeout=BUSY_SECONDS)
