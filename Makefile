@@ -118,5 +118,5 @@ picture: install ## draw the graph into docs/architecture.md
 bench: install ## the figures that the docs state
 	@$(BIN)/python -m benchmarks
 
-lock: ## resolve constraints.txt anew (needs uv)
+lock: ## update constraints.txt (needs uv)
 	@uv pip compile --universal --all-extras --upgrade --no-annotate --no-header -q pyproject.toml -o constraints.txt

@@ -32,7 +32,7 @@ BudgetTokens = Annotated[
     int | None,
     typer.Option(min=1, help="Tokens for each question. Default: the swarm's usage."),
 ]
-QuestionLimit = Annotated[int | None, typer.Option(min=1, help="Ask only this many of them.")]
+QuestionLimit = Annotated[int | None, typer.Option(min=1, help="Ask only this many questions.")]
 Repetitions = Annotated[int, typer.Option(min=1, help="Answers to each question.")]
 OutputFolder = Annotated[Path, typer.Option(help="The folder of answers and report.")]
 

@@ -2,8 +2,10 @@
 
 The shipped files were written by
 
-    python -m evals.keyed --seed 1 --counts syllogism=40,propositional=40         --out evals/datasets/logic.jsonl
-    python -m evals.keyed --seed 1 --counts integer=24,story=24,dates=24         --out evals/datasets/arithmetic.jsonl
+    python -m evals.keyed --seed 1 --counts syllogism=40,propositional=40 \
+        --out evals/datasets/logic.jsonl
+    python -m evals.keyed --seed 1 --counts integer=24,story=24,dates=24 \
+        --out evals/datasets/arithmetic.jsonl
 """
 
 from __future__ import annotations

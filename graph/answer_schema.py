@@ -40,7 +40,7 @@ def problem(schema: Schema) -> str | None:
     try:
         text = json.dumps(schema, allow_nan=False)
     except (ValueError, TypeError, RecursionError):
-        return "it is not JSON, or too deep"
+        return "it is not JSON, or nested too deeply"
     if len(text) > MAX_CHARS:
         return f"it has {len(text)} characters; {MAX_CHARS} are allowed"
     try:
@@ -50,7 +50,7 @@ def problem(schema: Schema) -> str | None:
             return f"including its references it has more than {MAX_PARTS} parts"
         _validator(text)
     except RecursionError:
-        return "it is too deep"
+        return "it is nested too deeply"
     except ValueError as error:
         return str(error).split("\n", 1)[0]
     return None

@@ -285,7 +285,7 @@ def describe(error: ValidationError) -> str:
     for item in error.errors(include_url=False):
         field = ".".join(str(part) for part in item["loc"]) or "settings"
         if item["type"] == "extra_forbidden":
-            lines.append(f"{field}: no such setting; known are {', '.join(Context.model_fields)}")
+            lines.append(f"{field}: no such setting; known: {', '.join(Context.model_fields)}")
         else:
             lines.append(f"{field}: {item['msg']}, got {item['input']!r}")
     return "\n".join(lines)

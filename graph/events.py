@@ -50,9 +50,9 @@ __all__ = [
 class Reached(TypedDict):
     """One waking edge of an expert that has answered, whether it fired or not.
 
-    `activation` is weight x salience x `gate`, all in 0..1; `gate` is None where the target has
-    none. An edge fires if its activation reaches the run's threshold. A revision's edge, from a
-    critic to synthesis, fires if a quoted defect bought one. Another edge may still wake `to`.
+    `activation` is weight x salience x `gate`, all in 0..1. `gate` is None for a target without
+    one. An edge fires if its activation reaches the run's threshold. A revision's edge, from a
+    critic to synthesis, fires if a quoted defect causes one. Another edge may still wake `to`.
     """
 
     to: str

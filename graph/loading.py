@@ -67,7 +67,7 @@ def _find(name_or_path: str | Path) -> Path:
     if len(path.name) > 100 or not shipped.is_file():
         known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.yaml")))
         raise TopologyError(
-            str(name_or_path), f"no such topology; shipped are: {known}. A file ends in .yaml"
+            str(name_or_path), f"no such topology. Shipped: {known}. A file's name ends in .yaml"
         )
     return shipped
 

@@ -216,7 +216,7 @@ class BrainState(BrainOutput, total=False):
 
     question: Annotated[
         str,
-        about("The question, as text. It lasts one superstep."),
+        about("The question, as text. It is cleared after one LangGraph superstep."),
         EphemeralValue,
     ]
     run_id: Annotated[str, about("The id of this run in journals and memories.")]
@@ -230,11 +230,11 @@ class BrainState(BrainOutput, total=False):
     instructions: Annotated[str, about("The caller's system messages: how to answer.")]
     seed: Annotated[int, about("Seed for the order of drafts and for sampling.")]
     all_simulated: Annotated[bool, about("Whether all experts of this run are simulated.")]
-    memory: Annotated[Memory, about("What the thread and the store remember for this question.")]
+    memory: Annotated[Memory, about("Memories of the thread and the store for this question.")]
     signals: Annotated[
         list[Signal],
         about(
-            "What each expert said, one entry for each expert and step. Writing an entry of the "
+            "The experts' signals, one entry for each expert and step. Writing an entry of the "
             "same expert and step replaces the old one."
         ),
         gather,

@@ -158,14 +158,14 @@ def _gates(turn: ExpertTurn, text: str) -> Meaning:
     gated = [other.name for other in turn.topology.gated]
     gates = parse.read_gates(text, gated)
     if gates is None and gated:
-        return Meaning(text, unreadable="no gate of a listed expert is stated in it")
+        return Meaning(text, unreadable="it has no gate for a listed expert")
     return Meaning(text, salience=propagation.NEUTRAL, gates=gates or {})
 
 
 def _defects(turn: ExpertTurn, text: str) -> Meaning:
     defects = parse.read_defects(text)
     if defects is None:
-        return Meaning(text, unreadable="no list of defects is stated in it")
+        return Meaning(text, unreadable="it has no list of defects")
     current = prompt.answer(turn.topology, turn.signals)
     standing = propagation.standing(defects, current["content"] if current else "")
     return Meaning(text, salience=propagation.NEUTRAL, defects=standing)

@@ -66,7 +66,7 @@ class BrainConfig(_Settings):
         legacy |= {name: named.pop(name) for name in LEGACY if name in named}
         super().__init__(*values[:known], **named)  # type: ignore[arg-type]  # checked when asked
         if ignored := [name for name, value in legacy.items() if value is not None]:
-            message = f"without effect: {', '.join(ignored)}"
+            message = f"these settings have no effect: {', '.join(ignored)}"
             warnings.warn(message, DeprecationWarning, stacklevel=2)
 
     def settings(self) -> dict[str, object]:

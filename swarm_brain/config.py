@@ -29,21 +29,21 @@ VARIABLES: Mapping[str, str] = {
     "HYPERBOLIC_API_URL": "another endpoint for hyperbolic:, base URL or full .../chat/completions",
     "HYPERBOLIC_RPM": "requests per minute that your Hyperbolic plan allows: 5 (Basic), 120 (Pro)",
     "OPENAI_COMPATIBLE_BASE_URL": "endpoint for openai-compatible:, e.g. http://localhost:11434/v1",
-    "OPENAI_COMPATIBLE_API_KEY": "key for openai-compatible:, if it wants one",
-    "SWARM_BRAIN_MODEL": "model used when none is named, as provider:model",
+    "OPENAI_COMPATIBLE_API_KEY": "key for openai-compatible:, if it needs one",
+    "SWARM_BRAIN_MODEL": "the default model, as provider:model",
     "SWARM_BRAIN_CONFIG": "path of swarm-brain.toml; default: this folder, then your config folder",
     "SWARM_BRAIN_CACHE_DIR": "folder for downloaded models; default: your cache folder",
     "SWARM_BRAIN_DATA_DIR": "folder for threads and memories; default: your data folder",
     "SWARM_BRAIN_DATABASE_URL": "Postgres for threads and memories, instead of files: postgresql://",
-    "SWARM_BRAIN_EMBEDDER": "who embeds memories: wordllama (default), provider:model or off",
+    "SWARM_BRAIN_EMBEDDER": "embedder of memories: wordllama (default), provider:model or off",
     "SWARM_BRAIN_DAILY_USD": "dollars that all runs here may cost in a day (UTC)",
-    "SWARM_BRAIN_OPEN": "true: a server without keys answers everybody who reaches it",
-    "SWARM_BRAIN_KEY": "key for a server of Swarm Brain that wants one (ask --url)",
+    "SWARM_BRAIN_OPEN": "true: a server without keys answers every caller, not this machine only",
+    "SWARM_BRAIN_KEY": "key for a Swarm Brain server that requires one (ask --url)",
     "HF_ENDPOINT": "address of the Hugging Face hub or of a mirror; default: the hub itself",
     "LANGSMITH_TRACING": "true sends traces to LangSmith",
     "LANGSMITH_API_KEY": "key for LangSmith",
-    "LANGSMITH_HIDE_INPUTS": "true sends LangSmith no prompts; the question is in outputs too",
-    "LANGSMITH_HIDE_OUTPUTS": "true sends LangSmith no replies and no keys of questions",
+    "LANGSMITH_HIDE_INPUTS": "true hides prompts from LangSmith; outputs contain the question too",
+    "LANGSMITH_HIDE_OUTPUTS": "true hides replies and the answer keys of evals from LangSmith",
 }
 
 _keys: ContextVar[Mapping[str, str]] = ContextVar("swarm_brain_keys", default={})  # noqa: B039
@@ -257,7 +257,7 @@ def _problems(error: ValidationError) -> str:
         place = item["loc"]
         problem = item["msg"]
         if item["type"] == "extra_forbidden":
-            problem = f"no such setting; known are {', '.join(_known(place))}"
+            problem = f"no such setting; known: {', '.join(_known(place))}"
         lines.append(f"{'.'.join(str(part) for part in place)}: {problem}")
     return "; ".join(lines)
 

@@ -188,7 +188,7 @@ def translated(url: str) -> Iterator[None]:
     except httpx.ConnectError as error:
         raise ServerError(url, f"it cannot be reached ({error}). Is it running?") from None
     except (httpx.HTTPError, json.JSONDecodeError) as error:
-        raise ServerError(url, f"this is not how a LangGraph server answers ({error}).") from None
+        raise ServerError(url, f"its answer is not a LangGraph server's ({error}).") from None
 
 
 def _failed(url: str, reported: object) -> BrainError:
@@ -208,7 +208,7 @@ def _refusal(error: APIStatusError) -> str:
     status, why = error.status_code, " ".join(error.message.split())
     match status:
         case 401 | 403:
-            what = "refuses the key in" if variable(KEY) else "wants a key: set"
+            what = "refuses the key in" if variable(KEY) else "requires a key: set"
             return f"it {what} {KEY} (status {status})."
         case 404:
             return f"not found: {why}. Is it a LangGraph server of Swarm Brain?"
@@ -217,6 +217,6 @@ def _refusal(error: APIStatusError) -> str:
         case 409:
             return "a run is under way in this thread. Wait for it, or ask in another thread."
         case 429:
-            return f"it takes no more requests now: {why}"
+            return f"it accepts no more requests now: {why}"
         case _:
             return f"status {status}: {why}"

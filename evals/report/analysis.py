@@ -164,7 +164,7 @@ def _comparison(results: Results, other: str, metric: Metric) -> ComparisonRow:
     """Return a comparison without figures, and whether both arms spent equal tokens."""
     ours, theirs = spent_ratio(results, SWARM), spent_ratio(results, other)
     if other == REFERENCE:
-        why: str | None = f"{other} is a reference, not given the same tokens"
+        why: str | None = f"{other} is a reference, not run at equal tokens"
     elif ours is None or theirs is None:
         why = "there is no allocation to compare the spending with"
     else:

@@ -47,7 +47,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
                 record = json.loads(line)
             except ValueError:
                 raise ConfigError(
-                    f"{path}, line {number}: is not JSON; mend or delete it."
+                    f"{path}, line {number}: is not JSON; fix or delete it."
                 ) from None
             yield offset, record
             offset += len(line)

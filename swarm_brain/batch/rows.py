@@ -21,8 +21,8 @@ SHOWN = 5  # bad rows that are shown before anything is sent
 KEYS = {"question", "messages", "id", "settings", "metadata"}
 # Settings that no row can have: nobody is there to decide, and order would change the answers.
 REFUSED = {
-    "pause_before": "nobody is there to decide",
-    "use_memory": "rows of a batch recall and remember nothing",
+    "pause_before": "a batch has no person to decide",
+    "use_memory": "a batch uses no memories",
 }
 
 
@@ -133,7 +133,7 @@ def _value(line: bytes) -> object:
     except UnicodeDecodeError:
         raise ValueError("not UTF-8 text") from None
     except UnicodeEncodeError:
-        raise ValueError("holds half a character (a lone surrogate)") from None
+        raise ValueError("contains half a character (a lone surrogate)") from None
     except RecursionError:
         raise ValueError("JSON nested too deeply") from None
     return value
@@ -147,13 +147,13 @@ def _fields(value: object) -> dict[str, Any]:
         raise ValueError('not a question: write "..." or {"question": "..."} on each line')
     if unknown := sorted(value.keys() - KEYS):
         known = ", ".join(sorted(KEYS))
-        raise ValueError(f"unknown keys {', '.join(unknown)}; known are {known}")
+        raise ValueError(f"unknown keys {', '.join(unknown)}; known: {known}")
     if len(value.keys() & {"question", "messages"}) != 1:
         raise ValueError("write either question or messages")
     if isinstance(value.get("id"), bool) or not isinstance(value.get("id"), str | int | None):
-        raise ValueError("id: a text or a whole number")
+        raise ValueError("id: must be text or a whole number")
     if not isinstance(value.get("settings", {}), dict):
-        raise ValueError("settings: an object of settings by their names")
+        raise ValueError("settings: must be an object of settings by name")
     return {
         "input": {name: value[name] for name in ("question", "messages") if name in value},
         **{name: value[name] for name in ("id", "settings", "metadata") if name in value},
@@ -164,8 +164,8 @@ def _messages(fields: Mapping[str, object]) -> list[BaseMessage]:
     """Return a row's conversation. Raises ValueError, TypeError and others."""
     messages = fields.get("messages", [])
     if not isinstance(messages, list):
-        raise ValueError("messages: a list of messages")
+        raise ValueError("messages: must be a list of messages")
     try:
         return convert_to_messages(messages)
     except (KeyError, AttributeError) as error:  # a message lacks what its role needs
-        raise ValueError(f"messages: one is no message ({error})") from None
+        raise ValueError(f"messages: one of them is not a message ({error})") from None

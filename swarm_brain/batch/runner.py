@@ -22,7 +22,7 @@ from swarm_brain.graph.errors import (
 from swarm_brain.spending.ledger import Amount
 
 MOST_FAILURES = 25  # rows that fail one after the other, after which no more are sent
-OVER_BUDGET, ALL_FAIL = "budget", f"{MOST_FAILURES} rows failed one after the other"
+OVER_BUDGET, ALL_FAIL = "budget", f"{MOST_FAILURES} consecutive rows failed"
 
 
 @dataclass

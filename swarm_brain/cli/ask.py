@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Question = Annotated[str, typer.Argument(help="The question; - reads standard input.")]
 DryRun = Annotated[
     bool,
-    typer.Option("--dry-run", help="Print the calls, tokens and dollars it takes at most."),
+    typer.Option("--dry-run", help="Print the maximum calls, tokens and dollars; ask nothing."),
 ]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Fail if an expert fails: --on-error raise.")
@@ -70,7 +70,7 @@ def ask(
 def _refuse_local(options: dict[str, object]) -> None:
     """Raise ConfigError for options that do not apply to a server."""
     if refused := [option for option, value in options.items() if value]:
-        raise ConfigError(f"{', '.join(refused)}: not with --url, where the server answers.")
+        raise ConfigError(f"{', '.join(refused)}: cannot be used with --url; the server decides.")
 
 
 def _check_saving(request: Ask, url: str | None, dry_run: bool) -> None:
@@ -78,10 +78,10 @@ def _check_saving(request: Ask, url: str | None, dry_run: bool) -> None:
     if request.save:
         return
     if request.thread is not None:
-        raise ConfigError("--thread saves the run, --no-save does not: give one of them.")
+        raise ConfigError("--thread and --no-save cannot be combined.")
     if request.settings.get("pause_before") and not dry_run and (url or not sys.stdin.isatty()):
-        why = "nobody is at a terminal" if url is None else "the server would not wait"
-        raise ConfigError(f"--pause-before: {why}, and --no-save saves no run.")
+        why = "no terminal is attached" if url is None else "the server would not wait"
+        raise ConfigError(f"--pause-before and --no-save cannot be combined here: {why}.")
 
 
 def _read_stdin() -> str:

@@ -21,7 +21,7 @@ def chat(
     from swarm_brain.cli.terminal.conversation import converse  # imports LangGraph, which is slow
 
     if thread is not None and no_save:
-        raise ConfigError("--thread saves the run, --no-save does not: give one of them.")
+        raise ConfigError("--thread and --no-save cannot be combined.")
     settings = settings_of(context)
     if no_save:
         settings["use_memory"] = False

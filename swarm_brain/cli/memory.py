@@ -62,7 +62,7 @@ def list_(space: SpaceName = "default", as_json: Json = False) -> None:
 
 @app.command()
 def search(
-    query: Annotated[str, typer.Argument(help="What to look for.", callback=not_blank)],
+    query: Annotated[str, typer.Argument(help="The query.", callback=not_blank)],
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Show at most this many.")] = 10,
     space: SpaceName = "default",
     as_json: Json = False,
@@ -185,7 +185,7 @@ def export(
 
 @app.command("import")
 def import_(
-    file: Annotated[str, typer.Argument(help="A file that export wrote; - is standard input.")],
+    file: Annotated[str, typer.Argument(help="The exported file; - is standard input.")],
     space: SpaceName = "default",
 ) -> None:
     """Read memories from JSONL. One invalid line stops the whole import."""

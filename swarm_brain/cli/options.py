@@ -40,7 +40,7 @@ def not_blank(text: Text) -> Text:
     if text is None:
         return text
     if not text.strip():
-        raise ConfigError("An empty name or query was given.")
+        raise ConfigError("A name or query must not be blank.")
     try:
         text.encode()
     except UnicodeEncodeError:  # what Python makes of arguments that are not UTF-8

@@ -233,7 +233,7 @@ async def _deleted(threads: list[str]) -> None:
 @app.command()
 def prune(
     keep_last: Annotated[
-        int, typer.Option(min=1, help="How many checkpoints to keep of each thread.")
+        int, typer.Option(min=1, help="The number of checkpoints to keep of each thread.")
     ],
 ) -> None:
     """Delete old checkpoints. Threads can continue; older steps are lost."""

@@ -26,7 +26,7 @@ BUSY_SECONDS = 10.0
 CONNECT_SECONDS = 5
 PATIENCE_SECONDS = 1.0  # how long to wait before checking whether the server is busy or gone
 SILENT_SECONDS = 10.0  # after the server was found gone, how long to fail without asking again
-SILENT = "it does not answer any more"
+SILENT = "it no longer answers"
 PoolConnection = Connection[Any]  # the rows are of the type that each user of a pool asks for
 Configure = Callable[[PoolConnection], None]
 
@@ -100,7 +100,7 @@ def unavailable(error: psycopg.Error) -> MemoryUnavailable:
 def check(url: str) -> None:
     """Raise ConfigError for an invalid address, without quoting it."""
     if not re.match(r"postgres(ql)?://", url):
-        raise ConfigError(f"{VARIABLE} is not the address of a Postgres: {FORM}.")
+        raise ConfigError(f"{VARIABLE} is not the address of a Postgres database: {FORM}.")
     account = url.partition("://")[2].rpartition("@")[0]
     if re.search(r"[@/?#\s]", account):
         raise ConfigError(

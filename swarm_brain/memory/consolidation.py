@@ -97,7 +97,7 @@ async def consolidate(
         return report
     binding, _ = await asyncio.to_thread(choose.bind_chosen, context.model, context.base_url)
     if binding.simulated:
-        report.why = "no model answers here, and a simulation distils no facts"
+        report.why = "no model is available, and a simulation cannot distil facts"
         return report
     work = _Work(store, space, binding, Ledger(Budget(tokens=context.consolidation_tokens)), payer)
     for at in range(0, len(keys), BATCH):
@@ -202,7 +202,7 @@ async def _distilled(
         return [], _reason(reply.error)
     facts = read_facts(reply.text, [item.key for item in episodes])
     if facts is None:
-        return [], f"{work.binding.spec} did not reply with the JSON that was asked for"
+        return [], f"{work.binding.spec} did not reply with the requested JSON"
     return facts, None
 
 

@@ -26,7 +26,7 @@ MAX_INDEXED = 2_000  # dimensions that an HNSW index of pgvector can have
 SETUP_LOCK = 7_305_641_211
 POLL_SECONDS = 0.05
 DENIED = "pgvector is not in this database; its owner can add it with CREATE EXTENSION vector"
-BEFORE = "there are memories from before pgvector; memory export, forget --all and import move them"
+BEFORE = "there are memories from before pgvector; move them: memory export, forget --all, import"
 
 
 class PgvectorStore(PostgresStore):

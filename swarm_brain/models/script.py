@@ -180,7 +180,7 @@ def _problem(error: ValidationError) -> str:
     problem = error.errors(include_url=False, include_input=False)[0]
     key = ".".join(str(part) for part in problem["loc"][:1])
     if problem["type"] == "extra_forbidden":
-        return f"unknown key `{key}`; known are {', '.join(ScriptEntry.model_fields)}."
+        return f"unknown key `{key}`; known: {', '.join(ScriptEntry.model_fields)}."
     if key == "error":
         return f"error: write one of {', '.join(get_args(Failure))}."
     return f"{key}: {problem['msg'].removeprefix('Value error, ')}."

@@ -257,7 +257,7 @@ def _entries(kinds: set[LinkKind], course: Course | None) -> Iterator[tuple[str,
         if "hears" in kinds:
             yield "dots", HEARD, "hears"
         if "revision" in kinds:
-            yield "dashes", REVISED, "revision, bought by a quoted defect"
+            yield "dashes", REVISED, "revision, caused by a quoted defect"
         return
     yield "thick", FIRED, "fired, with its activation"
     if any(source in course.experts for source, _ in course.fired):

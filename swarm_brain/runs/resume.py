@@ -38,7 +38,7 @@ def decided(state: SavedState, pause: str | None) -> list[str]:
     """
     waiting = [other.id for other in state.pauses]
     if pause is not None and pause not in waiting:
-        raise ThreadError(f"The run does not wait at a pause {pause}.")
+        raise ThreadError(f"The run has no pending pause {pause}.")
     return waiting if pause is None else [pause]
 
 

@@ -154,7 +154,7 @@ def new_key(name: str) -> tuple[str, str]:
     if not is_id(name):
         raise ConfigError(f"A key's name has 1 to 64 letters, digits, - or _, not {name!r}.")
     if name in config.key_table():
-        raise ConfigError(f"There is a key {name} already; remove its table first.")
+        raise ConfigError(f"The key {name} already exists; remove its table first.")
     key = PREFIX + secrets.token_urlsafe(32)
     return key, f'[keys.{name}]\nsha256 = "{sha256(key.encode()).hexdigest()}"\n'
 

@@ -40,7 +40,7 @@ from swarm_brain.server.runs import Runs
 
 log = logging.getLogger(__name__)
 
-INTERNAL = Problem(500, "Internal error; the server's log says which.", type="server_error")
+INTERNAL = Problem(500, "Internal error; see the server's log.", type="server_error")
 
 # The status of each BrainError: the first class that matches.
 _STATUSES: tuple[tuple[type[BrainError], int], ...] = (

@@ -126,7 +126,7 @@ async def _admit(name: str | None, value: Value) -> None:
     if name is not None and (
         value.get("webhook") or (isinstance(kwargs, dict) and kwargs.get("webhook"))
     ):
-        raise Auth.exceptions.HTTPException(403, "webhook: this server calls no addresses.")
+        raise Auth.exceptions.HTTPException(403, "webhook: not allowed on this server.")
     try:
         await admission.check(LOCAL if name is None else await asyncio.to_thread(_owner, name))
     except Problem as problem:

@@ -56,7 +56,7 @@ class Metrics:
         self.runs = Counter("swarm_brain_runs", "Runs that ended", ("provenance", "stop_reason"))
         running = Gauge("swarm_brain_runs_in_flight", "Runs of the OpenAI routes and the page")
         running.set_function(lambda: admission.slots.running)
-        queued = Gauge("swarm_brain_runs_queued", "Runs of these that wait for a place")
+        queued = Gauge("swarm_brain_runs_queued", "Runs that wait for a slot")
         queued.set_function(lambda: admission.slots.waiting)
 
     def observe(self, event: ExpertEnded | RunEnded) -> None:

@@ -72,7 +72,7 @@ STREAMED: Any = {
 }
 
 
-WITH_PAST = "Report first what the run has done so far."
+WITH_PAST = "Report the run's earlier events first."
 
 
 class ShownThread(TypedDict):
@@ -91,7 +91,7 @@ class Asked(_Body):
 
     question: str = Field(min_length=1, max_length=1_000_000)
     thread: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
-    preset: str | None = Field(None, description="A name that GET /brain/presets gives.")
+    preset: str | None = Field(None, description="A preset from GET /brain/presets.")
     settings: dict[str, JsonValue] = Field(
         default_factory=dict, description="See GET /brain/settings."
     )
@@ -104,7 +104,7 @@ class Decided(_Body):
         None, description="approve, skip, stop, or {action: edit, sees: ...}."
     )
     pause: str | None = Field(
-        None, description="The id of the pause that is decided; by default all of them."
+        None, description="The id of the pause to decide; by default all of them."
     )
     settings: dict[str, JsonValue] = Field(default_factory=dict, description="Only budgets.")
     with_past: bool = Field(False, description=WITH_PAST)

@@ -83,12 +83,10 @@ class Ledger:
             usd = self.affordable_usd(answering=answering)
             if tokens is not None and worst.tokens > tokens:
                 raise ModelError(
-                    "budget", f"budget_tokens: {worst.tokens} needed at worst, {tokens} left"
+                    "budget", f"budget_tokens: up to {worst.tokens} needed, {tokens} left"
                 )
             if usd is not None and (worst.usd is None or worst.usd > usd):
-                raise ModelError(
-                    "budget", f"budget_usd: {worst.usd} needed at worst, {usd:.6g} left"
-                )
+                raise ModelError("budget", f"budget_usd: up to {worst.usd} needed, {usd:.6g} left")
             self.reserved += worst
 
     def settle(self, worst: Amount, actual: Amount, endpoint: str, *, answering: bool) -> None:

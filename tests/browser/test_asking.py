@@ -52,7 +52,7 @@ def test_the_embedded_model_answers_what_is_asked_by_keyboard(visit, embedded):
     assert lit.index("synthesis") > lit.index("reasoning") > 2
     thread = page.url.split("#thread=")[1]
     saved = httpx.get(f"{embedded.url}/brain/threads/{thread}").json()["runs"][-1]
-    shown = page.locator(".given .words").inner_text()
+    shown = page.locator(".result .words").inner_text()
     assert re.findall(r"\w+", shown) == re.findall(r"\w+", saved["result"]["final_output"])
     numbers = page.locator(".activation").all_text_contents()
     assert len(numbers) >= 6
@@ -118,7 +118,7 @@ def test_a_revision_is_shown_with_what_it_replaced(visit, says):
     page = visit.open()
     visit.ask(HARD)
     assert visit.answer() == "full"
-    assert "Better." in page.locator(".given .words").inner_text()
+    assert "Better." in page.locator(".result .words").inner_text()
     revision = page.locator('[data-edge="meta_cognitive>synthesis"]')
     assert revision.get_attribute("data-state") == "fired"
     page.locator("[data-expert=synthesis]").click()

@@ -339,7 +339,7 @@ def test_models_list_and_pull(cli: Cli, weights: Path):
     listed = cli("models", "list")
     told_without_traceback(listed, 0)
     for word in ("hyperbolic:", "openai-compatible:", "embedded:smollm2-135m", "huggingface:",
-                 "simulation:", str(weights), "auto takes"):  # fmt: skip
+                 "simulation:", str(weights), "auto uses"):  # fmt: skip
         assert word in listed.stdout
     pulled = cli("models", "pull", "embedded:smollm2-135m")
     told_without_traceback(pulled, 0)

@@ -212,9 +212,9 @@ def test_a_changed_config_takes_effect(brain, script: Script):
 
 
 def test_every_field_of_config_counts_or_says_that_it_does_not():
-    with pytest.warns(DeprecationWarning, match="without effect: quantization, phi_threshold"):
+    with pytest.warns(DeprecationWarning, match="no effect: quantization, phi_threshold"):
         BrainConfig(quantization="4bit", phi_threshold=0.3)
-    with pytest.warns(DeprecationWarning, match="without effect: timeout_seconds, quantization"):
+    with pytest.warns(DeprecationWarning, match="no effect: timeout_seconds, quantization"):
         old = BrainConfig("a/b", 77, 0.1, 0.9, 60.0, 0.5, 4, 4, 1, "high", 3, None, 30.0, "4bit")
     assert (old.model_name, old.max_tokens, old.effort, old.seed) == ("a/b", 77, "high", 3)
     with pytest.raises(TypeError, match="temprature"):

@@ -176,8 +176,8 @@ def test_places_of_the_file(monkeypatch, tmp_path):
     [
         ("[providers.lab", "not TOML"),
         ("\x00", "not TOML"),
-        ("[provider.lab]\nbase_url = 'http://x'", "provider: no such setting; known are providers"),
-        (LAB + "base_uri = 1", "providers.lab.base_uri: no such setting; known are base_url"),
+        ("[provider.lab]\nbase_url = 'http://x'", "provider: no such setting; known: providers"),
+        (LAB + "base_uri = 1", "providers.lab.base_uri: no such setting; known: base_url"),
         ("[providers.lab]\napi_key_env = 'X'", "providers.lab.base_url: Field required"),
         ("[providers.lab]\nbase_url = 5", "providers.lab.base_url"),
         (LAB + "max_tokens = 0", "providers.lab.max_tokens"),

@@ -70,8 +70,8 @@ async def asked(answer: Any) -> Any:
 @pytest.mark.parametrize(
     ("status", "told"),
     [
-        (401, "wants a key: set SWARM_BRAIN_KEY"),
-        (403, "wants a key: set SWARM_BRAIN_KEY"),
+        (401, "requires a key: set SWARM_BRAIN_KEY"),
+        (403, "requires a key: set SWARM_BRAIN_KEY"),
         (404, "Is it a LangGraph server"),
         (409, "a run is under way"),
         (422, "status 422"),
@@ -103,7 +103,7 @@ async def test_a_broken_connection_is_told(error):
 
 async def test_a_page_is_no_server():
     page = httpx.Response(200, html="<html>hello</html>")
-    with pytest.raises(ServerError, match="not how a LangGraph server answers"):
+    with pytest.raises(ServerError, match="answer is not a LangGraph server's"):
         await asked(lambda request: page)
 
 
@@ -117,7 +117,7 @@ async def test_a_server_of_another_kind_is_told(name, thread):
         ),
     )
     brain = remote.RemoteBrain("brain", client=LangGraphClient(http))
-    with pytest.raises(ServerError, match="not how a LangGraph server answers"):
+    with pytest.raises(ServerError, match="answer is not a LangGraph server's"):
         await thread_for(brain, name)
 
 

@@ -86,7 +86,7 @@ def _check(request: BatchRequest) -> None:
     if request.output == STREAM and request.resume:
         raise ConfigError("--resume needs a file to continue: name it with --output.")
     if request.url and request.topology:
-        raise ConfigError("--topology: not with --url, where the server answers.")
+        raise ConfigError("--topology: cannot be used with --url; the server decides.")
     for name in request.limits:
         if request.url and name not in request.settings:
             raise ConfigError(

@@ -64,7 +64,7 @@ class Chat:
             case "set":
                 self._set(rest)
             case _:
-                self._say(HELP if command == "help" else f"no command /{command}\n{HELP}")
+                self._say(HELP if command == "help" else f"unknown command /{command}\n{HELP}")
         return True
 
     async def _ask(self, question: str) -> None:

@@ -47,4 +47,4 @@ def show(console: Console) -> None:
         state = str(path) if path else f"not fetched ({entry.size_bytes / 1e6:.0f} MB)"
         console.print(Text(f"embedded:{name}: {state}"), soft_wrap=True)
     chosen = choose()
-    console.print(Text(f"auto takes {chosen.spec}: {chosen.reason}"), soft_wrap=True)
+    console.print(Text(f"auto uses {chosen.spec}: {chosen.reason}"), soft_wrap=True)

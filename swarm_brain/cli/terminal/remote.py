@@ -16,7 +16,7 @@ from swarm_brain.graph.state import Result
 from swarm_brain.nodes.conversation import asked as checked
 from swarm_brain.remote import GRAPH, RemoteBrain, connect, translated
 
-UNFINISHED = {"busy": "is at work", "interrupted": "waits for a decision, or was interrupted"}
+UNFINISHED = {"busy": "is running", "interrupted": "waits for a decision, or was interrupted"}
 
 
 async def answer(request: Ask, url: str, err: Console) -> Result | None:
@@ -71,7 +71,7 @@ async def thread_for(brain: RemoteBrain, name: str | None) -> str:
                 metadata={"name": name}, graph_id=GRAPH
             )  # fmt: skip
     if not isinstance(thread, dict) or not {"thread_id", "status"} <= thread.keys():
-        raise ServerError(brain.url, "this is not how a LangGraph server answers.")
+        raise ServerError(brain.url, "its answer is not a LangGraph server's.")
     if doing := UNFINISHED.get(thread["status"]):
         raise ThreadError(
             f"The thread {name} on {brain.url} {doing}. Finish it in Studio or by langgraph-sdk, "

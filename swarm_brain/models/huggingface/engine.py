@@ -115,7 +115,7 @@ class Engine:
         if len(prompt) >= self.window:
             raise ModelError(
                 "context_overflow",
-                f"the prompt has {len(prompt)} tokens, the model reads {self.window}",
+                f"the prompt has {len(prompt)} tokens, the model's context {self.window}",
             )
         return min(max_tokens, self.window - len(prompt))
 

@@ -74,9 +74,9 @@ def bind(
     if not model:
         raise ConfigError("huggingface: names no model. Write huggingface:HUB_ID_OR_PATH.")
     if quantization not in get_args(Quantization):
-        raise ConfigError(f"quantization is none, 8bit or 4bit, not {quantization!r}.")
+        raise ConfigError(f"quantization must be none, 8bit or 4bit, not {quantization!r}.")
     if dtype not in (None, *get_args(Dtype)):
-        raise ConfigError(f"dtype is float32, float16 or bfloat16, not {dtype!r}.")
+        raise ConfigError(f"dtype must be float32, float16 or bfloat16, not {dtype!r}.")
     spec = f"huggingface:{model}"
     loaded = load(ModelSource(_place(model), quantization, device_map, dtype))
     engine, small = loaded.engine, loaded.parameters < SMALL_PARAMETERS

@@ -1,4 +1,4 @@
-// Numbers as they are shown. Unknown is said, never 0.
+// Format numbers. An unknown one is shown as unknown, never as 0.
 
 const WHOLE = new Intl.NumberFormat("en-US");
 

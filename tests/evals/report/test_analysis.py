@@ -99,7 +99,7 @@ def test_holm_goes_over_the_arms_without_the_reference():
     assert single["p"] < low
     assert single["p_holm"] is None
     assert (single["valid"], single["why_invalid"]) == (
-        False, "single is a reference, not given the same tokens")  # fmt: skip
+        False, "single is a reference, not run at equal tokens")  # fmt: skip
 
 
 def test_differences_are_the_swarms_less_the_others():

@@ -65,7 +65,7 @@ BAD = {
     b"[]": "not a question",
     b"{}": "either question or messages",
     b'{"question": "x", "messages": []}': "either question or messages",
-    b'{"question": "x", "answer": "y", "b": 1}': "unknown keys answer, b; known are",
+    b'{"question": "x", "answer": "y", "b": 1}': "unknown keys answer, b; known:",
     b'{"question": " \\n"}': "empty",
     b'""': "empty",
     b'{"question": 7}': "must be text",

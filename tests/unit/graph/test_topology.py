@@ -227,7 +227,7 @@ def test_missing_and_empty_prompts(tmp_path):
         ("- reasoning", "mine.yaml: expected a mapping"),
         ("experts: [reasoning]", "mine.yaml: expected a mapping"),
         ("extends: eight\nexpert: {}\n2: x", "mine.yaml: unknown keys: 2, expert"),
-        ("extends: nine", "nine: no such topology; shipped are: eight"),
+        ("extends: nine", "nine: no such topology. Shipped: eight"),
         ("extends: nine.yaml", "nine.yaml: no such file"),
         ("extends: mine.yaml", "mine.yaml: extends itself"),
         ("extends: ../here/mine.yaml", "mine.yaml: extends itself"),

@@ -196,7 +196,7 @@ def test_a_file_that_changes_is_read_again():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("- repl: x", "replies.yaml, entry 1: unknown key `repl`; known are expert, match, reply"),
+        ("- repl: x", "replies.yaml, entry 1: unknown key `repl`; known: expert, match, reply"),
         ("- reply: x\n- {reply: y, error: server}", "entry 2: write either `reply` or `error`"),
         ("- expert: memory", "entry 1: write either `reply` or `error`"),
         ("- reply: 42", "reply: write text (in quotes"),

@@ -486,7 +486,7 @@ def test_reopened_ledger_starts_from_what_was_charged():
     again = open_ledger("run", budget, Amount(900), Amount())
     try:
         assert again.affordable_tokens(answering=True) == 100
-        with pytest.raises(ModelError, match="101 needed at worst, 100 left"):
+        with pytest.raises(ModelError, match="up to 101 needed, 100 left"):
             again.reserve(Amount(101), answering=True)
     finally:
         close_ledger("run")

@@ -1,4 +1,4 @@
-// Asking the server. The key is kept for this tab only and travels in a header, never in an address.
+// Requests to the server. The key is saved for this tab only and sent in a header, never in a URL.
 
 import { eventsOf } from "./stream";
 import type { Geometry, Me, Preset, Run, ThreadLine } from "./routes";

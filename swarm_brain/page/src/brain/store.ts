@@ -65,11 +65,11 @@ export async function list(): Promise<void> {
 export async function show(id: string, number?: number): Promise<void> {
   leave();
   await guarded(async () => {
-    const found = (await api.thread(id)).runs;
+    const saved = (await api.thread(id)).runs;
     batch(() => {
       thread.value = id;
-      runs.value = found;
-      look(number ?? found.length - 1);
+      runs.value = saved;
+      look(number ?? saved.length - 1);
     });
     name(id);
   });
@@ -120,13 +120,13 @@ export async function ask(asked: api.Asked): Promise<boolean> {
   return live.value.run !== null;
 }
 
-/** Go on with a run that was cut short or waits for a person. */
+/** Continue a run that was cut short or waits for a person. */
 export async function resume(decision: object | null, pause?: string): Promise<void> {
   const id = thread.value;
   if (id) await follow(live.value, (cut) => api.resume(id, { decision, pause }, cut));
 }
 
-/** Run anew from a step, with these experts' words replaced. */
+/** Run again from a step, with these experts' words replaced. */
 export async function fork(step: number, edits: Record<string, string>): Promise<void> {
   const id = thread.value;
   if (!id) return;
@@ -175,15 +175,15 @@ function digest(): void {
 
 /** The same events with neighbouring words of one expert in one. */
 function joined(some: Event[]): Event[] {
-  const kept: Event[] = [];
+  const merged: Event[] = [];
   for (const e of some) {
-    const last = kept.at(-1);
+    const last = merged.at(-1);
     const same =
       e.event === "token" && last?.event === "token" && last.expert === e.expert && last.step === e.step;
-    if (same) kept[kept.length - 1] = { ...last, text: last.text + e.text };
-    else kept.push(e);
+    if (same) merged[merged.length - 1] = { ...last, text: last.text + e.text };
+    else merged.push(e);
   }
-  return kept;
+  return merged;
 }
 
 /** The stream has ended: what is saved now is what counts. */
@@ -196,7 +196,7 @@ async function settle(): Promise<void> {
   if (thread.value) runs.value = (await api.thread(thread.value)).runs;
 }
 
-/** Stop the run; what has been answered is kept and can be resumed. */
+/** Stop the run; finished answers are saved and can be resumed. */
 export async function stop(): Promise<void> {
   const run = live.value.run;
   if (run) await api.cancel(run).catch(() => undefined);
@@ -222,7 +222,7 @@ function name(id: string | null): void {
 
 function tell(event: Event): void {
   if (event.event === "woken") news.value = `Step ${event.step}: ${event.expert} is writing.`;
-  if (event.event === "revised") news.value = `${event.expert} writes anew: ${event.reason}`;
+  if (event.event === "revised") news.value = `${event.expert} is rewriting its text: ${event.reason}`;
   if (event.event === "paused") news.value = "The run is paused and waits for you.";
   if (event.event === "finished")
     news.value = `The answer is here. Its provenance is ${event.result.provenance}.`;
@@ -238,20 +238,20 @@ async function guarded(what: () => Promise<void>, mine?: AbortController): Promi
       locked.value = api.hasKey() ? error.message : "";
       return;
     }
-    problem.value = told(error);
+    problem.value = problemOf(error);
     news.value = problem.value.message;
   }
 }
 
 const HINTS: Record<number, string> = {
-  0: "Nothing of the page is lost; what was finished is saved on the server.",
-  404: "It may have been deleted meanwhile. Open another thread, or ask anew.",
+  0: "Nothing on the page is lost; finished work is saved on the server.",
+  404: "It may have been deleted meanwhile. Open another thread, or ask again.",
   409: "Somebody else may be at work in this thread. Wait for it, or ask in a new one.",
   413: "Ask with fewer words.",
   503: "The server is going down or starting. Try again in a moment.",
 };
 
-function told(error: unknown): { message: string; hint: string } {
+function problemOf(error: unknown): { message: string; hint: string } {
   if (!(error instanceof api.Refusal)) {
     const reason = error instanceof Error ? error.message : String(error);
     return { message: `The connection broke: ${reason}`, hint: "Resume the run, or ask again." };

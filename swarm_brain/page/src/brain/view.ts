@@ -129,13 +129,13 @@ export function next(view: View, event: Event): View {
   }
 }
 
-/** The view of a run that stands still: nobody is at work any more. */
+/** The view of a run that has stopped: no expert is running. */
 export function halted(view: View): View {
   const still = (s: Saying): Saying => (s.status === "running" ? { ...s, status: "stopped" } : s);
   return { ...view, sayings: view.sayings.map(still) };
 }
 
-/** What this expert has said last, if anything. */
+/** This expert's latest words, if any. */
 export function lastOf(view: View, expert: string): Saying | undefined {
   return view.sayings.findLast((s) => s.expert === expert);
 }
@@ -168,9 +168,9 @@ function saying(view: View, expert: string, step: number): Saying | undefined {
   return view.sayings.find((s) => s.expert === expert && s.step === step);
 }
 
-function put(view: View, said: Saying): View {
-  const others = view.sayings.filter((s) => s.expert !== said.expert || s.step !== said.step);
-  return { ...view, sayings: [...others, said] };
+function put(view: View, entry: Saying): View {
+  const others = view.sayings.filter((s) => s.expert !== entry.expert || s.step !== entry.step);
+  return { ...view, sayings: [...others, entry] };
 }
 
 // A pause comes before its expert is woken.

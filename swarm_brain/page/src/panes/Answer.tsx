@@ -37,7 +37,7 @@ export function Answer() {
 function Unfinished() {
   return (
     <div class="unfinished">
-      <p>This run is unfinished. What its experts have said is saved and is not paid for again.</p>
+      <p>This run is unfinished. Its finished calls are saved and are not paid for again.</p>
       <button type="button" class="main" onClick={() => void resume(null)}>
         Resume
       </button>
@@ -73,7 +73,7 @@ const MEANING = {
 function Given({ result }: { result: Result }) {
   const { provenance, agreement, dissent, usage, notes } = result;
   return (
-    <div class={`given ${provenance}`} data-provenance={provenance}>
+    <div class={`result ${provenance}`} data-provenance={provenance}>
       <div class="provenance">
         <strong>{provenance}</strong>
         <span>{MEANING[provenance]}</span>

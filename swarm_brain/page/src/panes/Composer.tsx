@@ -21,20 +21,20 @@ export function Composer() {
       ...(preset.value && { preset: preset.value }),
       ...(Object.keys(settings).length > 0 && { settings }),
     });
-    void asked.then((begun) => begun || (typed.value ||= question));
+    void asked.then((started) => started || (typed.value ||= question));
   };
   const on = thread.value !== null;
   const changed = Object.keys(changes.value).length;
   return (
     <form class="composer" onSubmit={(event) => (event.preventDefault(), send())}>
-      <label for="question">{on ? "Ask on in this thread" : "Ask a question"}</label>
+      <label for="question">{on ? "Ask in this thread" : "Ask a question"}</label>
       <div class="asking">
         <textarea
           id="question"
           ref={field}
           rows={1}
           value={typed.value}
-          placeholder={on ? "A question that follows from it" : "Why is there something rather than nothing?"}
+          placeholder={on ? "A follow-up question" : "Why is there something rather than nothing?"}
           onInput={(event) => (typed.value = event.currentTarget.value)}
           onKeyDown={(event) => {
             if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;

@@ -88,9 +88,9 @@ function Clock({ limit, spent }: { limit: number | null; spent: number | null })
     const timer = setInterval(() => tick((n) => n + 1), 200);
     return () => clearInterval(timer);
   }, [going]);
-  const took = began.value === null ? spent : ((end ?? performance.now()) - began.value) / 1000;
-  const shown = took === null ? "–" : seconds(Math.max(0, took));
+  const elapsed = began.value === null ? spent : ((end ?? performance.now()) - began.value) / 1000;
+  const shown = elapsed === null ? "–" : seconds(Math.max(0, elapsed));
   return (
-    <Gauge name="time" value={shown} now={took} of={limit} shown={limit === null ? "" : seconds(limit)} />
+    <Gauge name="time" value={shown} now={elapsed} of={limit} shown={limit === null ? "" : seconds(limit)} />
   );
 }

@@ -17,8 +17,8 @@ export function Key() {
     >
       <h2>This server asks for a key</h2>
       <p>
-        Whoever runs it makes one with <code>swarm-brain serve --new-key NAME</code>. It is kept for this tab
-        only, until you close it.
+        The server's owner creates one with <code>swarm-brain serve --new-key NAME</code>. It is saved for
+        this tab only, until you close it.
       </p>
       {locked.value && (
         <p class="wrong" role="alert">

@@ -38,7 +38,7 @@ export function Recalled() {
   return (
     <section class="recalled" aria-labelledby="recalled-head">
       <h2 id="recalled-head">Memory</h2>
-      <p class="aside">What was recalled for this question, by its likeness to it.</p>
+      <p class="aside">The memories recalled for this question, by similarity to it.</p>
       {recalled.length === 0 && <p class="aside">Nothing was recalled.</p>}
       <ul>
         {recalled.map(({ id, kind, text, origin, date, score }) => (

@@ -1,4 +1,4 @@
-// One expert in full: what it said, what woke it, whom it woke; and other words for it.
+// One expert in full: its words, the edges that woke it, the experts it woke, and an editor.
 
 import { useState } from "preact/hooks";
 import { fork, geometry, latest, live, selected, view } from "../brain/store";
@@ -33,7 +33,7 @@ export function One({ name }: { name: string }) {
       {role(name) && <p class="aside">It {role(name)}.</p>}
       {sayings.length === 0 && <p class="aside">{silence(look)}</p>}
       {sayings.map((s, n) => (
-        <Said key={s.step} said={s} replaced={n > 0} />
+        <Entry key={s.step} entry={s} replaced={n > 0} />
       ))}
     </section>
   );
@@ -47,19 +47,19 @@ function silence({ light, gate, activation }: ReturnType<typeof lit>): string {
   return light === "called" ? "It has been woken and begins with the next step." : "It has not been asked.";
 }
 
-function Said({ said, replaced }: { said: Saying; replaced: boolean }) {
-  const { step, status, text, withdrawn, error } = said;
+function Entry({ entry, replaced }: { entry: Saying; replaced: boolean }) {
+  const { step, status, text, withdrawn, error } = entry;
   return (
     <article class={`saying ${status}${replaced ? " replaced" : ""}`} data-step={step}>
       {replaced && <p class="aside">Step {step}; replaced by what stands above.</p>}
-      {withdrawn.length > 0 && <p class="aside">Written anew: {withdrawn.map((w) => w.reason).join("; ")}</p>}
+      {withdrawn.length > 0 && <p class="aside">Rewritten: {withdrawn.map((w) => w.reason).join("; ")}</p>}
       {status === "simulated" && (
         <p class="simulation">Simulated: no model wrote this, and no other expert saw it.</p>
       )}
       {error && <p class="wrong">{plain(error)}</p>}
       {text && (status === "running" ? <Stream text={text} live /> : <Words text={text} />)}
-      {!text && status === "running" && <p class="aside">It reads what it was given.</p>}
-      <Figures said={said} />
+      {!text && status === "running" && <p class="aside">It reads its prompt.</p>}
+      <Figures entry={entry} />
       {withdrawn.some((w) => w.text) && (
         <details>
           <summary>What was withdrawn</summary>
@@ -68,23 +68,23 @@ function Said({ said, replaced }: { said: Saying; replaced: boolean }) {
           ))}
         </details>
       )}
-      {!replaced && <Editor key={`${said.expert}-${step}`} said={said} />}
+      {!replaced && <Editor key={`${entry.expert}-${step}`} entry={entry} />}
     </article>
   );
 }
 
-function Figures({ said }: { said: Saying }) {
+function Figures({ entry }: { entry: Saying }) {
   return (
     <dl class="facts">
       <div class="wide">
         <dt>woken by</dt>
-        <dd>{said.wokenBy.map((w) => `${w.from} ${share(w.activation)}`).join(", ") || "–"}</dd>
+        <dd>{entry.wokenBy.map((w) => `${w.from} ${share(w.activation)}`).join(", ") || "–"}</dd>
       </div>
-      {said.edges.length > 0 && (
+      {entry.edges.length > 0 && (
         <div class="wide">
           <dt>its edges</dt>
           <dd>
-            {said.edges.map((edge) => (
+            {entry.edges.map((edge) => (
               <span class={edge.fired ? "fired" : "below"}>
                 {edge.to} {share(edge.activation)}
                 {edge.gate !== null && ` (gate ${share(edge.gate)})`} {edge.fired ? "woke it" : "did not"}
@@ -93,71 +93,71 @@ function Figures({ said }: { said: Saying }) {
           </dd>
         </div>
       )}
-      {said.salience !== null && (
+      {entry.salience !== null && (
         <div>
           <dt>salience</dt>
-          <dd>{share(said.salience)}</dd>
+          <dd>{share(entry.salience)}</dd>
         </div>
       )}
-      {said.latency !== null && (
+      {entry.latency !== null && (
         <>
           <div>
             <dt>tokens</dt>
-            <dd>{whole(said.tokens)}</dd>
+            <dd>{whole(entry.tokens)}</dd>
           </div>
           <div>
             <dt>time</dt>
-            <dd>{seconds(said.latency)}</dd>
+            <dd>{seconds(entry.latency)}</dd>
           </div>
           <div>
             <dt>cost</dt>
-            <dd>{dollars(said.cost)}</dd>
+            <dd>{dollars(entry.cost)}</dd>
           </div>
         </>
       )}
-      {said.model && (
+      {entry.model && (
         <div class="wide">
           <dt>model</dt>
-          <dd>{said.model}</dd>
+          <dd>{entry.model}</dd>
         </div>
       )}
-      {said.human && (
+      {entry.human && (
         <div>
           <dt>a person</dt>
-          <dd>{said.human}</dd>
+          <dd>{entry.human}</dd>
         </div>
       )}
     </dl>
   );
 }
 
-/** Other words for this expert, and the run anew from there. */
-function Editor({ said }: { said: Saying }) {
+/** Replace this expert's words, and continue the run from there. */
+function Editor({ entry }: { entry: Saying }) {
   const [text, edit] = useState<string | null>(null);
   const { phase, thread } = live.value;
-  if (phase !== "finished" || !thread || said.status === "failed") return null;
+  if (phase !== "finished" || !thread || entry.status === "failed") return null;
   if (!latest.value) return <p class="aside">Only the thread's last run can be changed.</p>;
   if (text === null)
     return (
-      <button type="button" onClick={() => edit(said.text)}>
+      <button type="button" onClick={() => edit(entry.text)}>
         Edit and run on from here
       </button>
     );
   return (
     <div class="editor">
       <label for="edited">
-        What {said.expert} says at step {said.step} instead
+        What {entry.expert} says at step {entry.step} instead
       </label>
       <textarea id="edited" rows={8} value={text} onInput={(event) => edit(event.currentTarget.value)} />
       <p class="aside">
-        The run goes on from step {said.step} with these words, as a run of its own in this thread.
+        The run continues from step {entry.step} with these words, as a new run in this thread.
       </p>
       <div class="buttons">
         <button
           type="button"
           class="main"
           disabled={!text.trim()}
-          onClick={() => void fork(said.step, { [said.expert]: text })}
+          onClick={() => void fork(entry.step, { [entry.expert]: text })}
         >
           Run on
         </button>

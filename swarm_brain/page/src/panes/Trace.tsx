@@ -1,4 +1,4 @@
-// What every expert said, in the order of the run; or one of them in full.
+// Every expert's words, in the order of the run; or one expert in full.
 
 import { geometry, selected, view } from "../brain/store";
 import type { Saying } from "../brain/view";
@@ -31,11 +31,11 @@ function All() {
   return (
     <section class="trace" aria-labelledby="trace-head">
       <h2 id="trace-head">Who said what</h2>
-      {sayings.length === 0 && <p class="aside">Nobody has spoken yet.</p>}
+      {sayings.length === 0 && <p class="aside">No expert has answered yet.</p>}
       <ol>
         {sayings.map((s) => (
           <li key={`${s.expert}-${s.step}`}>
-            <button type="button" class={`said ${s.status}`} onClick={() => (selected.value = s.expert)}>
+            <button type="button" class={`trace-row ${s.status}`} onClick={() => (selected.value = s.expert)}>
               <svg width="14" height="14" viewBox="-7 -7 14 14" aria-hidden="true">
                 <Glyph light={s.status} x={0} y={0} />
               </svg>
@@ -73,7 +73,10 @@ function gist(s: Saying): string {
   );
 }
 
-function bar(start: number, took: number, total: number) {
+function bar(start: number, elapsed: number, total: number) {
   if (!total) return { width: "0" };
-  return { marginInlineStart: `${(100 * start) / total}%`, width: `${Math.max(0.6, (100 * took) / total)}%` };
+  return {
+    marginInlineStart: `${(100 * start) / total}%`,
+    width: `${Math.max(0.6, (100 * elapsed) / total)}%`,
+  };
 }

@@ -75,7 +75,7 @@ export function role(name: string): string {
   return /\((.*)\)\s*$/.exec(geometry.value?.roles?.[name] ?? "")?.[1] ?? "";
 }
 
-/** A text in lines of so many letters, at most three. */
+/** Break a text into at most three lines. */
 function broken(text: string, letters: number): string[] {
   const lines: string[] = [];
   for (const word of text.split(" ").filter(Boolean)) {

@@ -1,4 +1,4 @@
-// A shape for each state, so that no state is told by colour alone.
+// A shape for each state, so that colour alone distinguishes none.
 
 import type { Light } from "./lit";
 

@@ -25,7 +25,7 @@ export function Legend() {
           <path d="M0,8 H30" />
         </g>
       </Sample>
-      <Sample words="is heard, wakes nobody">
+      <Sample words="is heard, but wakes no expert">
         <g class="edge hears fired">
           <path d="M0,8 H30" />
         </g>

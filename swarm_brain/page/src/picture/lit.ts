@@ -10,7 +10,7 @@ export type Light =
 export interface Lit {
   light: Light;
   saying: Saying | undefined;
-  gate: number | null; // how much `attention` wants it, where it said so
+  gate: number | null; // the gate that `attention` set, if any
   activation: number | null; // the strongest edge that reached it
   revised: boolean;
 }
@@ -31,10 +31,10 @@ export const IN_WORDS: Record<Light, string> = {
 export function lit(view: View, name: string): Lit {
   const saying = lastOf(view, name);
   const reached = reaching(view, name);
-  const wanted = reached.filter((edge) => edge.fired);
+  const fired = reached.filter((edge) => edge.fired);
   const strongest = reached.length ? Math.max(...reached.map((edge) => edge.activation)) : null;
   return {
-    light: saying?.status ?? unasked(view, name, reached.length > 0, wanted.length > 0),
+    light: saying?.status ?? unasked(view, name, reached.length > 0, fired.length > 0),
     saying,
     gate: reached.find((edge) => edge.gate !== null)?.gate ?? null,
     activation: strongest,
@@ -42,9 +42,9 @@ export function lit(view: View, name: string): Lit {
   };
 }
 
-function unasked(view: View, name: string, reached: boolean, wanted: boolean): Light {
-  if (wanted && view.phase === "running") return "called";
-  return (reached && !wanted) || view.skipped.includes(name) ? "gated" : "resting";
+function unasked(view: View, name: string, reached: boolean, fired: boolean): Light {
+  if (fired && view.phase === "running") return "called";
+  return (reached && !fired) || view.skipped.includes(name) ? "gated" : "resting";
 }
 
 /** What the experts that have answered did to this one; a revision apart. */

@@ -12,10 +12,10 @@ const ITEM = /^\s{0,3}(?:[-*+]|(\d{1,9})[.)])\s+(.*)$/;
 
 /** Text as blocks. */
 export function blocks(text: string): Block[] {
-  const found: Block[] = [];
+  const result: Block[] = [];
   let paragraph: string[] = [];
   const close = () => {
-    if (paragraph.length) found.push({ kind: "p", inline: inline(paragraph.join("\n")) });
+    if (paragraph.length) result.push({ kind: "p", inline: inline(paragraph.join("\n")) });
     paragraph = [];
   };
   const lines = text.replace(/\r\n?/g, "\n").split("\n");
@@ -25,44 +25,44 @@ export function blocks(text: string): Block[] {
       close();
       let last = n + 1;
       while (last < lines.length && !lines[last]?.startsWith("```")) last++;
-      found.push({ kind: "pre", text: lines.slice(n + 1, last).join("\n") });
+      result.push({ kind: "pre", text: lines.slice(n + 1, last).join("\n") });
       n = last;
     } else if (line.trim() === "") close();
     else if (/^#{1,6}\s/.test(line)) {
       close();
-      found.push({ kind: "h", inline: inline(line.replace(/^#+\s+/, "")) });
+      result.push({ kind: "h", inline: inline(line.replace(/^#+\s+/, "")) });
     } else if (line.startsWith("> ")) {
       close();
-      found.push({ kind: "quote", inline: inline(line.slice(2)) });
+      result.push({ kind: "quote", inline: inline(line.slice(2)) });
     } else if (ITEM.test(line)) {
       close();
-      item(found, line);
+      item(result, line);
     } else paragraph.push(line);
   }
   close();
-  return found;
+  return result;
 }
 
-function item(found: Block[], line: string): void {
+function item(result: Block[], line: string): void {
   const [, number, text = ""] = ITEM.exec(line) ?? [];
   const kind = number === undefined ? "ul" : "ol";
-  const last = found.at(-1);
+  const last = result.at(-1);
   if (last && (last.kind === "ul" || last.kind === "ol") && last.kind === kind) last.items.push(inline(text));
-  else found.push({ kind, items: [inline(text)], start: Number(number ?? 1) });
+  else result.push({ kind, items: [inline(text)], start: Number(number ?? 1) });
 }
 
 /** One block's text, with what is emphasised. */
 export function inline(text: string): Inline[] {
-  const found: Inline[] = [];
+  const result: Inline[] = [];
   let from = 0;
   for (const match of text.matchAll(SPAN)) {
-    if (match.index > from) found.push({ kind: "text", text: text.slice(from, match.index) });
+    if (match.index > from) result.push({ kind: "text", text: text.slice(from, match.index) });
     const kind = match[1] !== undefined ? "code" : match[2] !== undefined ? "strong" : "em";
-    found.push({ kind, text: match[1] ?? match[2] ?? match[3] ?? "" });
+    result.push({ kind, text: match[1] ?? match[2] ?? match[3] ?? "" });
     from = match.index + match[0].length;
   }
-  if (from < text.length) found.push({ kind: "text", text: text.slice(from) });
-  return found;
+  if (from < text.length) result.push({ kind: "text", text: text.slice(from) });
+  return result;
 }
 
 /** Text without what could reorder or hide it: such characters are shown by their numbers. */
