@@ -5,6 +5,7 @@ Both know who is asking by the first line of the system prompt, and answer from 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import threading
@@ -86,6 +87,10 @@ class FakeChat(ScriptedChat):
             {"expert": asker(system), "system": system, "user": user, **arguments}
         )
         return ScriptedReply(text, len(f"{system} {user}".split()), len(text.split()))
+
+    async def arespond(self, messages: Sequence[BaseMessage], arguments: Any) -> ScriptedReply:
+        """Respond in a thread, because a test's script may sleep or wait."""
+        return await asyncio.to_thread(self.respond, messages, arguments)
 
 
 def bind_script(script: Script, spec: str = "scripted:model") -> Binding:

@@ -49,6 +49,12 @@ class ScriptedChat(BaseChatModel):
         """Return the reply to a request with these call arguments. Raises ModelError."""
         raise NotImplementedError
 
+    async def arespond(
+        self, messages: Sequence[BaseMessage], arguments: Mapping[str, object]
+    ) -> ScriptedReply:
+        """Return what `respond` returns. Override it where `respond` blocks."""
+        return self.respond(messages, arguments)
+
     async def _astream(
         self,
         messages: list[BaseMessage],
@@ -56,7 +62,7 @@ class ScriptedChat(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: object,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        reply = self.respond(messages, kwargs)
+        reply = await self.arespond(messages, kwargs)
         await asyncio.sleep(reply.delay)
         if reply.error:
             raise reply.error

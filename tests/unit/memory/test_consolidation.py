@@ -331,7 +331,7 @@ def test_forgetting_takes_the_facts_that_came_from_nothing_else(store, script: S
 
 # --- in the background
 
-SLOW = 1.5  # seconds; an answer takes a tenth of it on an idle machine
+SLOW = 1.0  # seconds; an answer takes a tenth of it on an idle machine
 
 
 async def test_it_runs_after_the_answer_and_delays_no_answer(store, script: Script):
