@@ -6,7 +6,7 @@ A topology is a YAML file (see topologies/eight.yaml). It is the only place that
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from swarm_brain import prompts
+from swarm_brain import prompts, strict_yaml
 from swarm_brain.graph.checks import check
 from swarm_brain.graph.errors import TopologyError
 from swarm_brain.graph.state import BEGIN, FINISH
@@ -72,23 +72,10 @@ def _find(name_or_path: str | Path) -> Path:
     return shipped
 
 
-class _Loader(yaml.SafeLoader):
-    """A safe YAML loader that raises for duplicate keys instead of dropping one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Return a mapping; raise ConstructorError if a key is stated twice."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        if double := [key for key in keys if keys.count(key) > 1]:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"{double[0]!r} is stated twice", node.start_mark
-            )
-        return super().construct_mapping(node, deep)
-
-
 def _read(path: Path) -> dict[str, Any]:
     """Return the file's mapping. Raises TopologyError if it is not a topology."""
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506
+        document = strict_yaml.read(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise TopologyError(path.name, f"not YAML: {' '.join(str(error).split())}") from None
     except OSError as error:

@@ -27,6 +27,7 @@ from typing import Annotated, Literal, get_args
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from swarm_brain import strict_yaml
 from swarm_brain.graph.errors import ConfigError, ModelError, ModelUnavailable
 
 Failure = Literal[
@@ -51,7 +52,10 @@ def _texts(value: object) -> object:
     items = value if isinstance(value, list) else [value]
     if not items or not all(isinstance(item, str | dict) for item in items):
         raise ValueError('write text (in quotes, if it is "42" or "yes"), an object or a list')
-    return tuple(item if isinstance(item, str) else json.dumps(item, default=str) for item in items)
+    try:
+        return tuple(x if isinstance(x, str) else json.dumps(x, default=str) for x in items)
+    except (TypeError, RecursionError):  # keys such as dates, which JSON does not have
+        raise ValueError("write an object that JSON can express, with text as keys") from None
 
 
 def _pattern(value: object) -> object:
@@ -131,9 +135,10 @@ def open_script(place: str) -> Script:
     path = Path(place).expanduser()
     try:
         content = path.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise ModelUnavailable(
-            f"scripted: {place} cannot be read ({error.strerror}).",
+            f"scripted: {place} cannot be read ({reason}).",
             "Write scripted:FILE with a YAML or JSON file of replies.",
         ) from None
     return _parse(place, content)
@@ -149,15 +154,23 @@ def _parse(place: str, content: bytes) -> Script:
 
 
 def _loads(place: str, content: bytes) -> object:
-    with suppress(ValueError):  # JSON may be indented by tabs, which YAML may not
-        return json.loads(content)
+    with suppress(ValueError, RecursionError):  # JSON may be indented by tabs, which YAML may not
+        return json.loads(content, object_pairs_hook=_unique)
     try:
-        return yaml.safe_load(content)
+        return strict_yaml.read(content)
     except yaml.MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{place} is not YAML or JSON: {error.problem}{line}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise ConfigError(f"{place} is not YAML or JSON: it is not UTF-8 text.") from None
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{place} is not YAML or JSON: {reason}.") from None
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return a JSON object. With a key stated twice, leave the report to the YAML reader."""
+    if len(read := dict(pairs)) < len(pairs):
+        raise ValueError
+    return read
 
 
 def _entry(place: str, number: int, item: object) -> ScriptEntry:

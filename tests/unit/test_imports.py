@@ -19,7 +19,7 @@ LINKED = ("graph", "nodes", "prompts", "evals")  # their files stand at the top 
 # From the bottom to the top: a file imports from its own layer and the layers below it. A file
 # belongs to the longest name that holds it.
 LAYERS = (
-    ("version", "checkout", "presets", "validation"),
+    ("version", "checkout", "presets", "strict_yaml", "validation"),
     ("prompts",),
     ("graph",),
     ("cli.options",),

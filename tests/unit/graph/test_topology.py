@@ -223,6 +223,7 @@ def test_missing_and_empty_prompts(tmp_path):
     [
         ("experts: [", "mine.yaml: not YAML"),
         ("a: b: c", "mine.yaml: not YAML"),
+        ("experts: 2020-99-99", "mine.yaml: not YAML: month must be"),
         ("", "mine.yaml: expected a mapping"),
         ("- reasoning", "mine.yaml: expected a mapping"),
         ("experts: [reasoning]", "mine.yaml: expected a mapping"),

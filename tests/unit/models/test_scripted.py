@@ -214,6 +214,11 @@ def test_a_file_that_changes_is_read_again():
         ("", "write a list of entries"),
         ("- reply: [", "replies.yaml is not YAML or JSON"),
         ("\x00", "replies.yaml is not YAML or JSON"),
+        ("- reply: a\n  reply: b", "'reply' is stated twice in line 1"),
+        ('[\n{"reply": "a", "reply": "b"}]', "'reply' is stated twice in line 2"),
+        ("- reply: {d: 2020-99-99}", "replies.yaml is not YAML or JSON: month must be"),
+        ("- reply: {2020-01-01: a}", "entry 1: reply: write an object that JSON can express"),
+        ("[" * 2_000, "replies.yaml is not YAML or JSON: it is nested too deeply"),
     ],
 )
 def test_a_wrong_file_is_told_what_and_where(text, says):
