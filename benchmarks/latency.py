@@ -87,7 +87,7 @@ def tokenizer() -> Callable[[str], int]:
 
 
 def fifty() -> None:
-    """Ask fifty different questions at once in one process; none may be mixed up."""
+    """Ask fifty different questions at once in one process, and check the answers."""
     model = script(defect=False)
     model.says["synthesis"] = lambda request: request["user"].split("\n")[1]
     questions = [f"Why is number {n} what it is?" for n in range(50)]

@@ -162,7 +162,7 @@ async def _judge(
 
 
 def _metadata(config: ExperimentConfig) -> dict[str, object]:
-    """Return what LangSmith saves with an experiment."""
+    """Return the metadata of an experiment in LangSmith."""
     return {
         "commit": commit(),
         "topology": config.topology.hash,
@@ -172,7 +172,7 @@ def _metadata(config: ExperimentConfig) -> dict[str, object]:
 
 
 def _data(config: ExperimentConfig, results: Results, *, self_judged: bool) -> ReportData:
-    """Return the report's data: what was asked, under what settings, and the results."""
+    """Return the report's data: the questions, the settings and the results."""
     data = analyse(results)
     if self_judged and not data["judging"]:
         data["judging"] = asdict(judge_bias([]))  # only rubrics were judged

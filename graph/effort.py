@@ -125,7 +125,7 @@ def _without_politeness(text: str) -> str:
 
 
 def _parts(request: str) -> int:
-    """Return how many things are asked for at once."""
+    """Return the number of things that the question asks for."""
     joined = re.findall(
         rf"(?:(?:,|\band\b|\bor\b|,\s*and)\s+(?:{_UNIT}|how|why|whether)"
         r"|\band\s+(?:is|are|was|were|does|do|did|can))\b",

@@ -150,7 +150,7 @@ class ThreadError(BrainError):
 
 
 class RunCancelled(BrainError):
-    """Somebody cancelled the run."""
+    """The run was cancelled. Its thread can be resumed."""
 
     def __init__(self) -> None:
         super().__init__("The run was cancelled.")

@@ -99,7 +99,7 @@ class Started(TypedDict):
 
 
 class Begun(TypedDict):
-    """The effort was decided. `max_steps` is what the budget leaves of the setting."""
+    """The effort was decided, and `max_steps` within the budget."""
 
     event: Literal["begun"]
     effort: Effort

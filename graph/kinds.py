@@ -16,7 +16,7 @@ Kind = Literal["intake", "gate", "memory", "proposer", "synthesis", "critic"]
 
 @dataclass(frozen=True)
 class Traits:
-    """What experts of one kind have in common.
+    """The common traits of experts of one kind.
 
     `speaks`: later experts may be shown its words; else only edges read its reply. `drafts`: its
     words are a draft of the answer. `gates`: it decides on gated experts. `recalls`: it is shown

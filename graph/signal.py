@@ -81,7 +81,7 @@ class Outcome(TypedDict):
 
 
 class Signal(Outcome):
-    """The output of one expert in one step, its cost, and what the run needs to know of it.
+    """The output of one expert in one step, its cost, and the run's notes on it.
 
     Signals saved by version 0.1.0 have no `trace`.
     """

@@ -51,7 +51,7 @@ def begun(turn: Turn, plan: Plan, model: str, recalled: list[Recall]) -> None:
 
 @dataclass
 class Report:
-    """Reports one expert's turn and records in its signal what a replay needs."""
+    """Report one expert's turn, and record in its signal what a replay needs."""
 
     turn: ModelTurn
     _woken_at: float = 0.0
@@ -105,7 +105,7 @@ def revised(expert: str, step: int, reason: str) -> Revised:
 
 
 def answered(signal: Signal, edges: list[Reached] | None) -> Answered:
-    """Return the event of an expert's end. What a signal has too is copied from it."""
+    """Return the event of an expert's end, with the signal's fields copied."""
     own = {"event": "answered", "expert": signal["source"], "edges": edges}
     saved: dict[str, object] = {**ADDED, **signal}
     copied = {key: saved[key] for key in Answered.__annotations__ if key not in own}
@@ -131,7 +131,7 @@ def broadcast(turn: Turn, reporter: str | None = None) -> None:
 
 
 def broadcast_of(state: BrainState, context: Context, step: int) -> Broadcasting | None:
-    """Return the event of a step's broadcast; None if it had none."""
+    """Return the event of a step's broadcast, if there was one."""
     workspace = state["workspace"]
     entries = [entry for entry in workspace["broadcasts"] if entry["step"] == step]
     if not entries or not context.use_global_workspace:

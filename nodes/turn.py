@@ -193,7 +193,7 @@ def run_context(state: BrainState) -> Context:
 
 
 def spec_for(expert: Expert, context: Context) -> str:
-    """Return an expert's model: set for it in the run, the topology, or for the run."""
+    """Return an expert's model: the run's choice for it, its own, or the run's."""
     return context.expert_models.get(expert.name) or expert.model or context.model
 
 

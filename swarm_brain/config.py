@@ -188,7 +188,7 @@ def server_settings() -> ServerSettings:
 
 
 def open_to_all() -> bool:
-    """Whether a server without keys answers requests from other machines."""
+    """Return whether a server without keys answers requests from other machines."""
     return (variable("SWARM_BRAIN_OPEN") or "").lower() == "true"
 
 

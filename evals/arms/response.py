@@ -1,4 +1,4 @@
-"""What an arm receives, and what it returns."""
+"""The input and the output of an arm."""
 
 from __future__ import annotations
 

@@ -226,7 +226,7 @@ def _pairwise(results: Results, other: str) -> ComparisonRow | None:
 
 
 def returns(results: Results) -> list[ReturnRow]:
-    """Return what each expert adds for its tokens, from the arms without it."""
+    """Return each expert's return on tokens, from the arms without it."""
     if SWARM not in results.arms:
         return []
     return [_return(results, name) for name in results.arms if name.startswith(MINUS)]

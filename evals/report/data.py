@@ -74,7 +74,7 @@ class Stratum(TypedDict):
 
 
 class ReturnRow(TypedDict):
-    """What one expert adds for its tokens; without a rate, `reason` says why."""
+    """One expert's return on its tokens; `reason` explains a missing rate."""
 
     expert: str
     per_1000: Estimate | None
@@ -139,7 +139,7 @@ class Analysis(TypedDict):
 
 
 class ReportData(Analysis):
-    """A whole report: the analysis, and what was asked under which settings."""
+    """A whole report: the analysis, the questions and the settings."""
 
     title: str
     created: str

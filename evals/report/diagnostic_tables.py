@@ -36,7 +36,7 @@ from swarm_brain.evals.report.tables import (
 
 
 def returns_table(data: JsonObject) -> Html:
-    """Return the table of what each expert adds for its tokens."""
+    """Return the table of each expert's return on tokens."""
     returns = rows(data.get("returns"))
     if not returns:
         return el("p", "No leave-one-out arm was run.", class_="empty")

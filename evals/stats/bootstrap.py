@@ -97,7 +97,7 @@ def paired_bootstrap(
     resamples: int = RESAMPLES,
     seed: Seed = 0,
 ) -> Difference:
-    """Mean paired difference of scores 0..1 (n,); the p inverts the interval.
+    """Return the mean paired difference of scores in 0..1, arrays (n,).
 
     Questions are resampled, not answers: rows that share a cluster id are averaged first. The
     bootstrap is studentised, because the percentile bootstrap rejects too often where few questions

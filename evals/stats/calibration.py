@@ -130,11 +130,11 @@ def _chance(
     simulations: int,
     seed: Seed,
 ) -> float:
-    """Return the chance of such a gain if answering breaks even at every agreement.
+    """Return the chance of such a gain if abstaining were worth nothing.
 
-    Of all cases in which abstaining does not pay, this one gains most by choosing. Gains are
-    compared in standard deviations, so that the many answers under a high threshold do not hide
-    the few under a low one.
+    Of all such cases, this one (answering breaks even at every agreement) gains most by choosing.
+    Gains are compared in standard deviations, so that the many answers under a high threshold do
+    not hide the few under a low one.
     """
     scale = np.sqrt(silent.sum(axis=0))
     even = (cost_wrong - cost_abstain) / (1 + cost_wrong)

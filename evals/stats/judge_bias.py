@@ -27,7 +27,7 @@ READABLE = 0.95  # and below this share of pairs with two readable verdicts
 
 @dataclass(frozen=True)
 class JudgedPair:
-    """Verdicts on one pair, shown in both orders, and lengths in any one unit."""
+    """The verdicts on one pair in both orders, and the lengths of both answers."""
 
     order_ab: Verdict
     order_ba: Verdict

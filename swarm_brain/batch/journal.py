@@ -42,11 +42,11 @@ class Journal:
         self.charged = Amount()
 
     def done(self, row: int) -> bool:
-        """Whether the row has an answer, or a reason for having none."""
+        """Return whether the row has an answer, or a reason for having none."""
         return self._offsets[row] != NOWHERE
 
     def failed(self, row: int) -> bool:
-        """Whether the row's last answer is a failure, or simulated."""
+        """Return whether the row's last answer is a failure, or simulated."""
         return bool(self._failed[row])
 
     def of(self, row: int) -> RowAnswer | None:

@@ -1,4 +1,4 @@
-"""The rules of retries: which failures, after how long, and what they say about the endpoint."""
+"""The rules of retries: failures to retry, waits, and the circuit breaker."""
 
 from __future__ import annotations
 

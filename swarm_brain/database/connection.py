@@ -32,7 +32,7 @@ Configure = Callable[[PoolConnection], None]
 
 
 class Pool(ConnectionPool[PoolConnection]):
-    """A pool that fails at once while the server is gone, instead of waiting."""
+    """A pool that fails at once while the server is unreachable."""
 
     def __init__(self, url: str, configure: Configure | None = None, **options: object) -> None:
         self._again_at = 0.0

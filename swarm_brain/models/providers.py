@@ -26,7 +26,7 @@ Bind = Callable[[str, str | None], Binding]
 
 
 class Provider(NamedTuple):
-    """A shipped provider: what help texts say of it, and its module and function."""
+    """A shipped provider: its help text, its module and its function."""
 
     text: str
     module: str
@@ -64,7 +64,7 @@ def known() -> str:
 
 
 def plugins() -> Mapping[str, EntryPoint]:
-    """Return the providers that installed packages add, by name. Loads none of them."""
+    """Return the providers of other packages by name, without loading them."""
     return _plugins(tuple(sys.path))
 
 

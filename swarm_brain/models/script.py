@@ -1,4 +1,4 @@
-"""The file behind `scripted:FILE`: which reply goes to which request.
+"""The file behind `scripted:FILE`: replies, and the requests that get them.
 
 A file is a list of entries in YAML or JSON. The first entry that fits a request answers it:
 
@@ -85,7 +85,7 @@ class ScriptEntry(BaseModel):
     output_tokens: int | None = Field(None, ge=0)
 
     def fits(self, expert: str, prompt: str) -> bool:
-        """Whether this entry is for this request."""
+        """Return whether this entry is for this request."""
         named = self.expert is None or self.expert == expert
         return named and (self.match is None or self.match.search(prompt) is not None)
 

@@ -155,7 +155,7 @@ def _first(text: str, tokens: int) -> str:
 
 
 def bind(place: str, base_url: str | None = None) -> Binding:
-    """Bind `scripted:FILE`. Raises ModelUnavailable or ConfigError, naming what is wrong where."""
+    """Bind `scripted:FILE`. Raises ModelUnavailable or ConfigError."""
     script, chat = open_script(place), FileChat(place=place)
     return Binding(
         spec=script.name,

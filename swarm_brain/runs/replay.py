@@ -95,7 +95,7 @@ def _begun(
 
 
 def _settings(state: BrainState) -> Context:
-    """Return the run's settings, whatever fields its version had."""
+    """Return the run's settings, even if its version had other fields."""
     return Context.model_construct(None, **state["settings"])
 
 

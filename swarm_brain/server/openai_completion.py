@@ -14,7 +14,7 @@ from swarm_brain.server.openai_schema import ChatRequest
 from swarm_brain.server.problems import Problem
 from swarm_brain.server.question import Question
 
-APART = ("final_output", "usage", "thread_id")  # of a result, what stands elsewhere in the reply
+APART = ("final_output", "usage", "thread_id")  # of a result, what stands in other parts of the reply
 
 
 def completion(
@@ -175,7 +175,7 @@ def swarm(started: Started, finished: Finished) -> dict[str, Any]:
 
 
 def headers(started: Started, finished: Finished | None = None) -> Mapping[str, str]:
-    """Return the headers of a completion, or those of a stream's start."""
+    """Return the headers of a completion; a stream has fewer."""
     known = {"x-request-id": started["run"], "x-swarm-run": started["run"]}
     if started["thread"] is not None:
         known["x-swarm-thread"] = started["thread"]

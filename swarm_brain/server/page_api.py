@@ -181,7 +181,7 @@ async def cancel(run: uuid.UUID, owner: Asker, runs: Brains) -> dict[str, str]:
 async def list_threads(
     owner: Asker, runs: Brains, query: Annotated[Listed, Query()]
 ) -> list[ThreadLine]:
-    """List the threads, latest first, by their last runs."""
+    """List the threads, latest first, each with its last question."""
     return await page_threads.listed(runs, owner, query.limit)
 
 

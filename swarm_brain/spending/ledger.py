@@ -132,7 +132,7 @@ class Ledger:
                 self._held_at = None
 
     def given_up(self, endpoint: str) -> bool:
-        """Whether this run no longer asks this endpoint."""
+        """Return whether this run no longer asks this endpoint."""
         return self.failures.get(endpoint, 0) >= CIRCUIT_FAILURES
 
     def ended(self, endpoint: str, *, well: bool) -> None:

@@ -81,6 +81,6 @@ def of_this_version(state: SavedState) -> Iterator[None]:
 
 
 def result(values: BrainState) -> Result:
-    """Return what `ask --json` prints, from a finished run's state."""
+    """Return a finished run's result in the form of `ask --json`."""
     saved: dict[str, object] = {**ADDED, **values}
     return cast(Result, {key: saved[key] for key in RESULT_KEYS})

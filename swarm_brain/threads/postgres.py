@@ -49,7 +49,7 @@ _GARBAGE = """DELETE FROM checkpoint_blobs AS b WHERE NOT EXISTS (
 
 
 class _Pool(AsyncConnectionPool[AsyncConnection[DictRow]]):
-    """A pool that fails at once while the server is gone, instead of waiting."""
+    """A pool that fails at once while the server is unreachable."""
 
     _again_at = 0.0
 

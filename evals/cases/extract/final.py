@@ -87,7 +87,7 @@ def reader_of(example: Example) -> Reader:
 
 
 def _unhedged(example: Example, values: list[str]) -> list[str]:
-    """Split a text that offers two answers, unless the key has that form too."""
+    """Split "A or B" into both answers, unless the key itself contains "or"."""
     joined = re.compile(r"\bor\b", re.IGNORECASE)
     if example.kind != "text" or joined.search(example.answer or ""):
         return values
@@ -95,7 +95,7 @@ def _unhedged(example: Example, values: list[str]) -> list[str]:
 
 
 def _stated(reply: str) -> list[str]:
-    """Return what follows each label of a final answer, the last first."""
+    """Return the text after each label of a final answer, the last first."""
     matches = [m for pattern in (_STATED, _CHOSEN, _HEADING) for m in pattern.finditer(reply)]
     matches.sort(key=lambda match: match.end(), reverse=True)
     return [

@@ -85,7 +85,7 @@ def _sells(rng: random.Random, value: int) -> tuple[str, int]:
 
 
 def _shares(rng: random.Random, value: int) -> tuple[str, int]:
-    """Divide evenly; a remainder is lost first, so that the division has none."""
+    """Divide evenly, after adding a loss that removes any remainder."""
     people = rng.randint(3, 6)
     over = value % people
     lost = f"{{person}} loses {over} of the {{things}}. Then " if over else ""

@@ -1,1 +1,1 @@
-"""What commands show on a terminal: live experts, approvals, sessions, safe text."""
+"""Terminal output and input of commands."""

@@ -1,4 +1,4 @@
-"""At a pause: show what the expert would see, and ask the user to decide."""
+"""Ask the user to decide at a pause."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def _ask_user(question: Pause, err: Console) -> dict[str, str] | None:
 
 
 def show(question: Pause, err: Console) -> None:
-    """Print what the expert would see."""
+    """Print the prompt that the expert would get."""
     title = f"before {question['expert']} (step {question['step']}, {question['model']})"
     for heading, text in ((title, question["procedure"]), ("it would see", question["sees"])):
         err.print(Panel(Text(printable(text)), title=Text(heading)))

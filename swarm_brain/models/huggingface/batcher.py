@@ -169,7 +169,7 @@ class Batcher:
                 self._answer(self._running)
 
     def _gather(self) -> list[Request]:
-        """Wait for a request, then for those that follow at once."""
+        """Wait for a request, then briefly for more."""
         rows = [self._waiting.get()]
         deadline = time.monotonic() + MOST_SECONDS
         while len(rows) < self.max_rows and rows[-1] is not None:

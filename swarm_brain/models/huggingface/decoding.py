@@ -1,4 +1,4 @@
-"""Choose the next token: temperature, nucleus, and what a JSON schema allows (llguidance).
+"""Choose the next token: temperature, nucleus, JSON schema (llguidance).
 
 Imports inside functions, because PyTorch takes seconds and is an extra.
 """
@@ -42,7 +42,7 @@ class Matcher(Protocol):
         """Take a token; return False if it was not allowed."""
 
     def is_stopped(self) -> bool:
-        """Whether nothing can follow."""
+        """Return whether nothing can follow."""
 
 
 class Constraints:
