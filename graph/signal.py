@@ -59,7 +59,7 @@ ADDED: Mapping[str, object] = {}
 
 
 class Outcome(TypedDict):
-    """The output of one expert in one step and its cost, shared by its signal and its event."""
+    """The output of one expert in one step and its cost."""
 
     step: int
     content: str

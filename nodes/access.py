@@ -56,7 +56,7 @@ def user() -> str | None:
 def _signed_in() -> object:
     """Return the signed-in user in the server's form, or None.
 
-    LangGraph's `server_info` leaves out a user that a server gives as a plain mapping.
+    LangGraph's `server_info` lacks users that a server passes as plain mappings.
     """
     if signed_in := getattr(getattr(runtime(), "server_info", None), "user", None):
         return signed_in

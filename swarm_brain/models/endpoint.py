@@ -155,7 +155,7 @@ def response_format(name: str, schema: JsonSchema) -> CallArguments:
 
 @lru_cache(maxsize=64)
 def _client(origin: Origin, model: str) -> BaseChatModel:
-    """Return the client of an endpoint, key and model. Its connections use the background loop."""
+    """Return the client of an endpoint, key and model, for the background loop."""
     # The SDK takes long to import.
     import openai
 

@@ -33,7 +33,7 @@ class Provider(NamedTuple):
     function: str = "bind"
 
     def bind(self, model: str, base_url: str | None) -> Binding:
-        """Bind a model. Imports the module, and with it a vendor's library, which takes long."""
+        """Bind a model. Importing the vendor's library may take long."""
         bind: Bind = getattr(import_module(f"swarm_brain.models.{self.module}"), self.function)
         return bind(model, base_url)
 

@@ -14,7 +14,7 @@ from swarm_brain.server.openai_schema import ChatRequest
 from swarm_brain.server.problems import Problem
 from swarm_brain.server.question import Question
 
-APART = ("final_output", "usage", "thread_id")  # of a result, what stands in other parts of the reply
+APART = ("final_output", "usage", "thread_id")  # parts of a result that the reply has in other places
 
 
 def completion(
@@ -102,7 +102,7 @@ def check(request: ChatRequest, question: Question, finished: Finished) -> None:
 
 
 def _not_again(status: int, message: str, code: str) -> Problem:
-    """Return a problem that OpenAI's clients do not retry, which would cost again."""
+    """Return a problem that tells OpenAI's clients not to retry, and pay, again."""
     headers = {"x-should-retry": "false"}
     return Problem(status, message, type="server_error", code=code, headers=headers)
 

@@ -154,7 +154,7 @@ def _at(checkpoint_id: str) -> dict[str, str]:
 
 
 class _End(NamedTuple):
-    """The last checkpoint of a possible run; `certain` if no look at it is needed."""
+    """The last checkpoint of a possible run; `certain` if it need not be decoded."""
 
     id: str
     certain: bool
