@@ -14,7 +14,7 @@ from swarm_brain.server.openai_schema import ChatRequest
 from swarm_brain.server.problems import Problem
 from swarm_brain.server.question import Question
 
-APART = ("final_output", "usage", "thread_id")  # parts of a result that the reply has in other places
+APART = ("final_output", "usage", "thread_id")  # stated in other parts of a reply
 
 
 def completion(
