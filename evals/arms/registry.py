@@ -25,13 +25,22 @@ from swarm_brain.graph.errors import BrainError, ConfigError, ModelUnavailable
 from swarm_brain.graph.topology import Topology
 
 SWARM = "swarm"
-NAMES = ("swarm", "single", "single-long", "self-consistency", "self-moa", "swarm-shuffled")
 REFERENCE = "single"
 PLACEBO = "swarm-shuffled"
 ALLOCATED = ("single-long", "self-consistency", "self-moa")
 MINUS = "swarm-minus:"
 
 Arm = Callable[[Setup, Example, int], Awaitable[ArmResponse]]  # the number is the repetition
+
+ARMS: Mapping[str, Arm] = {
+    "swarm": swarm,
+    "single": single,
+    "single-long": single_long,
+    "self-consistency": self_consistency,
+    "self-moa": self_moa,
+    "swarm-shuffled": shuffled,
+}
+NAMES = tuple(ARMS)
 
 
 def find_arm(name: str, topology: Topology) -> Arm:
@@ -60,13 +69,3 @@ async def respond(arm: Arm, setup: Setup, example: Example, repetition: int) -> 
         response = ArmResponse(error=str(error))
     response.duration_s = round(time.monotonic() - started, 3)
     return response
-
-
-ARMS: Mapping[str, Arm] = {
-    "single": single,
-    "single-long": single_long,
-    "self-consistency": self_consistency,
-    "self-moa": self_moa,
-    "swarm": swarm,
-    "swarm-shuffled": shuffled,
-}
