@@ -185,7 +185,7 @@ async def test_pauses_of_one_step_are_decided_one_by_one(script, brain):
         start = Start(Command(resume=answers), config_of("t"), "t", "r", past)
         same(await live(brain, start), await saved(brain))
     assert (await saved(brain))[-1]["event"] == "finished"
-    with pytest.raises(ThreadError, match="does not wait"):
+    with pytest.raises(ThreadError, match="no pending pause"):
         decided(state, "nowhere")
 
 
