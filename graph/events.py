@@ -1,13 +1,13 @@
-"""What a run reports, live or saved, as one typed union of plain JSON data.
+"""The events of a run, live or saved, as one typed union of plain JSON data.
 
     started    the run has a thread (None: it is not saved) and an id
-    begun      the effort was decided: who is woken first, what was recalled
+    begun      the effort was decided: the experts to wake, the memories recalled
     woken      an expert starts: which edges woke it, with which activation
     token      a piece of an expert's text, as it is generated
     revised    the text streamed for this expert so far is withdrawn; new text follows
     answered   an expert has ended: its text, what it used, what became of each of its edges
     budget     after each `answered`: what the run has spent so far, and its limits
-    broadcast  after each step that filled the workspace: whose signals entered it
+    broadcast  after each step that filled the workspace: the signals that entered it
     paused     the run waits for a person's decisions
     finished   the run has ended with this result
     error      the run has ended without one

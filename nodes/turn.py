@@ -128,10 +128,10 @@ def turn_of(topology: Topology, state: BrainState, config: RunnableConfig) -> Tu
     Raises ThreadError if the run started with another topology or with unknown settings, and
     ConfigError if the user may not choose its settings.
     """
-    begun = state["topology"]
-    if begun["hash"] != topology.hash:
+    saved = state["topology"]
+    if saved["hash"] != topology.hash:
         raise ThreadError(
-            f"This run was started with the topology {begun['name']} ({begun['hash'][:8]}), but "
+            f"This run was started with the topology {saved['name']} ({saved['hash'][:8]}), but "
             f"continues with {topology.name} ({topology.hash[:8]}). Restore the topology, or ask "
             "again."
         )

@@ -230,7 +230,7 @@ def _provenance(answer: JsonObject) -> Html:
 
 
 def _rubric(question: JsonObject, answer: JsonObject) -> Html | None:
-    """Return the points that the judge found met; None without a rubric."""
+    """Return the points that the answer meets, by the judge; None without a rubric."""
     verdicts = answer.get("rubric")
     if not question.get("rubric"):
         return None

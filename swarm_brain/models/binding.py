@@ -41,7 +41,7 @@ def no_schema(name: str, schema: JsonSchema) -> CallArguments:
 class Binding:
     """A model behind a `provider:model` string.
 
-    `endpoint` is where the calls go; refusals, limits and circuits are kept per endpoint.
+    `endpoint` is where the calls go; refusals, limits and circuits are per endpoint.
     `tuned` returns the LangChain runnable for a sampling. `schema_arguments` returns the call
     arguments that ask for JSON, `call_arguments` those that name the expert and the run.
     `context_tokens` may cost a request and is called only if needed; None means unknown.

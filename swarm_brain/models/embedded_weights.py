@@ -243,6 +243,6 @@ def _verify(weights: Weights, file: Path) -> None:
     if digest != weights.sha256:
         raise ModelUnavailable(
             f"The downloaded {weights.file} is not the right one: expected SHA-256 "
-            f"{weights.sha256}, found {digest}. The file was discarded.",
+            f"{weights.sha256}, got {digest}. The file was discarded.",
             f"Run `swarm-brain models pull embedded:{weights.name}` again.",
         )

@@ -89,17 +89,17 @@ def placed(
     for sweep in range(SWEEPS):
         rounds = columns if sweep % 2 == 0 else columns[::-1]
         for column in rounds:
-            wanted = {
+            ideal = {
                 item: _mean({**left.get(item, {}), **right.get(item, {})}, middles, middles[item])
                 for item in column
             }
-            middles |= _stacked(column, wanted, heights, gap)
+            middles |= _stacked(column, ideal, heights, gap)
     return middles
 
 
 def _stacked(
     column: Sequence[Item],
-    wanted: Mapping[Item, float],
+    ideal: Mapping[Item, float],
     heights: Mapping[Item, float],
     gap: float,
 ) -> dict[Item, float]:
@@ -108,9 +108,9 @@ def _stacked(
     for before, item in zip([None, *column], column, strict=False):
         offset += (heights[before] + heights[item]) / 2 + gap if before is not None else 0.0
         offsets.append(offset)
-    blocks: list[tuple[float, int]] = []  # (sum of what is wanted, how many items)
+    blocks: list[tuple[float, int]] = []  # (sum of ideal middles, number of items)
     for item, offset in zip(column, offsets, strict=True):
-        total, count = wanted[item] - offset, 1
+        total, count = ideal[item] - offset, 1
         while blocks and blocks[-1][0] / blocks[-1][1] > total / count:
             before_total, before_count = blocks.pop()
             total, count = total + before_total, count + before_count

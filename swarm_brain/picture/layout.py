@@ -99,9 +99,9 @@ class _Drawing:
     """A layout in progress: the items of each column, and their positions."""
 
     def __init__(
-        self, topology: Topology, levels: Mapping[str, int], found: Sequence[Link], labels: Labels
+        self, topology: Topology, levels: Mapping[str, int], links: Sequence[Link], labels: Labels
     ) -> None:
-        self._experts, self._levels, self._links = topology.experts, levels, found
+        self._experts, self._levels, self._links = topology.experts, levels, links
         self._labels = labels
         ties = self._ties()
         self._columns = ordered(self._stocked(), ties)

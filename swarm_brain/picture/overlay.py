@@ -43,12 +43,12 @@ class Course:
 
 def course(topology: Topology, run: Run) -> Course:
     """Return the course of a saved run, finished or not."""
-    said = [one for step in run["steps"] for one in step["experts"]]
+    entries = [one for step in run["steps"] for one in step["experts"]]
     reports = run["result"]["experts"] if run["result"] else []
     skipped = {report["name"]: report for report in reports if report["status"] == "skipped"}
     looks = {}
     for name, expert in topology.experts.items():
-        own = [one for one in said if one["expert"] == name]
+        own = [one for one in entries if one["expert"] == name]
         if own:
             looks[name] = _spoke(own)
         elif name in skipped:
@@ -56,25 +56,25 @@ def course(topology: Topology, run: Run) -> Course:
         else:
             status = "next" if name in run["next"] else "idle"
             looks[name] = Look(status, (STATUS[status],))
-    return Course(looks, _wakings(said), _wakings(skipped.values()), run["result"] is not None)
+    return Course(looks, _wakings(entries), _wakings(skipped.values()), run["result"] is not None)
 
 
-def _spoke(said: Sequence[ExpertStep]) -> Look:
+def _spoke(entries: Sequence[ExpertStep]) -> Look:
     """Return the look of an expert that ran once, or again in a revision."""
-    last = said[-1]
+    last = entries[-1]
     status = STATUS[last["status"]]
     if last["status"] == "simulated" and last["error"]:
         status = "failed, simulated"  # it replaces a reply that never came
     human = f", {last['human']}" if last["human"] else ""
     words = last["error"] or " ".join(last["content"][: 2 * FIRST_WORDS].split())[:FIRST_WORDS]
-    revised = ", revised" if len(said) > 1 else ""
-    figures = [_figures(one) for one in said[-2:]]
+    revised = ", revised" if len(entries) > 1 else ""
+    figures = [_figures(one) for one in entries[-2:]]
     return Look(last["status"], (status + revised + human, *figures), words)
 
 
-def _figures(said: ExpertStep) -> str:
-    tokens = "tokens unknown" if said["tokens"] is None else f"{said['tokens']:,} tokens"
-    return f"{tokens}, {said['latency_s']:.1f} s"
+def _figures(entry: ExpertStep) -> str:
+    tokens = "tokens unknown" if entry["tokens"] is None else f"{entry['tokens']:,} tokens"
+    return f"{tokens}, {entry['latency_s']:.1f} s"
 
 
 def _wakings(reports: Any) -> dict[tuple[str, str], float]:

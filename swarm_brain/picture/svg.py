@@ -172,10 +172,10 @@ def _label(edge: Arrow, course: Course | None) -> str:
     if course is None:
         return edge.label
     pair = edge.source, edge.target
-    found = course.fired.get(pair, course.quiet.get(pair))
-    if found is None or edge.kind in ("hears", "ends"):
+    activation = course.fired.get(pair, course.quiet.get(pair))
+    if activation is None or edge.kind in ("hears", "ends"):
         return ""
-    return "revision" if edge.kind == "revision" else f"{found:.2f}"
+    return "revision" if edge.kind == "revision" else f"{activation:.2f}"
 
 
 def _box(plot: Element, node: Box, course: Course | None) -> None:

@@ -207,8 +207,8 @@ def _owner(
 
 
 def _runs(request: Request) -> Runs:
-    found: Runs = request.app.state.runs
-    return found
+    runs: Runs = request.app.state.runs
+    return runs
 
 
 def note(request: Request, started: events.Started) -> None:

@@ -61,7 +61,7 @@ class SavedState:
         return [cast(Pause, {"id": pause.id, **pause.value}) for pause in self.pauses]
 
     @property
-    def begun(self) -> bool:
+    def started(self) -> bool:
         """Whether `begin` has read the question; before, the values are an older run's."""
         return "run_id" in self.values and not NOT_BEGUN & set(self.next)
 
@@ -87,7 +87,7 @@ def saver_of(brain: Brain) -> Saver:
 async def latest(saver: Saver, thread: str) -> SavedState:
     """Return a thread's last state that belongs to a run. Raises ThreadError."""
     state = await _read(saver, config_of(thread))
-    while state and not state.begun:
+    while state and not state.started:
         state = await _read(saver, state.parent)
     if state is None:
         raise ThreadError(f"There is no thread {thread}. `swarm-brain threads list` shows them.")
@@ -100,7 +100,7 @@ async def last_states(saver: Saver, thread: str) -> list[SavedState]:
     runs: dict[str, SavedState] = {}
     for end in reversed(_ends(entries)):
         state = await _read(saver, {"configurable": {"thread_id": thread, **_at(end.id)}})
-        if state and state.begun:
+        if state and state.started:
             runs.setdefault(state.values["run_id"], state)
     return list(reversed(runs.values()))
 
@@ -120,7 +120,7 @@ async def count_runs(saver: Saver, threads: Sequence[str]) -> dict[str, int]:
 
 async def ancestors(saver: Saver, state: SavedState) -> AsyncIterator[SavedState]:
     """Yield the earlier states of a run, latest first, into a fork's original."""
-    while (parent := await _read(saver, state.parent)) and parent.begun:
+    while (parent := await _read(saver, state.parent)) and parent.started:
         yield parent
         state = parent
 
