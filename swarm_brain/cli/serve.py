@@ -15,8 +15,8 @@ import typer
 
 from swarm_brain.cli.console import err
 from swarm_brain.graph.errors import ConfigError
+from swarm_brain.validation import is_local
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LAST_SECONDS = 5  # for clients to receive the rest, after all runs have ended
 
 
@@ -44,7 +44,7 @@ def serve(
     from swarm_brain.config import key_table, open_to_all
 
     keyed = bool(key_table())
-    if not keyed and not open_to_all() and host not in LOOPBACK:
+    if not keyed and not open_to_all() and not is_local(host):
         raise ConfigError(
             f"Refusing to listen on {host} without API keys. Create one with "
             "`swarm-brain serve --new-key NAME`, or omit --host."

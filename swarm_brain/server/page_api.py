@@ -43,6 +43,7 @@ from swarm_brain.server.openai_completion import started_of
 from swarm_brain.server.page_threads import ThreadLine
 from swarm_brain.server.question import Question
 from swarm_brain.spending import quota
+from swarm_brain.validation import ID_PATTERN
 
 router = APIRouter(
     prefix="/brain",
@@ -52,7 +53,7 @@ router = APIRouter(
     default_response_class=Answer,
 )
 Json = dict[str, object]  # an object whose keys its route documents
-Thread = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="A thread's id.")]
+Thread = Annotated[str, Path(pattern=ID_PATTERN, description="A thread's id.")]
 
 EVENT = {
     "type": "object",
@@ -90,7 +91,7 @@ class Asked(_Body):
     """A question, its thread and its settings."""
 
     question: str = Field(min_length=1, max_length=1_000_000)
-    thread: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    thread: str | None = Field(None, pattern=ID_PATTERN)
     preset: str | None = Field(None, description="A preset from GET /brain/presets.")
     settings: dict[str, JsonValue] = Field(
         default_factory=dict, description="See GET /brain/settings."

@@ -7,10 +7,11 @@ import asyncio
 from swarm_brain.graph.errors import MemoryUnavailable, ThreadError
 from swarm_brain.runs.saved import RunWithEvents, saved_run
 from swarm_brain.server.api_keys import Owner
-from swarm_brain.server.question import THREAD_ID, no_thread, private_id
+from swarm_brain.server.question import no_thread, private_id
 from swarm_brain.server.runs import Runs
 from swarm_brain.threads import history
 from swarm_brain.threads.checkpoints import last_states
+from swarm_brain.validation import is_id
 
 
 class ThreadLine(history.Summary):
@@ -34,7 +35,7 @@ async def listed(runs: Runs, owner: Owner, limit: int) -> list[ThreadLine]:
     mine = []
     for private in await runs.saved.ids():
         name, _, public = private.rpartition(":")
-        if name == (owner.name or "") and THREAD_ID.fullmatch(public):
+        if name == (owner.name or "") and is_id(public):
             mine.append(public)
     return [await _row(runs, owner, thread) for thread in mine[:limit]]
 

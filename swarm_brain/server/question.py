@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from dataclasses import dataclass, field
 
@@ -13,8 +12,7 @@ from swarm_brain.graph.context import Context
 from swarm_brain.graph.state import BrainInput
 from swarm_brain.server.api_keys import Owner
 from swarm_brain.server.problems import Problem
-
-THREAD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+from swarm_brain.validation import is_id
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class ServedRun:
 
 def private_id(owner: Owner, thread: str) -> str:
     """Return the id to save a thread under. Raises Problem(400) if invalid."""
-    if not THREAD_ID.fullmatch(thread):
+    if not is_id(thread):
         raise Problem(
             400, "A thread's id has 1 to 64 letters, digits, - or _.", param="thread", code="thread"
         )
