@@ -78,7 +78,7 @@ def allowances(payer: str | None) -> list[Allowance]:
     if payer is None or not (keys := key_table()):
         return limits
     if payer not in keys:
-        raise ModelError("budget", f"there is no key {payer} any longer")
+        raise ModelError("budget", f"the key {payer} no longer exists")
     key = keys[payer]
     if key.daily_usd is not None or key.daily_tokens is not None:
         limits.append(Allowance(payer, key.daily_usd, key.daily_tokens))

@@ -70,7 +70,7 @@ class Reservations:
         put = self.store.aput(self.namespace, key, asdict(reservation), index=False)
         try:
             await self._on_loop(put)
-        except Exception as error:  # noqa: BLE001  any store, any fault; the call goes on
+        except Exception as error:  # noqa: BLE001  any store, any fault; the call continues
             # After an interrupt the store may be closed; the worst case stands then, which is more.
             if not reservation.settled:
                 _warn_once(self.namespace, "saved", type(error).__name__)
