@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
-from swarm_brain.calls import client
+from swarm_brain.calls import retry
 from swarm_brain.calls.client import Call, ask
 from swarm_brain.graph.brain import compile_brain
 from swarm_brain.graph.errors import BudgetTooSmall, ConfigError, ModelError
@@ -122,7 +122,7 @@ def _patched():
     """Every model is the meter in use, no retry is waited for, no daily limit is set."""
     patch = pytest.MonkeyPatch()
     patch.setattr(choose, "bind", lambda spec, base_url=None: IN_USE[0].binding)
-    patch.setattr(client, "pause", lambda attempts, retry_after: 0)
+    patch.setattr(retry, "pause", lambda attempts, retry_after: 0)
     patch.delenv("SWARM_BRAIN_DAILY_USD", raising=False)
     yield
     patch.undo()
@@ -562,7 +562,7 @@ def test_no_time_for_anybody_is_said(brains):
 
 
 def test_pauses_between_retries_are_within_the_time(brains, monkeypatch):
-    monkeypatch.setattr(client, "pause", lambda attempts, retry_after: 8.0)
+    monkeypatch.setattr(retry, "pause", lambda attempts, retry_after: 8.0)
     started = time.monotonic()
     result = run(brains["eight"], Meter(fails=lambda expert: "server"), SIMPLE, budget_seconds=1.0)
     assert time.monotonic() - started < 4
