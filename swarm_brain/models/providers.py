@@ -96,7 +96,7 @@ def bind_plugin(point: EntryPoint, model: str, base_url: str | None) -> Binding:
         binding = bind(model, base_url)
     except BrainError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a module may call sys.exit when it is imported
         raise ModelUnavailable(
             f"{point.name}: the package {of(point)} failed: {type(error).__name__}: {error}.",
             "Update or uninstall it.",

@@ -93,6 +93,7 @@ def test_it_is_listed_without_being_loaded(parrot):
     ("code", "says"),
     [
         ("import nowhere_at_all", "ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
         ("def other(): ...", "AttributeError"),
         ("def bind(model): ...", "TypeError"),
         ("def bind(model, base_url): return 5", "must return a Binding, not int"),
