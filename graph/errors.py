@@ -68,6 +68,17 @@ FailureKind = Literal[
 class BrainError(RuntimeError):  # the LangGraph server hides the messages of other errors
     """Base class of all errors that this project raises on purpose."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the message and the attributes: Exception would call `__init__` with the message.
+
+        So an error can cross to another process.
+        """
+        return _unpickled, (type(self), self.args), vars(self)
+
+
+def _unpickled(kind: type[BrainError], args: tuple[object, ...]) -> BrainError:
+    return kind.__new__(kind, *args)
+
 
 class InputError(BrainError, ValueError):
     """The question cannot be asked."""
