@@ -140,7 +140,7 @@ def test_a_reservation_is_settled_on_its_own_day(monkeypatch):
 
 def test_a_key_that_was_taken_away_pays_for_nothing():
     keyed("daily_tokens = 100")
-    with pytest.raises(ModelError, match="no key bob") as caught:
+    with pytest.raises(ModelError, match="the key bob no longer exists") as caught:
         quota.reserve("bob", Amount(1, 0.0))
     assert caught.value.kind == "budget"
 
