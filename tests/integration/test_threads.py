@@ -365,7 +365,7 @@ def test_chat_is_one_thread_with_commands(user):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(DEFAULTS["synthesis"]) >= 4  # two answers, and the history of both
     assert "reasoning: ok, woken by perception" in done.stdout
-    assert "no command /nonsense" in done.stdout
+    assert "unknown command /nonsense" in done.stdout
     assert "effort: Input should be" in done.stderr
     assert "swarm-brain chat --thread c" in done.stdout
     assert "What does subject mean?" in user.served.script.of("reasoning")[-1]["user"]

@@ -131,6 +131,6 @@ def test_a_day_that_ends_during_a_run_leaves_the_best_answer_so_far(script):
 
 def test_no_run_begins_with_a_key_that_was_taken_away(script):
     ada("")
-    with pytest.raises(ModelError, match="no key bob"):
+    with pytest.raises(ModelError, match="the key bob no longer exists"):
         ask(User("bob"))
     assert script.requests == []
