@@ -140,7 +140,10 @@ def test_a_runs_error_is_the_one_the_local_graph_raises(told, kind, message):
     ("arguments", "says"),
     [
         (["Why?", "--topology", "mine.yaml"], "--topology: cannot be used with --url"),
-        (["Why?", "--dry-run", "--topology", "x"], "--topology, --dry-run: cannot be used with --url"),
+        (
+            ["Why?", "--dry-run", "--topology", "x"],
+            "--topology, --dry-run: cannot be used with --url",
+        ),
         (["Why?", "--no-save", "--pause-before", "creative"], "the server would not wait"),
         (["Why?", "--thread", "x", "--no-save"], "cannot be combined"),
         (["Why?", "--max-steps", "0"], "--max-steps"),
