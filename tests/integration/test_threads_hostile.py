@@ -105,7 +105,7 @@ def test_an_interrupted_run_names_the_command_that_goes_on(user):
     assert child.returncode == 1
     assert json.loads(out)["error"] == "interrupted"
     assert "swarm-brain threads resume t" in err
-    assert "not kept" not in err
+    assert "not saved" not in err
     assert user.json("threads", "resume", "t")["provenance"] == "full"
 
 
@@ -113,7 +113,7 @@ def test_an_interrupted_run_names_the_command_that_goes_on(user):
 
 
 def test_a_pause_that_nobody_can_decide_is_refused_before_anything_is_asked(user):
-    assert "no run" in told(ask(user, HARD, "--no-save", *PAUSED), 2)
+    assert "no terminal is attached" in told(ask(user, HARD, "--no-save", *PAUSED), 2)
     assert user.asked() == Counter()
 
 
